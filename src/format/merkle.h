@@ -1,0 +1,53 @@
+// The hash of a shard: the BitTorrent v2 file root (BEP 52).
+//
+// A shard is cut into leaves of 16 KiB (the last may be shorter), each leaf is hashed with SHA-256,
+// and the hashes are the leaves of a binary tree whose width is padded to a power of two with zero
+// hashes. One number then serves the manifest, the check of a whole shard, the check of a part
+// (against the list of leaf hashes) and the swarm.
+//
+//   40 KiB:   root = H(H(h0 h1) H(h2 0))    h2 covers the last 8 KiB
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/bytes.h"
+
+namespace doppler {
+
+inline constexpr Bytes kLeafBytes = 16 * kKiB;
+
+using Digest = std::array<std::uint8_t, 32>;
+
+std::string ToHex(const Digest& digest);
+std::optional<Digest> DigestFromHex(std::string_view hex);
+
+// SHA-256 of any bytes. Does not allocate after the calling thread's first call.
+Digest Sha256(std::span<const std::byte> bytes);
+
+// The root over leaf hashes. REQUIRES: leaves is not empty. Does not allocate.
+Digest MerkleRoot(std::span<const Digest> leaves);
+
+// The root over bytes, and on the way each leaf's hash. Bytes may come in any portions. Does not
+// allocate after construction.
+class MerkleHasher {
+ public:
+  MerkleHasher();
+  // Adds the next bytes. Calls on_leaf for each leaf that this completes.
+  template <typename OnLeaf>
+  void Update(std::span<const std::byte> bytes, OnLeaf&& on_leaf);
+  void Update(std::span<const std::byte> bytes);
+  // Completes the last leaf and returns the root. REQUIRES: at least one byte was added.
+  Digest Finish();
+};
+
+// The root of bytes that are all at hand. REQUIRES: not empty. Does not allocate after the calling
+// thread's first call.
+Digest MerkleRootOf(std::span<const std::byte> bytes);
+
+}  // namespace doppler
