@@ -2,53 +2,30 @@
 
 #include <algorithm>
 #include <bit>
-#include <memory>
 
-#include <openssl/evp.h>
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <openssl/sha.h>
 
 #include "base/error.h"
 
 namespace doppler {
 namespace {
 
-struct FreeContext {
-  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-};
-struct FreeAlgorithm {
-  void operator()(EVP_MD* algorithm) const { EVP_MD_free(algorithm); }
-};
-
-// A context stays bound to the algorithm that it was first used with, so that starting it again
-// allocates nothing.
-class Sha256Context {
- public:
-  Sha256Context()
-      : algorithm_(EVP_MD_fetch(nullptr, "SHA256", nullptr)), context_(EVP_MD_CTX_new()) {
-    DOPPLER_CHECK(algorithm_ != nullptr && context_ != nullptr);
-  }
-
-  Digest Hash(std::span<const std::byte> first, std::span<const std::byte> second) {
-    Digest digest;
-    const bool done = EVP_DigestInit_ex(context_.get(), algorithm_.get(), nullptr) == 1 &&
-                      EVP_DigestUpdate(context_.get(), first.data(), first.size()) == 1 &&
-                      EVP_DigestUpdate(context_.get(), second.data(), second.size()) == 1 &&
-                      EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr) == 1;
-    DOPPLER_CHECK(done);
-    return digest;
-  }
-
- private:
-  std::unique_ptr<EVP_MD, FreeAlgorithm> algorithm_;
-  std::unique_ptr<EVP_MD_CTX, FreeContext> context_;
-};
-
-Digest Hash(std::span<const std::byte> first, std::span<const std::byte> second = {}) {
-  thread_local Sha256Context context;
-  return context.Hash(first, second);
+// OpenSSL's own interface for hashes (EVP) allocates whenever a context is started; the functions
+// below it do not, and use the same SHA instructions of the processor.
+Digest Hash(std::span<const std::byte> bytes) {
+  SHA256_CTX context;
+  Digest digest;
+  const bool done = SHA256_Init(&context) == 1 &&
+                    SHA256_Update(&context, bytes.data(), bytes.size()) == 1 &&
+                    SHA256_Final(digest.data(), &context) == 1;
+  DOPPLER_CHECK(done);
+  return digest;
 }
 
 Digest HashPair(const Digest& left, const Digest& right) {
-  return Hash(std::as_bytes(std::span(left)), std::as_bytes(std::span(right)));
+  std::array<Digest, 2> pair = {left, right};
+  return Hash(std::as_bytes(std::span(pair)));
 }
 
 int HexValue(char digit) {
@@ -119,10 +96,7 @@ Digest MerkleRoot(std::span<const Digest> leaves) {
   return folder.Root();
 }
 
-MerkleHasher::MerkleHasher() {
-  partial_.reserve(kLeafBytes);
-  Hash({});
-}
+MerkleHasher::MerkleHasher() { partial_.reserve(kLeafBytes); }
 
 void MerkleHasher::AddLeaf(std::span<const std::byte> leaf, OnLeaf on_leaf) {
   const Digest digest = Hash(leaf);

@@ -29,15 +29,13 @@ using Digest = std::array<std::uint8_t, 32>;
 std::string ToHex(const Digest& digest);
 std::optional<Digest> DigestFromHex(std::string_view hex);
 
-// SHA-256 of any bytes. Does not allocate after the calling thread's first call.
+// SHA-256 of any bytes. Does not allocate.
 Digest Sha256(std::span<const std::byte> bytes);
 
-// The root over leaf hashes. REQUIRES: leaves is not empty. Does not allocate after the calling
-// thread's first call.
+// The root over leaf hashes. REQUIRES: leaves is not empty. Does not allocate.
 Digest MerkleRoot(std::span<const Digest> leaves);
 
-// The root over leaf hashes that come one after the other. Does not allocate after the calling
-// thread's first call.
+// The root over leaf hashes that come one after the other. Does not allocate.
 class MerkleFolder {
  public:
   void Add(const Digest& leaf);
@@ -52,7 +50,7 @@ class MerkleFolder {
 };
 
 // The root over bytes, and on the way each leaf's hash. Bytes may come in any portions. Does not
-// allocate after construction on the constructing thread, elsewhere after that thread's first call.
+// allocate after construction.
 class MerkleHasher {
  public:
   using OnLeaf = FunctionRef<void(const Digest&)>;
@@ -73,8 +71,7 @@ class MerkleHasher {
   std::vector<std::byte> partial_;  // [0, kLeafBytes): the beginning of a leaf
 };
 
-// The root of bytes that are all at hand. REQUIRES: not empty. Does not allocate after the calling
-// thread's first call.
+// The root of bytes that are all at hand. REQUIRES: not empty. Does not allocate.
 Digest MerkleRootOf(std::span<const std::byte> bytes);
 
 }  // namespace doppler
