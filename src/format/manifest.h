@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,9 @@
 #include "format/merkle.h"
 
 namespace doppler {
+
+// Every tensor begins on a multiple of this, the parts of an expert record on kDirectAlignment.
+inline constexpr Bytes kTensorAlignment = 64;
 
 enum class ShardingStrategy : std::uint8_t { kExpert, kLayer, kFixed };
 enum class ShardType : std::uint8_t { kDense, kExpert, kLayer, kFixed };
@@ -63,7 +67,7 @@ struct ExpertRecord {
 
 struct Manifest {
   std::string model_id;
-  std::string architecture;  // JSON object; model/config.h gives it meaning
+  std::string architecture;  // JSON object, keys sorted; model/config.h gives it meaning
   ShardingStrategy strategy = ShardingStrategy::kExpert;
   WeightLayout default_layout = WeightLayout::kRow;
   std::vector<ShardEntry> shards;              // [ShardId]
@@ -72,9 +76,19 @@ struct Manifest {
   const TensorEntry& Tensor(const std::string& name) const;  // throws Error that names it
 };
 
-// Reads and validates. `where` names the file in messages.
+// Reads and validates. `where` names the file in messages. Throws Error.
 Manifest ParseManifest(std::string_view json, const std::string& where);
+// One line per shard and tensor; the same manifest always gives the same bytes.
 std::string SerializeManifest(const Manifest& manifest);
+
+// Where the leaf hashes of a shard stand, if it has such a file: "shards/00001.leaves" beside
+// "shards/00001.bin".
+std::string LeavesFileOf(const ShardEntry& shard);
+
+// The bytes that a tensor takes; nothing if its shape does not fit its format or they overflow.
+// REQUIRES: no dimension is negative.
+std::optional<Bytes> TensorBytes(DType dtype, std::span<const std::int64_t> shape,
+                                 WeightLayout layout = WeightLayout::kRow);
 
 // "layers.3.mlp.experts.17.gate_proj.weight" and so on: the canonical names of a record's parts.
 struct ExpertTensorNames {
@@ -89,5 +103,8 @@ ExpertRecord FindExpertRecord(const Manifest& manifest, LayerId layer, ExpertId 
 
 std::string_view StrategyName(ShardingStrategy strategy);
 std::optional<ShardingStrategy> StrategyFromName(std::string_view name);
+std::string_view ShardTypeName(ShardType type);
+std::optional<ShardType> ShardTypeFromName(std::string_view name);
+std::optional<WeightLayout> LayoutFromName(std::string_view name);
 
 }  // namespace doppler

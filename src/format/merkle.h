@@ -15,8 +15,10 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/bytes.h"
+#include "base/function_ref.h"
 
 namespace doppler {
 
@@ -27,27 +29,49 @@ using Digest = std::array<std::uint8_t, 32>;
 std::string ToHex(const Digest& digest);
 std::optional<Digest> DigestFromHex(std::string_view hex);
 
-// SHA-256 of any bytes. Does not allocate after the calling thread's first call.
+// SHA-256 of any bytes. Does not allocate.
 Digest Sha256(std::span<const std::byte> bytes);
 
 // The root over leaf hashes. REQUIRES: leaves is not empty. Does not allocate.
 Digest MerkleRoot(std::span<const Digest> leaves);
 
+// The root over leaf hashes that come one after the other. Does not allocate.
+class MerkleFolder {
+ public:
+  void Add(const Digest& leaf);
+  // The root over all leaves so far. REQUIRES: at least one.
+  Digest Root() const;
+
+ private:
+  // The root of a full subtree of 2^level leaves stands in subtrees_[level] while bit `level` of
+  // count_ is set, as in a binary counter.
+  std::array<Digest, 64> subtrees_{};
+  std::uint64_t count_ = 0;
+};
+
 // The root over bytes, and on the way each leaf's hash. Bytes may come in any portions. Does not
 // allocate after construction.
 class MerkleHasher {
  public:
+  using OnLeaf = FunctionRef<void(const Digest&)>;
+
   MerkleHasher();
   // Adds the next bytes. Calls on_leaf for each leaf that this completes.
-  template <typename OnLeaf>
-  void Update(std::span<const std::byte> bytes, OnLeaf&& on_leaf);
+  void Update(std::span<const std::byte> bytes, OnLeaf on_leaf);
   void Update(std::span<const std::byte> bytes);
-  // Completes the last leaf and returns the root. REQUIRES: at least one byte was added.
+  // Completes the last leaf, for which on_leaf is called unless it was complete, and returns the
+  // root. REQUIRES: at least one byte was added.
+  Digest Finish(OnLeaf on_leaf);
   Digest Finish();
+
+ private:
+  void AddLeaf(std::span<const std::byte> leaf, OnLeaf on_leaf);
+
+  MerkleFolder folder_;
+  std::vector<std::byte> partial_;  // [0, kLeafBytes): the beginning of a leaf
 };
 
-// The root of bytes that are all at hand. REQUIRES: not empty. Does not allocate after the calling
-// thread's first call.
+// The root of bytes that are all at hand. REQUIRES: not empty. Does not allocate.
 Digest MerkleRootOf(std::span<const std::byte> bytes);
 
 }  // namespace doppler
