@@ -56,6 +56,7 @@ class ExpertLease {
   ExpertLease(const ExpertLease&) = delete;
   ExpertLease& operator=(const ExpertLease&) = delete;
 
+  bool held() const { return cache_ != nullptr; }
   // Whether Wait would return, or throw, at once.
   bool Ready() const;
   // Waits for the expert's bytes. Throws Error if they could not be read or have the wrong hash.
