@@ -165,9 +165,10 @@ ExpertTensorNames ExpertNames(LayerId layer, ExpertId expert) {
 
 ExpertRecord FindExpertRecord(const Manifest& manifest, LayerId layer, ExpertId expert) {
   const ExpertTensorNames names = ExpertNames(layer, expert);
-  ExpertRecord record = {.gate = manifest.Tensor(names.gate),
-                         .up = manifest.Tensor(names.up),
-                         .down = manifest.Tensor(names.down)};
+  ExpertRecord record;
+  record.gate = manifest.Tensor(names.gate);
+  record.up = manifest.Tensor(names.up);
+  record.down = manifest.Tensor(names.down);
   record.shard = record.gate.shard;
   record.offset = record.gate.offset;
   const Bytes end = AlignUp(record.down.offset + record.down.size, kDirectAlignment);
