@@ -59,7 +59,7 @@ bool PointsUpwards(const fs::path& path) {
 fs::path FolderOfGroup(const fs::path& top, const fs::path& mounted, const fs::path& group) {
   const fs::path inside = group.lexically_relative(mounted);
   if (!inside.empty() && !PointsUpwards(inside)) {
-    const fs::path folder = WithoutTrailingSlash((top / inside).lexically_normal());
+    fs::path folder = WithoutTrailingSlash((top / inside).lexically_normal());
     if (fs::is_directory(folder)) return folder;
   }
   return top;

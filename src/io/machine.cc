@@ -16,13 +16,37 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The processor features that a kernel of ours could ask for, as /proc/cpuinfo spells them on x86
-// ("flags") and on Arm ("Features").
+struct Feature {
+  std::string_view linux_name;  // in /proc/cpuinfo
+  std::string_view name;
+};
+
+// The processor features that a kernel of ours could ask for. Linux spells Arm's its own way.
 constexpr std::array kFeatures = {
-    "avx",      "avx2",     "fma",         "f16c",        "avx_vnni",    "avx512f",
-    "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile",
-    "amx_int8", "amx_bf16", "sha_ni",      "asimd",       "asimdhp",     "asimddp",
-    "i8mm",     "bf16",     "sve",         "sve2",        "sme",         "sha2",
+    Feature{"avx", "avx"},
+    Feature{"avx2", "avx2"},
+    Feature{"fma", "fma"},
+    Feature{"f16c", "f16c"},
+    Feature{"avx_vnni", "avx_vnni"},
+    Feature{"avx512f", "avx512f"},
+    Feature{"avx512bw", "avx512bw"},
+    Feature{"avx512vl", "avx512vl"},
+    Feature{"avx512_vnni", "avx512_vnni"},
+    Feature{"avx512_bf16", "avx512_bf16"},
+    Feature{"avx512_fp16", "avx512_fp16"},
+    Feature{"amx_tile", "amx_tile"},
+    Feature{"amx_int8", "amx_int8"},
+    Feature{"amx_bf16", "amx_bf16"},
+    Feature{"sha_ni", "sha_ni"},
+    Feature{"asimd", "neon"},
+    Feature{"asimdhp", "fp16"},
+    Feature{"asimddp", "dotprod"},
+    Feature{"i8mm", "i8mm"},
+    Feature{"bf16", "bf16"},
+    Feature{"sve", "sve"},
+    Feature{"sve2", "sve2"},
+    Feature{"sme", "sme"},
+    Feature{"sha2", "sha2"},
 };
 
 std::vector<std::string> ReadFeatures(std::string_view cpuinfo) {
@@ -31,9 +55,9 @@ std::vector<std::string> ReadFeatures(std::string_view cpuinfo) {
   std::vector<std::string> features;
   if (!line) return features;
   const std::vector<std::string_view> words = SplitWords(*line);
-  for (const std::string_view feature : kFeatures) {
-    if (std::find(words.begin(), words.end(), feature) != words.end()) {
-      features.emplace_back(feature);
+  for (const Feature& feature : kFeatures) {
+    if (std::find(words.begin(), words.end(), feature.linux_name) != words.end()) {
+      features.emplace_back(feature.name);
     }
   }
   return features;

@@ -46,7 +46,7 @@ struct ProcessorInfo {
   int cores = 1;                      // logical cores that this process may run on
   std::optional<double> quota;        // processors' worth of time that its control group may use
   int threads = 1;                    // worth starting: `cores`, or fewer under a quota
-  std::vector<std::string> features;  // those that kernels ask for, as Linux spells them: "avx2"
+  std::vector<std::string> features;  // those that kernels ask for: "avx2", "neon", "amx_int8"
   std::vector<CacheInfo> caches;      // of the first core, smallest level first
 
   bool Has(std::string_view feature) const;

@@ -135,7 +135,7 @@ TEST(Processor, ReadsAnArmMachine) {
   tree.Add("/proc/device-tree/model", std::string_view("Board 5\0", 8));
   const ProcessorInfo processor = DetectProcessor(tree.root(), 4);
   EXPECT_EQ(processor.model, "Board 5");
-  EXPECT_THAT(processor.features, ElementsAre("asimd", "asimddp", "i8mm"));
+  EXPECT_THAT(processor.features, ElementsAre("neon", "dotprod", "i8mm"));
   EXPECT_EQ(processor.LastLevelCache(), 0u);
 }
 
