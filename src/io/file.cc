@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -141,6 +142,21 @@ void WriteTextFile(const fs::path& path, std::string_view text) {
   File file(path, OpenMode::kCreate);
   file.Write(std::as_bytes(std::span(text)));
   file.Sync();
+}
+
+void RaiseOpenFileLimit(std::size_t count) {
+  // Room for what a process has open anyway: libraries, sockets, standard streams.
+  const rlim_t needed = count + 64;
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed) return;
+  if (limit.rlim_max < needed) {
+    Throw(
+        "the model has {} shards and this process may open {} files; raise 'ulimit -n', or convert "
+        "with --sharding layer",
+        count, limit.rlim_max);
+  }
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 void SyncFolder(const fs::path& folder) {

@@ -57,6 +57,10 @@ class File {
 std::string ReadTextFile(const std::filesystem::path& path, Bytes limit = 256 * kMiB);
 void WriteTextFile(const std::filesystem::path& path, std::string_view text);
 
+// Raises this process's limit of open files to hold `count` more, as far as the system lets it.
+// Throws Error with the limit if that is not enough.
+void RaiseOpenFileLimit(std::size_t count);
+
 // Makes renames inside `folder` durable.
 void SyncFolder(const std::filesystem::path& folder);
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "model/layer.h"
 
 namespace doppler {
 namespace {
@@ -12,31 +13,36 @@ constexpr std::array kFamilies = {
     Family{.name = "llama",
            .hub_model_type = "llama",
            .gguf_architecture = "llama",
-           .gguf_interleaved_rope = true},
+           .gguf_interleaved_rope = true,
+           .layer = TransformerLayer},
     Family{.name = "mixtral",
            .hub_model_type = "mixtral",
            .gguf_architecture = "llama",
            .experts = true,
-           .gguf_interleaved_rope = true},
+           .gguf_interleaved_rope = true,
+           .layer = TransformerLayer},
     Family{.name = "qwen3",
            .hub_model_type = "qwen3",
            .gguf_architecture = "qwen3",
-           .query_key_norm = true},
+           .query_key_norm = true,
+           .layer = TransformerLayer},
     Family{.name = "qwen3_moe",
            .hub_model_type = "qwen3_moe",
            .gguf_architecture = "qwen3moe",
            .experts = true,
-           .query_key_norm = true},
+           .query_key_norm = true,
+           .layer = TransformerLayer},
 };
 
 template <typename Predicate>
 const Family& Find(std::string_view wanted, std::string_view Family::*name, Predicate matches) {
-  std::string known;
   for (const Family& family : kFamilies) {
     if (family.*name == wanted && matches(family)) return family;
-    if (known.find(family.*name) == std::string::npos) {
-      known += (known.empty() ? "" : ", ") + std::string(family.*name);
-    }
+  }
+  std::string known;
+  for (const Family& family : kFamilies) {
+    if (known.find(family.*name) != std::string::npos) continue;
+    known += (known.empty() ? "" : ", ") + std::string(family.*name);
   }
   Throw("the model family '{}' is not supported; supported are {}", wanted, known);
 }

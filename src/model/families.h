@@ -5,6 +5,8 @@
 #include <span>
 #include <string_view>
 
+#include "model/forward.h"
+
 namespace doppler {
 
 struct Family {
@@ -16,6 +18,7 @@ struct Family {
   // GGUF keeps the rows of the query and key projections in the order of interleaved rotary
   // pairs, which convert undoes.
   bool gguf_interleaved_rope = false;
+  LayerFunction layer = nullptr;
 };
 
 std::span<const Family> Families();

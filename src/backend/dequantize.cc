@@ -1,0 +1,109 @@
+#include <array>
+#include <bit>
+#include <cstring>
+
+#include "backend/block_layout.h"
+#include "backend/quantize.h"
+#include "backend/sub_scales.h"
+#include "base/error.h"
+#include "base/float16.h"
+
+namespace doppler {
+namespace {
+
+using Byte = std::uint8_t;
+
+template <typename T>
+T Load(const Byte* from) {
+  T value;
+  std::memcpy(&value, from, sizeof(value));
+  return value;
+}
+
+float LoadFp16(const Byte* from) { return Fp16ToFloat(Load<std::uint16_t>(from)); }
+
+void DequantizeF32(const Byte* block, float* out) { *out = Load<float>(block); }
+void DequantizeF16(const Byte* block, float* out) { *out = LoadFp16(block); }
+void DequantizeBf16(const Byte* block, float* out) {
+  *out = Bf16ToFloat(Load<std::uint16_t>(block));
+}
+
+void DequantizeQ8_0(const Byte* block, float* out) {
+  const float scale = LoadFp16(block + Q8_0Layout::kScale);
+  const Byte* values = block + Q8_0Layout::kValues;
+  for (int i = 0; i < 32; ++i) {
+    out[i] = scale * static_cast<float>(std::bit_cast<std::int8_t>(values[i]));
+  }
+}
+
+void DequantizeQ4_0(const Byte* block, float* out) {
+  const float scale = LoadFp16(block + Q4_0Layout::kScale);
+  const Byte* nibbles = block + Q4_0Layout::kNibbles;
+  for (int i = 0; i < 16; ++i) {
+    out[i] = scale * static_cast<float>((nibbles[i] & 15) - 8);
+    out[i + 16] = scale * static_cast<float>((nibbles[i] >> 4) - 8);
+  }
+}
+
+// What q4_k and q5_k share: `high_bits` is null for four bits per value.
+void DequantizeSubBlocks(const Byte* block, const Byte* sub_scales, const Byte* nibbles,
+                         const Byte* high_bits, float* out) {
+  const float scale = LoadFp16(block);
+  const float minimum = LoadFp16(block + 2);
+  const SubScales sub = UnpackSubScales(sub_scales);
+  for (unsigned j = 0; j < 8; ++j) {
+    const float sub_scale = scale * static_cast<float>(sub.scales[j]);
+    const float sub_minimum = minimum * static_cast<float>(sub.minimums[j]);
+    const Byte* run = nibbles + 32 * (j / 2);
+    for (unsigned i = 0; i < 32; ++i) {
+      unsigned q = j % 2 == 0 ? run[i] & 15u : run[i] >> 4u;
+      if (high_bits != nullptr) q |= ((high_bits[i] >> j) & 1u) << 4;
+      out[32 * j + i] = sub_scale * static_cast<float>(q) - sub_minimum;
+    }
+  }
+}
+
+void DequantizeQ4_K(const Byte* block, float* out) {
+  using L = Q4_KLayout;
+  DequantizeSubBlocks(block, block + L::kSubScales, block + L::kNibbles, nullptr, out);
+}
+
+void DequantizeQ5_K(const Byte* block, float* out) {
+  using L = Q5_KLayout;
+  DequantizeSubBlocks(block, block + L::kSubScales, block + L::kNibbles, block + L::kHighBits, out);
+}
+
+void DequantizeQ6_K(const Byte* block, float* out) {
+  const float scale = LoadFp16(block + Q6_KLayout::kScale);
+  for (unsigned i = 0; i < 256; ++i) {
+    const unsigned half = i / 128;
+    const unsigned quarter = i % 128 / 32;
+    const Byte nibbles = block[Q6_KLayout::kNibbles + 64 * half + 32 * (quarter % 2) + i % 32];
+    const unsigned low = quarter < 2 ? nibbles & 15u : nibbles >> 4u;
+    const unsigned high = (block[Q6_KLayout::kHighBits + 32 * half + i % 32] >> (2 * quarter)) & 3u;
+    const auto sub_scale = std::bit_cast<std::int8_t>(block[Q6_KLayout::kSubScales + i / 16]);
+    const int q = static_cast<int>(low | (high << 4)) - 32;
+    out[i] = scale * static_cast<float>(sub_scale) * static_cast<float>(q);
+  }
+}
+
+using BlockFunction = void (*)(const Byte* block, float* out);
+constexpr std::array<BlockFunction, kDTypes.size()> kDequantize = {
+    DequantizeF32,  DequantizeF16,  DequantizeBf16, DequantizeQ8_0,
+    DequantizeQ4_0, DequantizeQ4_K, DequantizeQ5_K, DequantizeQ6_K};
+
+}  // namespace
+
+void Dequantize(DType dtype, std::span<const std::byte> blocks, std::span<float> out) {
+  const DTypeTraits& traits = Traits(dtype);
+  DOPPLER_CHECK(RowBytes(dtype, out.size()) == blocks.size());
+  const auto step = static_cast<std::size_t>(traits.block_elements);
+  const BlockFunction dequantize = kDequantize[static_cast<std::size_t>(dtype)];
+  const auto* block = reinterpret_cast<const Byte*>(blocks.data());
+  for (std::size_t i = 0; i < out.size(); i += step) {
+    dequantize(block, out.data() + i);
+    block += traits.block_bytes;
+  }
+}
+
+}  // namespace doppler

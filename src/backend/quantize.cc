@@ -1,0 +1,80 @@
+#include "backend/quantize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "backend/block_layout.h"
+#include "backend/quantize_q4_k.h"
+#include "base/error.h"
+#include "base/float16.h"
+
+namespace doppler {
+namespace {
+
+using Byte = std::uint8_t;
+
+void StoreUint16(std::uint16_t value, Byte* to) { std::memcpy(to, &value, sizeof(value)); }
+
+void QuantizeF32(const float* values, Byte* block) { std::memcpy(block, values, sizeof(float)); }
+void QuantizeF16(const float* values, Byte* block) { StoreUint16(FloatToFp16(*values), block); }
+void QuantizeBf16(const float* values, Byte* block) { StoreUint16(FloatToBf16(*values), block); }
+
+// The quotients use the scale before it is rounded to f16, and round half away from zero: so does
+// ggml, and the bytes agree.
+void QuantizeQ8_0(const float* values, Byte* block) {
+  float largest = 0;
+  for (int i = 0; i < 32; ++i) largest = std::max(largest, std::abs(values[i]));
+  const float scale = largest / 127.0f;
+  const float inverse = scale != 0 ? 1.0f / scale : 0.0f;
+  StoreUint16(FloatToFp16(scale), block + Q8_0Layout::kScale);
+  for (int i = 0; i < 32; ++i) {
+    const float q = std::clamp(std::round(values[i] * inverse), -127.0f, 127.0f);
+    block[Q8_0Layout::kValues + i] = static_cast<Byte>(static_cast<int>(q));
+  }
+}
+
+void QuantizeQ4_KBlock(const float* values, Byte* block) {
+  QuantizeQ4_K(std::span<const float, 256>(values, 256), block);
+}
+
+using BlockFunction = void (*)(const float* values, Byte* block);
+
+BlockFunction QuantizerOf(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return QuantizeF32;
+    case DType::kF16:
+      return QuantizeF16;
+    case DType::kBf16:
+      return QuantizeBf16;
+    case DType::kQ8_0:
+      return QuantizeQ8_0;
+    case DType::kQ4_K:
+      return QuantizeQ4_KBlock;
+    case DType::kQ4_0:
+    case DType::kQ5_K:
+    case DType::kQ6_K:
+      return nullptr;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+bool CanQuantize(DType dtype) { return QuantizerOf(dtype) != nullptr; }
+
+void Quantize(DType dtype, std::span<const float> values, std::span<std::byte> blocks) {
+  const BlockFunction quantize = QuantizerOf(dtype);
+  DOPPLER_CHECK(quantize != nullptr);
+  DOPPLER_CHECK(RowBytes(dtype, values.size()) == blocks.size());
+  const DTypeTraits& traits = Traits(dtype);
+  const auto step = static_cast<std::size_t>(traits.block_elements);
+  auto* block = reinterpret_cast<Byte*>(blocks.data());
+  for (std::size_t i = 0; i < values.size(); i += step) {
+    quantize(values.data() + i, block);
+    block += traits.block_bytes;
+  }
+}
+
+}  // namespace doppler

@@ -1,0 +1,35 @@
+// Anonymous, page-aligned, zeroed memory that is not part of the heap: it takes physical pages only
+// as they are touched and gives them all back when it is destroyed.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "base/bytes.h"
+
+namespace doppler {
+
+class MappedMemory {
+ public:
+  MappedMemory() = default;
+  // Throws Error when the system refuses. A size of 0 maps nothing.
+  explicit MappedMemory(Bytes size);
+  ~MappedMemory();
+  MappedMemory(MappedMemory&& other) noexcept;
+  MappedMemory& operator=(MappedMemory&& other) noexcept;
+  MappedMemory(const MappedMemory&) = delete;
+  MappedMemory& operator=(const MappedMemory&) = delete;
+
+  std::byte* data() const { return data_; }
+  Bytes size() const { return size_; }
+  std::span<std::byte> span() const { return {data_, size_}; }
+
+ private:
+  std::byte* data_ = nullptr;
+  Bytes size_ = 0;
+};
+
+// Returns unused heap pages to the system, after start-up work that allocated and freed a lot.
+void TrimHeap();
+
+}  // namespace doppler

@@ -1,0 +1,151 @@
+#include <algorithm>
+#include <cerrno>
+#include <condition_variable>
+#include <cstring>
+#include <limits>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <liburing.h>
+
+#include "base/alloc_guard.h"
+#include "base/error.h"
+#include "io/async_reader.h"
+
+namespace doppler {
+namespace {
+
+constexpr std::uint64_t kStop = std::numeric_limits<std::uint64_t>::max();
+
+// One ring. Submitters share its submission side under submit_mutex_, the completion threads its
+// completion side under complete_mutex_; the kernel lets the two sides run apart.
+class UringReader final : public AsyncReader {
+ public:
+  UringReader(const AsyncReaderOptions& options, ReadDone on_done)
+      : on_done_(std::move(on_done)), ops_(static_cast<std::size_t>(options.depth)) {
+    // Room for one stop message per thread beside the reads.
+    const int status =
+        io_uring_queue_init(static_cast<unsigned>(options.depth + options.threads), &ring_, 0);
+    if (status != 0) Throw("io_uring cannot be used here: {}", std::strerror(-status));
+    free_.reserve(ops_.size());
+    for (std::size_t i = 0; i < ops_.size(); ++i) free_.push_back(i);
+    for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { Run(); });
+  }
+
+  ~UringReader() override {
+    {
+      std::unique_lock lock(submit_mutex_);
+      place_free_.wait(lock, [this] { return free_.size() == ops_.size(); });
+      for (std::size_t i = 0; i < threads_.size(); ++i) {
+        io_uring_sqe* entry = io_uring_get_sqe(&ring_);
+        DOPPLER_CHECK(entry != nullptr);
+        io_uring_prep_nop(entry);
+        io_uring_sqe_set_data64(entry, kStop);
+        SubmitEntry();
+      }
+    }
+    for (std::thread& thread : threads_) thread.join();
+    io_uring_queue_exit(&ring_);
+  }
+
+  std::string_view name() const override { return "io_uring"; }
+
+  void Submit(const ReadOp& op) override {
+    std::unique_lock lock(submit_mutex_);
+    place_free_.wait(lock, [this] { return !free_.empty(); });
+    const std::size_t place = free_.back();
+    free_.pop_back();
+    ops_[place] = op;
+    Start(place);
+  }
+
+ private:
+  // REQUIRES: submit_mutex_ is held.
+  void Start(std::size_t place) {
+    const ReadOp& op = ops_[place];
+    io_uring_sqe* entry = io_uring_get_sqe(&ring_);
+    DOPPLER_CHECK(entry != nullptr);
+    const auto length = static_cast<unsigned>(std::min<std::size_t>(op.out.size(), kGiB));
+    io_uring_prep_read(entry, op.file->descriptor(), op.out.data(), length, op.offset);
+    io_uring_sqe_set_data64(entry, place);
+    SubmitEntry();
+  }
+
+  void SubmitEntry() {
+    int status = io_uring_submit(&ring_);
+    // The kernel was short of memory for the request for a moment, or a signal came.
+    while (status == -EAGAIN || status == -EBUSY || status == -EINTR) {
+      std::this_thread::yield();
+      status = io_uring_submit(&ring_);
+    }
+    DOPPLER_CHECK(status >= 0);
+  }
+
+  struct Completion {
+    std::uint64_t place;
+    int result;
+  };
+
+  Completion TakeCompletion() {
+    const std::lock_guard lock(complete_mutex_);
+    io_uring_cqe* entry = nullptr;
+    int status = io_uring_wait_cqe(&ring_, &entry);
+    while (status == -EINTR) status = io_uring_wait_cqe(&ring_, &entry);
+    DOPPLER_CHECK(status == 0);
+    const Completion completion{io_uring_cqe_get_data64(entry), entry->res};
+    io_uring_cqe_seen(&ring_, entry);
+    return completion;
+  }
+
+  void Run() {
+    const NoAllocScope no_alloc;
+    for (;;) {
+      const Completion completion = TakeCompletion();
+      if (completion.place == kStop) return;
+      Handle(completion.place, completion.result);
+    }
+  }
+
+  void Handle(std::size_t place, int result) {
+    std::uint64_t tag = 0;
+    int error = 0;
+    {
+      const std::lock_guard lock(submit_mutex_);
+      ReadOp& op = ops_[place];
+      const bool again = result == -EINTR || result == -EAGAIN;
+      const auto got = static_cast<std::size_t>(std::max(result, 0));
+      if (again || (got > 0 && got < op.out.size())) {
+        op.out = op.out.subspan(got);
+        op.offset += got;
+        Start(place);
+        return;
+      }
+      tag = op.tag;
+      if (result < 0) error = -result;
+      if (result == 0 && !op.out.empty()) error = kReadPastEnd;
+    }
+    on_done_(tag, error);
+    // Only now is the place free: the destructor waits for on_done calls too.
+    const std::lock_guard lock(submit_mutex_);
+    free_.push_back(place);
+    place_free_.notify_one();
+  }
+
+  ReadDone on_done_;
+  io_uring ring_{};
+  std::mutex submit_mutex_;
+  std::mutex complete_mutex_;
+  std::condition_variable place_free_;
+  std::vector<ReadOp> ops_;        // [place], in flight unless the place is free
+  std::vector<std::size_t> free_;  // places
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace
+
+std::unique_ptr<AsyncReader> MakeUringReader(const AsyncReaderOptions& options, ReadDone on_done) {
+  return std::make_unique<UringReader>(options, std::move(on_done));
+}
+
+}  // namespace doppler

@@ -1,0 +1,101 @@
+#include "model/activations.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace doppler {
+namespace {
+
+// Rows start on cache lines.
+constexpr int kRowFloats = 16;
+
+int FfnWidth(const ModelConfig& config) { return std::max(config.ffn_dim, config.expert_ffn_dim); }
+
+// Lays arrays out one after the other; without memory it only counts.
+class Carver {
+ public:
+  explicit Carver(std::byte* memory) : memory_(memory) {}
+
+  Rows Take(int rows, int cols) {
+    const int stride = (cols + kRowFloats - 1) / kRowFloats * kRowFloats;
+    float* data = memory_ == nullptr ? nullptr : reinterpret_cast<float*>(memory_ + taken_);
+    taken_ += static_cast<Bytes>(rows) * static_cast<Bytes>(stride) * sizeof(float);
+    return {data, rows, cols, stride};
+  }
+
+  Bytes taken() const { return taken_; }
+
+ private:
+  std::byte* memory_;
+  Bytes taken_ = 0;
+};
+
+// `out` may be null: then nothing is written.
+Bytes Carve(const ModelConfig& config, const ActivationLimits& limits, std::byte* memory,
+            Activations* out) {
+  Carver carver(memory);
+  const auto take = [&](Rows Activations::*member, int rows, int cols) {
+    const Rows rows_of = carver.Take(rows, cols);
+    if (out != nullptr) out->*member = rows_of;
+  };
+  const int n = limits.ubatch;
+  const int query_dim = config.num_heads * config.head_dim;
+  const int kv_dim = config.num_kv_heads * config.head_dim;
+  take(&Activations::hidden, n, config.model_dim);
+  take(&Activations::normed, n, config.model_dim);
+  take(&Activations::branch, n, config.model_dim);
+  take(&Activations::query, n, query_dim);
+  take(&Activations::key, n, kv_dim);
+  take(&Activations::value, n, kv_dim);
+  take(&Activations::attended, n, query_dim);
+  take(&Activations::cos, n, config.head_dim / 2);
+  take(&Activations::sin, n, config.head_dim / 2);
+  take(&Activations::gate, n, FfnWidth(config));
+  take(&Activations::up, n, FfnWidth(config));
+  take(&Activations::logits, limits.logit_rows, config.vocab_size);
+  if (config.num_experts > 0) {
+    take(&Activations::scores, n, config.num_experts);
+    take(&Activations::expert_in, n, config.model_dim);
+    take(&Activations::expert_out, n * config.experts_per_token, config.model_dim);
+  }
+  return carver.taken();
+}
+
+std::size_t Assignments(const ModelConfig& config, const ActivationLimits& limits) {
+  return static_cast<std::size_t>(limits.ubatch) *
+         static_cast<std::size_t>(config.experts_per_token);
+}
+
+Reservation ReserveActivations(MemoryBudget& budget, Bytes size) {
+  std::optional<Reservation> reservation = budget.Reserve(size);
+  if (!reservation) {
+    Throw("the activations need {} and {} of the budget is left; raise --host-memory",
+          FormatSize(size), FormatSize(budget.limit() - budget.reserved()));
+  }
+  return std::move(*reservation);
+}
+
+}  // namespace
+
+Bytes Activations::SizeOf(const ModelConfig& config, const ActivationLimits& limits) {
+  const Bytes per_assignment = sizeof(RoutedExpert) + sizeof(int);
+  return Carve(config, limits, nullptr, nullptr) + Assignments(config, limits) * per_assignment +
+         static_cast<Bytes>(config.num_experts + 1) * sizeof(int) +
+         limits.wave * (sizeof(ExpertId) + sizeof(ExpertLease));
+}
+
+Activations::Activations(const ModelConfig& config, const ActivationLimits& chosen,
+                         MemoryBudget& budget)
+    : limits(chosen),
+      routed(Assignments(config, chosen)),
+      first_assignment(static_cast<std::size_t>(config.num_experts) + 1),
+      assignments(Assignments(config, chosen)),
+      wave(chosen.wave),
+      leases(chosen.wave),
+      reservation_(ReserveActivations(budget, SizeOf(config, chosen))),
+      memory_(Carve(config, chosen, nullptr, nullptr)) {
+  Carve(config, chosen, memory_.data(), this);
+}
+
+}  // namespace doppler

@@ -1,0 +1,65 @@
+// The memory a forward pass computes in, sized once for the largest ubatch.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/bytes.h"
+#include "io/mapped_memory.h"
+#include "model/config.h"
+#include "model/router.h"
+#include "tier/budget.h"
+#include "tier/expert_cache.h"
+
+namespace doppler {
+
+struct ActivationLimits {
+  int ubatch = 1;        // tokens in one forward pass
+  int logit_rows = 1;    // tokens whose logits are wanted at once
+  std::size_t wave = 0;  // experts that one Acquire pins at most
+};
+
+// Shapes are those of the largest ubatch; a pass of n tokens uses the first n rows.
+struct Activations {
+  Activations(const ModelConfig& config, const ActivationLimits& limits, MemoryBudget& budget);
+
+  // The bytes that the constructor takes, for the plan.
+  static Bytes SizeOf(const ModelConfig& config, const ActivationLimits& limits);
+
+  ActivationLimits limits;
+
+  Rows hidden;    // [ubatch, model_dim], the residual stream
+  Rows normed;    // [ubatch, model_dim]
+  Rows branch;    // [ubatch, model_dim], what attention or the ffn adds to hidden
+  Rows query;     // [ubatch, heads * head_dim]
+  Rows key;       // [ubatch, kv_heads * head_dim]
+  Rows value;     // [ubatch, kv_heads * head_dim]
+  Rows attended;  // [ubatch, heads * head_dim]
+  Rows cos;       // [ubatch, head_dim / 2]
+  Rows sin;       // [ubatch, head_dim / 2]
+  Rows gate;      // [ubatch, max(ffn_dim, expert_ffn_dim)]
+  Rows up;        // [ubatch, max(ffn_dim, expert_ffn_dim)]
+  Rows logits;    // [logit_rows, vocab_size]
+
+  Rows scores;      // [ubatch, num_experts]
+  Rows expert_in;   // [ubatch, model_dim], the tokens of one expert side by side
+  Rows expert_out;  // [ubatch * experts_per_token, model_dim], by token and rank of its choice
+
+  std::vector<RoutedExpert> routed;   // [ubatch * experts_per_token]
+  std::vector<int> first_assignment;  // [num_experts + 1], into assignments
+  std::vector<int> assignments;       // [ubatch * experts_per_token], indices of routed, by expert
+  std::vector<ExpertId> wave;         // [limits.wave]
+  std::vector<ExpertLease> leases;    // [limits.wave]
+
+ private:
+  Reservation reservation_;
+  MappedMemory memory_;
+};
+
+// The first `rows` rows.
+inline Rows Head(const Rows& all, int rows) { return {all.data, rows, all.cols, all.stride}; }
+// The first `rows` rows and `cols` columns.
+inline Rows Head(const Rows& all, int rows, int cols) { return {all.data, rows, cols, all.stride}; }
+
+}  // namespace doppler

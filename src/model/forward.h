@@ -1,0 +1,52 @@
+// The forward pass: tokens and their KV in, logits out.
+//
+// Written by hand and read from top to bottom: Forward calls one layer function per layer, which
+// the family table chooses. The page-in point is one line of MoeFfn.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/ids.h"
+#include "model/activations.h"
+#include "model/config.h"
+#include "model/weights.h"
+#include "tier/expert_cache.h"
+#include "tier/kv_pool.h"
+
+namespace doppler {
+
+// Sees every choice of a router: the chosen experts of `first_position`, the next position, ...,
+// experts_per_token each. For tests and traces.
+using RouterObserver =
+    std::function<void(LayerId layer, int first_position, std::span<const RoutedExpert> routed)>;
+
+// Everything a forward pass reads. All of it outlives the passes.
+struct Model {
+  const ModelConfig& config;
+  const Weights& weights;
+  Backend& backend;
+  ExpertCache* experts = nullptr;  // null for a model without experts
+  std::vector<float> rope_frequencies;
+  RouterObserver on_route;  // may be empty
+};
+
+// One layer over `tokens` rows of activations.hidden, the first at `first_position`.
+using LayerFunction = void (*)(const Model& model, LayerId layer, int tokens, int first_position,
+                               const KvView& kv, Activations& activations);
+
+// Runs `tokens`, the first of which stands at `first_position`, and leaves their final hidden
+// states in activations.normed. Pages experts in as the routers ask for them. Throws Error when an
+// expert cannot be read, InterruptedError on Ctrl-C. Does not allocate, unless it throws.
+// REQUIRES: 1 <= tokens.size() <= the ubatch; ids are in the vocabulary; `kv` has grown to hold
+// them.
+void Forward(const Model& model, std::span<const TokenId> tokens, int first_position,
+             const KvTable& kv, Activations& activations);
+
+// The logits of rows [first_row, first_row + rows) of the last pass, in activations.logits.
+// REQUIRES: rows <= limits.logit_rows.
+ConstRows Logits(const Model& model, int first_row, int rows, Activations& activations);
+
+}  // namespace doppler

@@ -1,0 +1,148 @@
+#include "model/moe.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace doppler {
+namespace {
+
+// Fills activations.routed: experts_per_token choices for each token.
+void Route(const Model& model, LayerId layer, int tokens, int first_position,
+           Activations& activations) {
+  const auto k = static_cast<std::size_t>(model.config.experts_per_token);
+  const Rows scores = Head(activations.scores, tokens);
+  model.backend.MatMul(model.weights.layers[layer.index()].router, Head(activations.normed, tokens),
+                       scores);
+  const std::span routed(activations.routed.data(), static_cast<std::size_t>(tokens) * k);
+  for (int t = 0; t < tokens; ++t) {
+    RouteToken(model.config, {scores.Row(t), static_cast<std::size_t>(scores.cols)},
+               routed.subspan(static_cast<std::size_t>(t) * k, k));
+  }
+  if (model.on_route) model.on_route(layer, first_position, routed);
+}
+
+// Sorts the choices by expert, each expert's in token order: those of expert e are
+// assignments[first_assignment[e]] to assignments[first_assignment[e + 1] - 1].
+//   routed 2 0 | 2 1  ->  assignments 1 3 0 2, first_assignment 0 1 2 4
+void GroupByExpert(const Model& model, int tokens, Activations& activations) {
+  const int count = tokens * model.config.experts_per_token;
+  std::vector<int>& first = activations.first_assignment;
+  std::fill(first.begin(), first.end(), 0);
+  for (int i = 0; i < count; ++i) {
+    ++first[activations.routed[static_cast<std::size_t>(i)].expert.index() + 1];
+  }
+  for (std::size_t e = 1; e < first.size(); ++e) first[e] += first[e - 1];
+  for (int i = 0; i < count; ++i) {
+    int& place = first[activations.routed[static_cast<std::size_t>(i)].expert.index()];
+    activations.assignments[static_cast<std::size_t>(place++)] = i;
+  }
+  // Each entry has moved to the end of its expert's run, which is where the next one's begins.
+  std::copy_backward(first.begin(), first.end() - 1, first.end());
+  first[0] = 0;
+}
+
+// The choices that fell on one expert.
+std::span<const int> AssignmentsOf(ExpertId expert, const Activations& activations) {
+  const auto begin = static_cast<std::size_t>(activations.first_assignment[expert.index()]);
+  const auto end = static_cast<std::size_t>(activations.first_assignment[expert.index() + 1]);
+  return std::span(activations.assignments).subspan(begin, end - begin);
+}
+
+// Runs one expert over the tokens that chose it, into their rows of expert_out.
+void RunExpert(const Model& model, const ExpertView& expert, std::span<const int> assignments,
+               Activations& activations) {
+  const int k = model.config.experts_per_token;
+  const int n = static_cast<int>(assignments.size());
+  const std::size_t row_bytes = static_cast<std::size_t>(model.config.model_dim) * sizeof(float);
+  const Rows in = Head(activations.expert_in, n);
+  const Rows gate = Head(activations.gate, n, model.config.expert_ffn_dim);
+  const Rows up = Head(activations.up, n, model.config.expert_ffn_dim);
+  const Rows out = Head(activations.branch, n);
+  for (int i = 0; i < n; ++i) {
+    const int token = assignments[static_cast<std::size_t>(i)] / k;
+    std::memcpy(in.Row(i), activations.normed.Row(token), row_bytes);
+  }
+  model.backend.MatMul(expert.gate, in, gate);
+  model.backend.MatMul(expert.up, in, up);
+  model.backend.SwiGlu(gate, up, gate);
+  model.backend.MatMul(expert.down, gate, out);
+  for (int i = 0; i < n; ++i) {
+    std::memcpy(activations.expert_out.Row(assignments[static_cast<std::size_t>(i)]), out.Row(i),
+                row_bytes);
+  }
+}
+
+// Ends leases however the scope is left.
+class LeaseScope {
+ public:
+  explicit LeaseScope(std::span<ExpertLease> leases) : leases_(leases) {}
+  ~LeaseScope() {
+    for (ExpertLease& lease : leases_) lease = ExpertLease();
+  }
+  LeaseScope(const LeaseScope&) = delete;
+  LeaseScope& operator=(const LeaseScope&) = delete;
+
+ private:
+  std::span<ExpertLease> leases_;
+};
+
+// Computes the experts whose bytes are here while the others are still being read.
+void RunWave(const Model& model, LayerId layer, std::span<const ExpertId> experts,
+             Activations& activations) {
+  const std::span leases = std::span(activations.leases).first(experts.size());
+  const AcquireResult result = model.experts->Acquire(layer, experts, leases);
+  DOPPLER_CHECK(result == AcquireResult::kOk);
+  const LeaseScope scope(leases);
+  for (const bool waiting : {false, true}) {
+    for (std::size_t i = 0; i < leases.size(); ++i) {
+      const bool done = !leases[i].held();
+      if (done || (!waiting && !leases[i].Ready())) continue;
+      leases[i].Wait();
+      RunExpert(model, leases[i].view(), AssignmentsOf(experts[i], activations), activations);
+      leases[i] = ExpertLease();
+    }
+  }
+}
+
+void RunExperts(const Model& model, LayerId layer, Activations& activations) {
+  std::size_t in_wave = 0;
+  for (int e = 0; e < model.config.num_experts; ++e) {
+    if (AssignmentsOf(ExpertId(e), activations).empty()) continue;
+    activations.wave[in_wave++] = ExpertId(e);
+    if (in_wave == activations.wave.size()) {
+      RunWave(model, layer, std::span(activations.wave).first(in_wave), activations);
+      in_wave = 0;
+    }
+  }
+  if (in_wave > 0) {
+    RunWave(model, layer, std::span(activations.wave).first(in_wave), activations);
+  }
+}
+
+void AddUp(const Model& model, int tokens, Activations& activations) {
+  const int k = model.config.experts_per_token;
+  for (int t = 0; t < tokens; ++t) {
+    float* out = activations.branch.Row(t);
+    std::fill_n(out, model.config.model_dim, 0.0f);
+    for (int rank = 0; rank < k; ++rank) {
+      const int assignment = t * k + rank;
+      const float weight = activations.routed[static_cast<std::size_t>(assignment)].weight;
+      const float* from = activations.expert_out.Row(assignment);
+      for (int i = 0; i < model.config.model_dim; ++i) out[i] += weight * from[i];
+    }
+  }
+}
+
+}  // namespace
+
+void MoeFfn(const Model& model, LayerId layer, int tokens, int first_position,
+            Activations& activations) {
+  Route(model, layer, tokens, first_position, activations);
+  GroupByExpert(model, tokens, activations);
+  RunExperts(model, layer, activations);
+  AddUp(model, tokens, activations);
+}
+
+}  // namespace doppler

@@ -1,0 +1,152 @@
+#include "store/artifact.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "io/mapped_memory.h"
+
+namespace doppler {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr Bytes kPortion = 4 * kMiB;
+
+std::size_t LeafCount(Bytes size) {
+  return static_cast<std::size_t>((size + kLeafBytes - 1) / kLeafBytes);
+}
+
+fs::path LeavesPath(const fs::path& folder, const ShardEntry& shard) {
+  return (folder / shard.file).replace_extension(".leaves");
+}
+
+Manifest ReadManifest(const fs::path& folder, Digest& id) {
+  const fs::path path = folder / "manifest.json";
+  if (!fs::exists(path)) {
+    Throw("'{}' is not a model: it has no manifest.json; make one with 'doppler convert'",
+          folder.string());
+  }
+  const std::string text = ReadTextFile(path);
+  id = Sha256(std::as_bytes(std::span(text)));
+  return ParseManifest(text, path.string());
+}
+
+}  // namespace
+
+Artifact::Artifact(const fs::path& folder)
+    : folder_(folder), manifest_(ReadManifest(folder, id_)), leaves_(manifest_.shards.size()) {
+  OpenShards();
+  for (std::size_t i = 0; i < manifest_.shards.size(); ++i) {
+    if (manifest_.shards[i].type != ShardType::kExpert) LoadLeaves(ShardId(i));
+  }
+}
+
+void Artifact::OpenShards() {
+  RaiseOpenFileLimit(manifest_.shards.size());
+  files_.reserve(manifest_.shards.size());
+  for (const ShardEntry& shard : manifest_.shards) {
+    const fs::path path = folder_ / shard.file;
+    if (!fs::exists(path)) {
+      Throw("the shard '{}' is missing; copy it from where the model came from, or convert again",
+            path.string());
+    }
+    files_.emplace_back(path, OpenMode::kDirect);
+    const Bytes size = files_.back().Size();
+    if (size != shard.size) {
+      Throw(
+          "the shard '{}' has {} bytes and the manifest says {}; it is damaged, copy it again or "
+          "convert again",
+          path.string(), size, shard.size);
+    }
+  }
+}
+
+void Artifact::LoadLeaves(ShardId id) {
+  const ShardEntry& shard = Shard(id);
+  const fs::path path = LeavesPath(folder_, shard);
+  std::vector<Digest>& leaves = leaves_[id.index()];
+  leaves.reserve(LeafCount(shard.size));
+  Digest root{};
+  if (fs::exists(path)) {
+    const File file(path, OpenMode::kRead);
+    if (file.Size() != LeafCount(shard.size) * sizeof(Digest)) {
+      Throw("'{}' has the wrong size; delete it and it will be computed again", path.string());
+    }
+    leaves.resize(LeafCount(shard.size));
+    file.ReadAt(0, std::as_writable_bytes(std::span(leaves)));
+    root = MerkleRoot(leaves);
+  } else {
+    root = HashShardFile(
+        folder_ / shard.file, [](Bytes) {}, &leaves);
+  }
+  if (root != shard.hash) {
+    Throw(
+        "the leaf hashes of the shard '{}' do not match the manifest; run 'doppler verify {}' to "
+        "see what is damaged",
+        shard.file, folder_.string());
+  }
+}
+
+Extent Artifact::Cover(ShardId id, Bytes offset, Bytes size) const {
+  const ShardEntry& shard = Shard(id);
+  if (shard.type == ShardType::kExpert) return {.shard = id, .offset = 0, .size = shard.size};
+  const Bytes begin = AlignDown(offset, kLeafBytes);
+  const Bytes end = std::min(AlignUp(offset + size, kLeafBytes), shard.size);
+  return {.shard = id, .offset = begin, .size = end - begin};
+}
+
+bool Artifact::Verify(const Extent& extent, std::span<const std::byte> bytes) const {
+  DOPPLER_CHECK(bytes.size() == extent.size);
+  const ShardEntry& shard = Shard(extent.shard);
+  if (shard.type == ShardType::kExpert) return MerkleRootOf(bytes) == shard.hash;
+  const std::vector<Digest>& leaves = leaves_[extent.shard.index()];
+  for (std::size_t leaf = extent.offset / kLeafBytes; !bytes.empty(); ++leaf) {
+    const auto part = bytes.first(std::min<std::size_t>(bytes.size(), kLeafBytes));
+    if (Sha256(part) != leaves[leaf]) return false;
+    bytes = bytes.subspan(part.size());
+  }
+  return true;
+}
+
+std::string Artifact::DamageMessage(const Extent& extent) const {
+  return fmt::format(
+      "the shard '{}' is damaged: its bytes {} to {} do not have the hash that the manifest gives; "
+      "copy it again or convert again ('doppler verify {}' lists every damaged shard)",
+      (folder_ / Shard(extent.shard).file).string(), extent.offset, extent.offset + extent.size,
+      folder_.string());
+}
+
+Bytes Artifact::LeafTableBytes() const {
+  Bytes total = 0;
+  for (const std::vector<Digest>& leaves : leaves_) total += leaves.size() * sizeof(Digest);
+  return total;
+}
+
+void ReadVerified(const Artifact& artifact, const Extent& extent, std::span<std::byte> out) {
+  artifact.ShardFile(extent.shard).ReadAt(extent.offset, out);
+  if (!artifact.Verify(extent, out)) throw Error(artifact.DamageMessage(extent));
+}
+
+Digest HashShardFile(const fs::path& path, const std::function<void(Bytes)>& on_progress,
+                     std::vector<Digest>* leaves) {
+  const File file(path, OpenMode::kDirect);
+  const MappedMemory buffer(kPortion);
+  MerkleHasher hasher;
+  const auto keep = [leaves](const Digest& leaf) {
+    if (leaves != nullptr) leaves->push_back(leaf);
+  };
+  const Bytes size = file.Size();
+  for (Bytes offset = 0; offset < size;) {
+    ThrowIfInterrupted();
+    const auto portion = buffer.span().first(std::min<Bytes>(kPortion, size - offset));
+    file.ReadAt(offset, portion);
+    hasher.Update(portion, keep);
+    offset += portion.size();
+    on_progress(portion.size());
+  }
+  if (size == 0) Throw("'{}' is empty", path.string());
+  return hasher.Finish(keep);
+}
+
+}  // namespace doppler

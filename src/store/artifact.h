@@ -1,0 +1,80 @@
+// A local artifact: its manifest, its open shards, and the check that bytes are what they should
+// be.
+//
+//   Extent (part of a shard) --read by the tier--> bytes --Verify--> usable
+//
+// Nothing else in the project reads shards, so no byte is used before its hash was checked.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "format/manifest.h"
+#include "io/file.h"
+
+namespace doppler {
+
+// A part of a shard that can be checked by itself: it starts on a leaf (kLeafBytes) and ends on one
+// or at the shard's end. In an expert shard the only extent is the whole shard.
+struct Extent {
+  ShardId shard;
+  Bytes offset = 0;
+  Bytes size = 0;
+};
+
+class Artifact {
+ public:
+  // Reads the manifest, opens every shard without the page cache and compares sizes. Leaf hashes of
+  // shards that are read in parts are loaded from the sidecar files and checked against the
+  // manifest; where a sidecar is missing, the shard is hashed whole, once, here. Throws Error.
+  explicit Artifact(const std::filesystem::path& folder);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  const Manifest& manifest() const { return manifest_; }
+  const File& ShardFile(ShardId shard) const { return files_[shard.index()]; }
+  const ShardEntry& Shard(ShardId shard) const { return manifest_.shards[shard.index()]; }
+
+  // SHA-256 of manifest.json: the model's name in the swarm.
+  const Digest& id() const { return id_; }
+
+  // The smallest extent that covers [offset, offset + size) of a shard.
+  Extent Cover(ShardId shard, Bytes offset, Bytes size) const;
+
+  // Whether `bytes`, read from `extent`, have the hash that the manifest gives. Any thread; does
+  // not allocate after a thread's first call. REQUIRES: bytes.size() == extent.size.
+  bool Verify(const Extent& extent, std::span<const std::byte> bytes) const;
+
+  // What is wrong with an extent that failed, and what to do: for an Error.
+  std::string DamageMessage(const Extent& extent) const;
+
+  // Bytes that the leaf hashes take in memory.
+  Bytes LeafTableBytes() const;
+
+ private:
+  void OpenShards();
+  void LoadLeaves(ShardId shard);
+
+  std::filesystem::path folder_;
+  Manifest manifest_;
+  Digest id_{};
+  std::vector<File> files_;                  // [ShardId]
+  std::vector<std::vector<Digest>> leaves_;  // [ShardId]; empty for expert shards
+};
+
+// Reads `extent` and verifies it. Throws Error. REQUIRES: out.size() == extent.size, and `out` is
+// aligned for direct reads.
+void ReadVerified(const Artifact& artifact, const Extent& extent, std::span<std::byte> out);
+
+// The hash of a whole shard file, read in portions without the page cache. Calls `on_progress` with
+// the bytes read since the last call, and stops with InterruptedError on Ctrl-C.
+Digest HashShardFile(const std::filesystem::path& path,
+                     const std::function<void(Bytes)>& on_progress,
+                     std::vector<Digest>* leaves = nullptr);
+
+}  // namespace doppler

@@ -1,0 +1,133 @@
+// Every block format against ggml's own bytes: tests/data/quant_vectors.safetensors holds rows
+// that ggml quantised, what ggml reads from them, and what it reads from random bytes.
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "backend/quantize.h"
+
+namespace doppler {
+namespace {
+
+const std::string kData = DOPPLER_SOURCE_DIR "/tests/data/quant_vectors";
+constexpr std::size_t kRowElements = 1024;
+constexpr std::size_t kGaussianRows = 8;
+
+std::vector<char> ReadAll(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  EXPECT_TRUE(in.good()) << path;
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+class Vectors {
+ public:
+  Vectors() : file_(ReadAll(kData + ".safetensors")) {
+    std::uint64_t header = 0;
+    std::memcpy(&header, file_.data(), sizeof(header));
+    const auto begin = file_.begin() + sizeof(header);
+    header_ = nlohmann::json::parse(begin, begin + static_cast<std::ptrdiff_t>(header));
+    data_ = sizeof(header) + header;
+  }
+
+  template <typename T>
+  std::vector<T> Tensor(const std::string& name) const {
+    const auto& offsets = header_.at(name).at("data_offsets");
+    const std::size_t begin = offsets[0];
+    const std::size_t end = offsets[1];
+    std::vector<T> out((end - begin) / sizeof(T));
+    std::memcpy(out.data(), file_.data() + data_ + begin, end - begin);
+    return out;
+  }
+
+ private:
+  std::vector<char> file_;
+  nlohmann::json header_;
+  std::size_t data_ = 0;
+};
+
+struct Case {
+  DType dtype;
+  const char* ggml_name;
+};
+
+class QuantVectors : public testing::TestWithParam<Case> {
+ protected:
+  void ExpectDequantizes(const std::string& blocks_name, const std::string& expected_name) {
+    const std::string type = GetParam().ggml_name;
+    const auto blocks = vectors_.Tensor<std::byte>(type + blocks_name);
+    const auto expected = vectors_.Tensor<float>(type + expected_name);
+    std::vector<float> out(expected.size());
+    Dequantize(GetParam().dtype, blocks, out);
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      // Which NaN it is depends on the instruction that made it.
+      if (std::isnan(expected[i])) {
+        ASSERT_TRUE(std::isnan(out[i])) << i;
+      } else {
+        ASSERT_EQ(std::bit_cast<std::uint32_t>(out[i]), std::bit_cast<std::uint32_t>(expected[i]))
+            << i << ": " << out[i] << " != " << expected[i];
+      }
+    }
+  }
+
+  Vectors vectors_;
+};
+
+TEST_P(QuantVectors, DequantizesWhatGgmlQuantised) { ExpectDequantizes(".blocks", ".expected"); }
+
+TEST_P(QuantVectors, DequantizesRandomBytes) {
+  ExpectDequantizes(".rand_blocks", ".rand_expected");
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, QuantVectors,
+                         testing::Values(Case{DType::kF16, "F16"}, Case{DType::kBf16, "BF16"},
+                                         Case{DType::kQ8_0, "Q8_0"}, Case{DType::kQ4_0, "Q4_0"},
+                                         Case{DType::kQ4_K, "Q4_K"}, Case{DType::kQ5_K, "Q5_K"},
+                                         Case{DType::kQ6_K, "Q6_K"}),
+                         [](const auto& test) { return std::string(test.param.ggml_name); });
+
+TEST(QuantVectorsFromFloat, QuantizesToTheSameBytes) {
+  const Vectors vectors;
+  const auto input = vectors.Tensor<float>("input");
+  for (const Case& type :
+       {Case{DType::kF16, "F16"}, Case{DType::kBf16, "BF16"}, Case{DType::kQ8_0, "Q8_0"}}) {
+    const auto expected = vectors.Tensor<std::byte>(std::string(type.ggml_name) + ".blocks");
+    std::vector<std::byte> blocks(expected.size());
+    Quantize(type.dtype, input, blocks);
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      ASSERT_EQ(blocks[i], expected[i]) << type.ggml_name << ' ' << i;
+    }
+  }
+}
+
+double RootMeanSquareError(std::span<const float> a, std::span<const float> b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+  return std::sqrt(sum / static_cast<double>(a.size()));
+}
+
+TEST(QuantizeQ4K, IsAsCloseAsGgmlOnTheSameRows) {
+  const Vectors vectors;
+  auto input = vectors.Tensor<float>("input");
+  input.resize(kGaussianRows * kRowElements);
+  std::vector<std::byte> blocks(*RowBytes(DType::kQ4_K, input.size()));
+  Quantize(DType::kQ4_K, input, blocks);
+  std::vector<float> out(input.size());
+  Dequantize(DType::kQ4_K, blocks, out);
+
+  const std::vector<char> text = ReadAll(kData + ".json");
+  const double of_ggml = nlohmann::json::parse(text).at("types").at("Q4_K").at("rmse_gauss");
+  const double ours = RootMeanSquareError(input, out);
+  RecordProperty("ratio_to_ggml", std::to_string(ours / of_ggml));
+  EXPECT_LT(ours, 1.01 * of_ggml);
+}
+
+}  // namespace
+}  // namespace doppler
