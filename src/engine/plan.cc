@@ -1,8 +1,10 @@
 #include "engine/plan.h"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "model/activations.h"
+#include "model/tensors.h"
 
 namespace doppler {
 namespace {
@@ -98,7 +100,33 @@ class Planner {
   const ScratchBytes& scratch_bytes_;
 };
 
+Bytes TensorBytes(const TensorSpec& spec, std::optional<DType> quantize) {
+  std::uint64_t elements = 1;
+  for (const std::int64_t size : spec.shape) elements *= static_cast<std::uint64_t>(size);
+  const bool weights = spec.role == TensorRole::kProjection || spec.role == TensorRole::kExpert;
+  const auto row = static_cast<std::uint64_t>(spec.shape.back());
+  if (quantize && weights && RowBytes(*quantize, row)) return *RowBytes(*quantize, elements);
+  return *RowBytes(DType::kBf16, elements);
+}
+
 }  // namespace
+
+ModelSizes SizesOfConfig(const ModelConfig& config, std::optional<DType> quantize) {
+  ModelSizes sizes;
+  for (const TensorSpec& spec : ExpectedTensors(config)) {
+    const Bytes size = AlignUp(TensorBytes(spec, quantize), kDirectAlignment);
+    if (spec.role != TensorRole::kExpert) {
+      sizes.dense += size;
+      if (spec.role == TensorRole::kEmbedding) sizes.embedding = size;
+      continue;
+    }
+    sizes.experts_total += size;
+  }
+  sizes.records = static_cast<std::size_t>(config.NumMoeLayers()) *
+                  static_cast<std::size_t>(config.num_experts);
+  if (sizes.records > 0) sizes.record = sizes.experts_total / sizes.records;
+  return sizes;
+}
 
 PlanResult PlanMemory(const ModelConfig& config, const ModelSizes& sizes,
                       const PlanRequest& request, const ScratchBytes& scratch_bytes) {

@@ -22,11 +22,16 @@ namespace doppler {
 // What a model asks of memory, from its artifact or from its configuration alone.
 struct ModelSizes {
   Bytes dense = 0;          // weights that every token needs, as they are read
+  Bytes embedding = 0;      // of these, the token table
   Bytes leaf_hashes = 0;    // in memory while the model is open
   Bytes record = 0;         // one slot: the largest expert record
   Bytes experts_total = 0;  // all expert records
   std::size_t records = 0;  // experts in all layers
 };
+
+// The sizes of a model that is not there yet: as convert would make it from bf16, with its
+// projections and experts in `quantize` if that is given and their rows are whole blocks of it.
+ModelSizes SizesOfConfig(const ModelConfig& config, std::optional<DType> quantize);
 
 struct PlanRequest {
   Bytes budget = 0;
@@ -62,7 +67,7 @@ struct PlanResult {
   Bytes smallest = 0;              // the smallest budget that would do for the same request
 };
 
-// Bytes a backend's scratch memory takes; the plan must not depend on which backend.
+// The bytes of a backend's scratch memory.
 using ScratchBytes = std::function<Bytes(const KernelLimits&)>;
 
 PlanResult PlanMemory(const ModelConfig& config, const ModelSizes& sizes,

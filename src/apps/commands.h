@@ -1,0 +1,91 @@
+// The commands of the `doppler` program: what each can be told, and the function that does it.
+//
+// cli.cc turns the command line into these options; the functions do the work, print to the given
+// streams' standard places, and throw Error on failure.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend/dtype.h"
+#include "base/bytes.h"
+#include "engine/engine.h"
+#include "engine/generate.h"
+#include "format/manifest.h"
+
+namespace doppler {
+
+struct ConvertCommand {
+  std::string checkpoint;
+  std::string output;
+  std::optional<DType> quantize;
+  ShardingStrategy sharding = ShardingStrategy::kExpert;
+  Bytes shard_size = 0;
+};
+void RunConvert(const ConvertCommand& command);
+
+struct RunCommand {
+  std::string model;
+  std::optional<std::string> prompt;
+  std::string prompt_file;
+  bool echo = false;
+  std::string stats_file;
+  Bytes device_memory = 0;
+  EngineOptions engine;
+  GenerateOptions generate;
+};
+void RunRun(const RunCommand& command);
+
+struct PlanCommand {
+  std::string model;                  // or
+  std::string config_file;            // a hub checkpoint's config.json
+  DType config_dtype = DType::kQ4_K;  // the weights that a configuration alone is planned with
+  bool probe = false;
+  bool json = false;
+  EngineOptions engine;
+};
+void RunPlan(const PlanCommand& command);
+
+struct InspectCommand {
+  std::string model;
+  bool json = false;
+  bool tensors = false;
+};
+void RunInspect(const InspectCommand& command);
+
+struct VerifyCommand {
+  std::string model;
+  int threads = 0;
+  bool json = false;
+};
+void RunVerify(const VerifyCommand& command);
+
+struct LogitsCommand {
+  std::string model;
+  std::string ids_file;
+  std::string output;
+  EngineOptions engine;
+};
+void RunLogits(const LogitsCommand& command);
+
+struct PerplexityCommand {
+  std::string model;
+  std::string ids_file;
+  int row = 0;
+  bool json = false;
+  EngineOptions engine;
+};
+void RunPerplexity(const PerplexityCommand& command);
+
+struct BenchCommand {
+  std::string model;
+  int prefill = 512;
+  int decode = 64;
+  int repetitions = 3;
+  bool json = false;
+  EngineOptions engine;
+};
+void RunBench(const BenchCommand& command);
+
+}  // namespace doppler

@@ -1,0 +1,108 @@
+#include "engine/prepared_model.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "io/machine.h"
+#include "io/mapped_memory.h"
+#include "model/weights.h"
+#include "tier/dense_weights.h"
+
+namespace doppler {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string ReadOptionalFile(const fs::path& path) {
+  return fs::exists(path) ? ReadTextFile(path) : std::string();
+}
+
+int ThreadCount(const EngineOptions& options) {
+  return options.threads > 0 ? options.threads : DetectProcessor().threads;
+}
+
+void CheckContext(const EngineOptions& options, const ModelConfig& config) {
+  if (options.context <= config.context_length) return;
+  Throw("a context of {} tokens was asked for and the model was made for {}; lower --context",
+        options.context, config.context_length);
+}
+
+}  // namespace
+
+Tokenizer LoadTokenizer(const fs::path& folder) {
+  const fs::path path = folder / "tokenizer.json";
+  if (!fs::exists(path)) {
+    Throw("the tokenizer '{}' is missing; copy it from where the model came from, or convert again",
+          path.string());
+  }
+  return Tokenizer::FromJson(ReadTextFile(path), ReadOptionalFile(folder / "tokenizer_config.json"),
+                             path.string(), ReadOptionalFile(folder / "generation_config.json"));
+}
+
+std::unique_ptr<Backend> MakeBackend(BackendKind kind, std::optional<CpuPath> path,
+                                     ThreadPool& pool) {
+  if (kind == BackendKind::kReference) return MakeReferenceBackend(pool);
+  return MakeCpuBackend(pool, path.value_or(DetectCpuPath()));
+}
+
+ExpertTable ExpertTableOf(const Artifact& artifact, const ModelConfig& config) {
+  std::vector<int> experts_of_layer;
+  for (int layer = 0; layer < config.num_layers; ++layer) {
+    experts_of_layer.push_back(config.HasExperts(LayerId(layer)) ? config.num_experts : 0);
+  }
+  return FindExperts(artifact, experts_of_layer);
+}
+
+ModelSizes SizesOf(const Artifact& artifact, const ModelConfig& config, const ExpertTable& table) {
+  ModelSizes sizes;
+  sizes.dense = TotalSize(CoverTensors(artifact, DenseTensorNames(config))) +
+                NormFloats(config) * sizeof(float);
+  sizes.embedding = artifact.manifest().Tensor("embed_tokens.weight").size;
+  sizes.leaf_hashes = artifact.LeafTableBytes();
+  sizes.record = SlotBytes(table);
+  for (const std::vector<ExpertSource>& layer : table) {
+    sizes.records += layer.size();
+    for (const ExpertSource& source : layer) sizes.experts_total += source.record.size;
+  }
+  return sizes;
+}
+
+PreparedModel::PreparedModel(const fs::path& folder, const EngineOptions& options)
+    : artifact(folder),
+      config(ConfigFromJson(artifact.manifest().architecture, (folder / "manifest.json").string())),
+      pool(ThreadCount(options)) {
+  CheckShapes(artifact.manifest(), config);
+  CheckContext(options, config);
+  table = ExpertTableOf(artifact, config);
+  sizes = SizesOf(artifact, config, table);
+  if (options.with_tokenizer) tokenizer = LoadTokenizer(folder);
+  backend = MakeBackend(options.backend, options.cpu_path, pool);
+  // What parsing left behind would otherwise count against the budget for the whole run.
+  TrimHeap();
+}
+
+PlanResult PreparedModel::Plan(const EngineOptions& options) const {
+  const Bytes budget = BudgetOf(options);
+  const PlanRequest request{.budget = budget,
+                            .process = ProcessBytes(CurrentResidentBytes(), budget),
+                            .context = options.context,
+                            .ubatch = options.ubatch,
+                            .logit_rows = options.logit_rows,
+                            .kv_dtype = options.kv_dtype};
+  return PlanMemory(config, sizes, request,
+                    [this](const KernelLimits& limits) { return backend->ScratchBytes(limits); });
+}
+
+Bytes BudgetOf(const EngineOptions& options) {
+  return options.host_memory ? *options.host_memory : AutomaticBudget(DetectMemory());
+}
+
+std::string RefusalMessage(const EngineOptions& options, Bytes smallest) {
+  // Rounded up, so that the size that the message names is accepted.
+  const Bytes mebibytes = (smallest + kMiB - 1) / kMiB;
+  return fmt::format(
+      "the {}budget of {} cannot hold this model; the smallest that would do is --host-memory {}M",
+      options.host_memory ? "" : "automatic ", FormatSize(BudgetOf(options)), mebibytes);
+}
+
+}  // namespace doppler

@@ -1,0 +1,76 @@
+// A model that was opened, checked and planned for, before any weight is read.
+//
+// `doppler plan` stops here and the engine goes on from here, so that both see the same plan.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "backend/backend.h"
+#include "base/bytes.h"
+#include "base/thread_pool.h"
+#include "engine/plan.h"
+#include "model/config.h"
+#include "model/forward.h"
+#include "store/artifact.h"
+#include "text/tokenizer.h"
+#include "tier/expert_cache.h"
+
+namespace doppler {
+
+enum class BackendKind : std::uint8_t { kReference, kCpu };
+
+struct EngineOptions {
+  std::optional<Bytes> host_memory;  // nothing: AutomaticBudget
+  int context = 0;                   // 0: the plan chooses
+  int ubatch = 0;                    // 0: the plan chooses
+  int threads = 0;                   // 0: one per core that this process may use
+  int logit_rows = 1;                // logits of how many tokens can be had at once
+  DType kv_dtype = DType::kF16;
+  BackendKind backend = BackendKind::kCpu;
+  std::optional<CpuPath> cpu_path;  // nothing: the best for this processor
+  bool with_tokenizer = true;
+  RouterObserver on_route;
+  // Tests shuffle evictions and delay reads here; `slots` is ignored.
+  ExpertCacheOptions cache;
+};
+
+class PreparedModel {
+ public:
+  // Throws Error if the artifact is damaged or not supported.
+  PreparedModel(const std::filesystem::path& folder, const EngineOptions& options);
+  PreparedModel(const PreparedModel&) = delete;
+  PreparedModel& operator=(const PreparedModel&) = delete;
+
+  // The plan for the budget in `options`, or the smallest budget that would do.
+  PlanResult Plan(const EngineOptions& options) const;
+
+  Artifact artifact;
+  ModelConfig config;
+  ExpertTable table;
+  ModelSizes sizes;
+  std::optional<Tokenizer> tokenizer;
+  ThreadPool pool;
+  std::unique_ptr<Backend> backend;
+};
+
+// The budget that the options ask for, or the automatic one.
+Bytes BudgetOf(const EngineOptions& options);
+// What the user is told when a plan is refused.
+std::string RefusalMessage(const EngineOptions& options, Bytes smallest);
+
+// The files of a tokenizer beside an artifact's manifest. Throws Error if tokenizer.json is
+// missing.
+Tokenizer LoadTokenizer(const std::filesystem::path& folder);
+
+// The sizes of an artifact's model, for the plan.
+ModelSizes SizesOf(const Artifact& artifact, const ModelConfig& config, const ExpertTable& table);
+ExpertTable ExpertTableOf(const Artifact& artifact, const ModelConfig& config);
+
+std::unique_ptr<Backend> MakeBackend(BackendKind kind, std::optional<CpuPath> path,
+                                     ThreadPool& pool);
+
+}  // namespace doppler
