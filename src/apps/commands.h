@@ -38,9 +38,9 @@ struct RunCommand {
 void RunRun(const RunCommand& command);
 
 struct PlanCommand {
-  std::string model;                  // or
-  std::string config_file;            // a hub checkpoint's config.json
-  DType config_dtype = DType::kQ4_K;  // the weights that a configuration alone is planned with
+  std::string model;              // or
+  std::string config_file;        // a hub checkpoint's config.json
+  std::optional<DType> quantize;  // of a model that is planned from its configuration
   bool probe = false;
   bool json = false;
   EngineOptions engine;

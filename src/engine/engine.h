@@ -44,6 +44,7 @@ class Engine {
   int threads() const { return prepared_.pool.size(); }
   // Null for a model without experts.
   const ExpertCache* experts() const { return experts_.get(); }
+  Bytes dense_bytes_read() const { return dense_->size(); }
   double load_seconds() const { return load_seconds_; }
 
  private:

@@ -35,6 +35,14 @@ Reservation ReserveSlots(MemoryBudget& budget, Bytes size) {
 
 }  // namespace
 
+ExpertCacheStats operator-(const ExpertCacheStats& after, const ExpertCacheStats& before) {
+  return {.hits = after.hits - before.hits,
+          .misses = after.misses - before.misses,
+          .evictions = after.evictions - before.evictions,
+          .bytes_read = after.bytes_read - before.bytes_read,
+          .stall_seconds = after.stall_seconds - before.stall_seconds};
+}
+
 ExpertTable FindExperts(const Artifact& artifact, std::span<const int> experts_of_layer) {
   ExpertTable table(experts_of_layer.size());
   for (std::size_t layer = 0; layer < table.size(); ++layer) {

@@ -42,6 +42,9 @@ struct ExpertCacheStats {
   double stall_seconds = 0;  // spent in ExpertLease::Wait
 };
 
+// What was added between two readings.
+ExpertCacheStats operator-(const ExpertCacheStats& after, const ExpertCacheStats& before);
+
 enum class AcquireResult : std::uint8_t { kOk, kExhausted };
 
 class ExpertCache;

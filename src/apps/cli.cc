@@ -1,0 +1,292 @@
+#include "apps/cli.h"
+
+#include <cstdio>
+#include <functional>
+#include <map>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include "apps/commands.h"
+#include "base/interrupt.h"
+
+namespace doppler {
+namespace {
+
+constexpr int kDone = 0;
+constexpr int kFailed = 1;
+constexpr int kWrongUsage = 2;
+
+constexpr const char* kModelHelp = "Artifact folder, or the name of a model in the local store";
+
+// A flag that takes a size: "512M", "1.5G".
+void AddSize(CLI::App& app, const char* flag, const std::function<void(Bytes)>& set,
+             const char* help) {
+  app.add_option_function<std::string>(
+         flag,
+         [flag, set](const std::string& text) {
+           try {
+             set(ParseSize(text));
+           } catch (const Error& error) {
+             throw CLI::ValidationError(flag, error.what());
+           }
+         },
+         help)
+      ->type_name("SIZE");
+}
+
+// A flag that takes one of a few words.
+template <typename Value>
+void AddChoice(CLI::App& app, const char* flag, const std::map<std::string, Value>& choices,
+               const std::function<void(Value)>& set, const char* help) {
+  std::string names;
+  for (const auto& [name, value] : choices) names += (names.empty() ? "" : "|") + name;
+  app.add_option_function<std::string>(
+         flag,
+         [flag, choices, names, set](const std::string& text) {
+           const auto found = choices.find(text);
+           if (found == choices.end()) {
+             throw CLI::ValidationError(flag, fmt::format("'{}' is not one of {}", text, names));
+           }
+           set(found->second);
+         },
+         help)
+      ->type_name(names);
+}
+
+void AddQuant(CLI::App& app, std::optional<DType>& quantize, const char* help) {
+  AddChoice<DType>(
+      app, "--quant", {{"q8_0", DType::kQ8_0}, {"q4_k", DType::kQ4_K}},
+      [&quantize](DType dtype) { quantize = dtype; }, help);
+}
+
+std::map<std::string, CpuPath> CpuPaths() {
+  std::map<std::string, CpuPath> paths;
+  for (int path = 0; path <= static_cast<int>(DetectCpuPath()); ++path) {
+    paths[std::string(CpuPathName(static_cast<CpuPath>(path)))] = static_cast<CpuPath>(path);
+  }
+  return paths;
+}
+
+// The flags of every command that runs a model.
+void AddEngine(CLI::App& app, EngineOptions& engine) {
+  AddSize(
+      app, "--host-memory", [&engine](Bytes bytes) { engine.host_memory = bytes; },
+      "Budget for the whole process; by default what the machine and the container leave, less an "
+      "eighth");
+  app.add_option(
+         "--context", engine.context,
+         "Tokens of context to make room for; by default as many as a quarter of the budget "
+         "holds, at most 8192")
+      ->check(CLI::Range(1, 1 << 28));
+  app.add_option("--ubatch", engine.ubatch, "Tokens computed at once in prefill")
+      ->check(CLI::Range(1, 65536));
+  app.add_option("--threads", engine.threads, "Compute threads; by default one per core")
+      ->check(CLI::Range(1, 1024));
+  AddChoice<DType>(
+      app, "--kv-type", {{"f16", DType::kF16}, {"bf16", DType::kBf16}, {"f32", DType::kF32}},
+      [&engine](DType dtype) { engine.kv_dtype = dtype; }, "Number format of the KV");
+  AddChoice<BackendKind>(
+      app, "--backend", {{"cpu", BackendKind::kCpu}, {"reference", BackendKind::kReference}},
+      [&engine](BackendKind kind) { engine.backend = kind; },
+      "Kernels: vectorised, or the slow ones that define what is right");
+  AddChoice<CpuPath>(
+      app, "--cpu-path", CpuPaths(), [&engine](CpuPath path) { engine.cpu_path = path; },
+      "Instruction set of the cpu backend; by default the best of this processor");
+}
+
+void AddModel(CLI::App& app, std::string& model) {
+  app.add_option("MODEL", model, kModelHelp)->required();
+}
+
+void AddConvertCommand(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand("convert", "Make an artifact from a checkpoint");
+  const auto command = std::make_shared<ConvertCommand>();
+  app->add_option("CHECKPOINT", command->checkpoint,
+                  "Folder with config.json and safetensors files, or a GGUF file (the first of a "
+                  "split set)")
+      ->required();
+  app->add_option("OUT", command->output, "Folder to create; it must not exist")->required();
+  AddQuant(*app, command->quantize,
+           "Quantise float weights of projections and experts; without it every weight keeps its "
+           "format");
+  AddChoice<ShardingStrategy>(
+      *app, "--sharding",
+      {{"expert", ShardingStrategy::kExpert},
+       {"layer", ShardingStrategy::kLayer},
+       {"fixed", ShardingStrategy::kFixed}},
+      [command](ShardingStrategy strategy) { command->sharding = strategy; },
+      "One shard per expert (default), per layer, or of equal sizes");
+  AddSize(
+      *app, "--shard-size", [command](Bytes bytes) { command->shard_size = bytes; },
+      "Size of fixed shards (default 64M), largest size of dense ones (default 128M)");
+  app->callback([command] { RunConvert(*command); });
+}
+
+void AddSampling(CLI::App& app, SamplerOptions& sampler) {
+  app.add_option("--temperature", sampler.temperature,
+                 "0 always takes the most probable token; 1 samples as the model says")
+      ->capture_default_str();
+  app.add_option("--top-k", sampler.top_k, "Sample among the k most probable tokens; 0: all")
+      ->capture_default_str();
+  app.add_option("--top-p", sampler.top_p,
+                 "Sample among the fewest tokens that have this probability together")
+      ->capture_default_str();
+  app.add_option("--min-p", sampler.min_p,
+                 "Leave out tokens less probable than this part of the most probable one")
+      ->capture_default_str();
+  app.add_option("--repetition-penalty", sampler.repetition_penalty,
+                 "Makes recent tokens less probable; 1: off")
+      ->capture_default_str();
+  app.add_option("--seed", sampler.seed, "Start of the random numbers")->capture_default_str();
+}
+
+void AddRunCommand(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand("run", "Continue a text");
+  const auto command = std::make_shared<RunCommand>();
+  AddModel(*app, command->model);
+  CLI::Option* prompt = app->add_option("-p,--prompt", command->prompt,
+                                        "The text to continue; without it and -f it is read from "
+                                        "standard input");
+  app->add_option("-f,--prompt-file", command->prompt_file, "File that holds the prompt")
+      ->excludes(prompt);
+  app->add_option("-n", command->generate.max_tokens,
+                  "Tokens to generate; -1: until the text ends or the context is full")
+      ->check(CLI::Range(-1, 1 << 28))
+      ->capture_default_str();
+  app->add_option("--stop", command->generate.stop, "Text that ends the answer; may be repeated")
+      ->allow_extra_args(false);
+  app->add_flag("--echo", command->echo, "Print the prompt before its continuation");
+  app->add_option("--stats", command->stats_file, "Write the run's counters to this file as JSON");
+  AddSize(
+      *app, "--device-memory", [command](Bytes bytes) { command->device_memory = bytes; },
+      "Budget of GPU memory; this build has no accelerator backend, so only 0 is accepted");
+  AddSampling(*app, command->generate.sampler);
+  AddEngine(*app, command->engine);
+  app->callback([command] { RunRun(*command); });
+}
+
+void AddPlanCommand(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand(
+      "plan", "What goes into which tier on this machine, and what speed to expect");
+  const auto command = std::make_shared<PlanCommand>();
+  CLI::Option* model = app->add_option("MODEL", command->model, kModelHelp);
+  app->add_option("--config", command->config_file,
+                  "Plan for a model that is not here, from its config.json")
+      ->excludes(model);
+  AddQuant(*app, command->quantize,
+           "With --config: weights as 'convert --quant' would make them; otherwise bf16");
+  app->add_flag("--probe", command->probe, "Measure the disk's and the memory's speed (a second)");
+  app->add_flag("--json", command->json, "Print JSON");
+  AddEngine(*app, command->engine);
+  app->callback([command] { RunPlan(*command); });
+}
+
+void AddInspectCommand(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand("inspect", "What an artifact holds");
+  const auto command = std::make_shared<InspectCommand>();
+  AddModel(*app, command->model);
+  app->add_flag("--json", command->json, "Print JSON");
+  app->add_flag("--tensors", command->tensors, "List every tensor");
+  app->callback([command] { RunInspect(*command); });
+}
+
+void AddVerifyCommand(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand("verify", "Check the hash of every shard");
+  const auto command = std::make_shared<VerifyCommand>();
+  AddModel(*app, command->model);
+  app->add_option("--threads", command->threads, "Threads; by default one per core")
+      ->check(CLI::Range(1, 1024));
+  app->add_flag("--json", command->json, "Print JSON");
+  app->callback([command] { RunVerify(*command); });
+}
+
+void AddLogitsCommand(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand("logits", "Write the logits after each of some tokens");
+  const auto command = std::make_shared<LogitsCommand>();
+  command->engine.kv_dtype = DType::kF32;
+  AddModel(*app, command->model);
+  app->add_option("--ids", command->ids_file, "JSON file with a list of token ids")->required();
+  app->add_option("-o,--output", command->output,
+                  "safetensors file to create: tensor `logits`, f32 [tokens, vocab]")
+      ->required();
+  AddEngine(*app, command->engine);
+  app->callback([command] { RunLogits(*command); });
+}
+
+void AddPerplexityCommand(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand("perplexity", "How well the model predicts some texts");
+  const auto command = std::make_shared<PerplexityCommand>();
+  command->engine.kv_dtype = DType::kF32;
+  AddModel(*app, command->model);
+  app->add_option("--ids", command->ids_file, "File of little-endian uint16 token ids")->required();
+  app->add_option("--row", command->row, "Tokens of one text; each is predicted from its own start")
+      ->required()
+      ->check(CLI::Range(2, 1 << 28));
+  app->add_flag("--json", command->json, "Print JSON");
+  AddEngine(*app, command->engine);
+  app->callback([command] { RunPerplexity(*command); });
+}
+
+void AddBenchCommand(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand("bench", "Measure prefill and decode");
+  const auto command = std::make_shared<BenchCommand>();
+  AddModel(*app, command->model);
+  app->add_option("--prefill", command->prefill, "Tokens of the prompt")
+      ->check(CLI::Range(1, 1 << 28))
+      ->capture_default_str();
+  app->add_option("--decode", command->decode, "Tokens to decode after it")
+      ->check(CLI::Range(0, 1 << 28))
+      ->capture_default_str();
+  app->add_option("--repetitions", command->repetitions, "Runs; the median is printed")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app->add_flag("--json", command->json, "Print JSON");
+  AddEngine(*app, command->engine);
+  app->callback([command] { RunBench(*command); });
+}
+
+// Messages go to standard error, so that standard output holds results alone.
+void SetUpLogging() {
+  spdlog::set_default_logger(spdlog::stderr_color_st("doppler"));
+  spdlog::set_pattern("doppler: %v");
+}
+
+int Report(const char* message, int status) {
+  fmt::print(stderr, "doppler: {}\n", message);
+  return status;
+}
+
+}  // namespace
+
+int RunCommandLine(int argc, char** argv) {
+  SetUpLogging();
+  InstallInterruptHandler();
+  CLI::App app("Runs language models that are larger than the memory they run in.", "doppler");
+  app.set_version_flag("--version", "doppler " DOPPLER_VERSION);
+  app.require_subcommand(1);
+  app.footer(
+      "Sizes take K, M, G (binary). Exit status: 0 done, 1 the work failed, 2 the command line was "
+      "wrong.\n'doppler COMMAND --help' explains a command.");
+  for (const auto add :
+       {AddConvertCommand, AddRunCommand, AddPlanCommand, AddInspectCommand, AddVerifyCommand,
+        AddLogitsCommand, AddPerplexityCommand, AddBenchCommand}) {
+    add(app);
+  }
+  try {
+    app.parse(argc, argv);
+    return kDone;
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kWrongUsage;
+  } catch (const UsageError& error) {
+    return Report(error.what(), kWrongUsage);
+  } catch (const std::bad_alloc&) {
+    return Report("the system refused more memory; lower --host-memory or --context", kFailed);
+  } catch (const std::exception& error) {
+    return Report(error.what(), kFailed);
+  }
+}
+
+}  // namespace doppler

@@ -1,0 +1,210 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "apps/commands.h"
+#include "apps/report.h"
+#include "engine/estimate.h"
+#include "io/file.h"
+#include "io/machine.h"
+#include "io/probe.h"
+#include "store/local_store.h"
+
+namespace doppler {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Assumed without --probe: a laptop's memory and a common solid-state disk.
+constexpr double kAssumedMemoryRate = 15e9;
+constexpr double kAssumedDiskRate = 1e9;
+
+struct Rates {
+  double memory = kAssumedMemoryRate;
+  double disk = kAssumedDiskRate;
+  bool memory_measured = false;
+  bool disk_measured = false;
+};
+
+// A model, from an artifact or from its configuration, and the plan for it.
+struct PlannedModel {
+  std::string name;
+  ModelConfig config;
+  ModelSizes sizes;
+  PlanResult result;
+  std::string backend;
+  std::string cpu_path;
+  fs::path place;                // whose disk is looked at
+  std::vector<fs::path> shards;  // to probe the disk with
+};
+
+PlannedModel PlanArtifact(const PlanCommand& command) {
+  const fs::path folder = ResolveModel(command.model);
+  const PreparedModel prepared(folder, command.engine);
+  PlannedModel planned{.name = prepared.artifact.manifest().model_id,
+                       .config = prepared.config,
+                       .sizes = prepared.sizes,
+                       .result = prepared.Plan(command.engine),
+                       .backend = std::string(prepared.backend->name()),
+                       .cpu_path = std::string(prepared.backend->path()),
+                       .place = folder,
+                       .shards = {}};
+  for (const ShardEntry& shard : prepared.artifact.manifest().shards) {
+    planned.shards.push_back(folder / shard.file);
+  }
+  return planned;
+}
+
+PlannedModel PlanConfig(const PlanCommand& command) {
+  const fs::path file = command.config_file;
+  const ModelConfig config = ConfigFromHub(ReadTextFile(file), file.string());
+  ThreadPool pool(1);
+  const auto backend = MakeBackend(command.engine.backend, command.engine.cpu_path, pool);
+  const ModelSizes sizes = SizesOfConfig(config, command.quantize);
+  const Bytes budget = BudgetOf(command.engine);
+  const PlanRequest request{.budget = budget,
+                            .process = ProcessBytes(CurrentResidentBytes(), budget),
+                            .context = command.engine.context,
+                            .ubatch = command.engine.ubatch,
+                            .kv_dtype = command.engine.kv_dtype};
+  return {.name = file.string(),
+          .config = config,
+          .sizes = sizes,
+          .result = PlanMemory(
+              config, sizes, request,
+              [&backend](const KernelLimits& limits) { return backend->ScratchBytes(limits); }),
+          .backend = std::string(backend->name()),
+          .cpu_path = std::string(backend->path()),
+          .place = fs::current_path(),
+          .shards = {}};
+}
+
+Rates Measure(const PlanCommand& command, const PlannedModel& planned,
+              const ProcessorInfo& processor) {
+  Rates rates;
+  if (!command.probe) return rates;
+  rates.memory = ProbeMemory({.threads = processor.threads,
+                              .buffer = MemoryProbeBuffer(processor.LastLevelCache())})
+                     .bytes_per_second();
+  rates.memory_measured = true;
+  if (planned.shards.empty()) return rates;
+  rates.disk = ProbeDisk(planned.shards).bytes_per_second();
+  rates.disk_measured = true;
+  return rates;
+}
+
+SpeedEstimate Estimate(const PlannedModel& planned, const Rates& rates) {
+  SpeedInputs inputs = SpeedInputsOf(planned.config, planned.sizes, *planned.result.plan);
+  inputs.memory_rate = rates.memory;
+  inputs.disk_rate = rates.disk;
+  return EstimateSpeed(inputs);
+}
+
+OrderedJson MachineToJson(const MachineInfo& machine, const DiskInfo& disk, const Rates& rates) {
+  const auto rate = [](bool measured, double value) {
+    return measured ? OrderedJson(value) : OrderedJson(nullptr);
+  };
+  return {
+      {"processor", machine.processor.model},
+      {"threads", machine.processor.threads},
+      {"features", machine.processor.features},
+      {"physical_bytes", machine.memory.physical},
+      {"available_bytes", machine.memory.available},
+      {"container_limit_bytes",
+       machine.memory.cgroup ? OrderedJson(machine.memory.cgroup->limit) : OrderedJson(nullptr)},
+      {"usable_bytes", machine.memory.usable},
+      {"memory_bytes_per_second", rate(rates.memory_measured, rates.memory)},
+      {"disk_device", disk.device},
+      {"disk_file_system", disk.file_system},
+      {"disk_free_bytes", disk.free},
+      {"disk_bytes_per_second", rate(rates.disk_measured, rates.disk)},
+      {"accelerators", OrderedJson::array()},
+      {"unified_memory", machine.unified_memory}};
+}
+
+OrderedJson ToJson(const PlannedModel& planned, const MachineInfo& machine, const DiskInfo& disk,
+                   const Rates& rates) {
+  OrderedJson json = {{"model", planned.name},
+                      {"family", planned.config.family},
+                      {"backend", planned.backend},
+                      {"cpu_path", planned.cpu_path},
+                      {"machine", MachineToJson(machine, disk, rates)},
+                      {"dense_bytes", planned.sizes.dense},
+                      {"expert_bytes", planned.sizes.experts_total},
+                      {"expert_record_bytes", planned.sizes.record},
+                      {"smallest_budget_bytes", planned.result.smallest},
+                      {"plan", nullptr}};
+  if (!planned.result.plan) return json;
+  const SpeedEstimate estimate = Estimate(planned, rates);
+  json["plan"] = PlanToJson(*planned.result.plan);
+  json["expected"] = {{"expert_hit_rate", estimate.hit_rate},
+                      {"compute_seconds_per_token", estimate.compute_seconds},
+                      {"read_seconds_per_token", estimate.read_seconds},
+                      {"decode_tokens_per_second", estimate.tokens_per_second}};
+  return json;
+}
+
+std::string RateText(bool measured, double rate) {
+  return fmt::format("{:.1f} GB/s {}", rate / 1e9, measured ? "measured" : "assumed (see --probe)");
+}
+
+void PrintMachine(const MachineInfo& machine, const DiskInfo& disk, const Rates& rates) {
+  fmt::print("processor    {}, {} threads, {}\n", machine.processor.model,
+             machine.processor.threads, fmt::join(machine.processor.features, " "));
+  fmt::print("memory       {} usable, {}\n", FormatSize(machine.memory.usable),
+             RateText(rates.memory_measured, rates.memory));
+  for (const std::string& line : machine.memory.explanation) fmt::print("             {}\n", line);
+  fmt::print("disk         {} {}, {} free, {}\n", disk.device, disk.file_system,
+             FormatSize(disk.free), RateText(rates.disk_measured, rates.disk));
+  fmt::print("accelerator  none: this build has no accelerator backend\n");
+  fmt::print("unified      {}\n", machine.unified_memory ? "yes" : "no");
+}
+
+void PrintTiers(const PlannedModel& planned, const PlanCommand& command) {
+  const MemoryPlan& plan = *planned.result.plan;
+  fmt::print("\nhost memory  {}{}\n{}", FormatSize(plan.budget),
+             command.engine.host_memory ? "" : " (automatic)", PlanToText(plan));
+  const Bytes model = planned.sizes.dense + planned.sizes.experts_total;
+  fmt::print("disk         {} of weights, of which {} do not stay in memory\n", FormatSize(model),
+             FormatSize(planned.sizes.experts_total -
+                        std::min(planned.sizes.experts_total, plan.experts)));
+  fmt::print("smallest     {} would do, with little context\n",
+             FormatSize(planned.result.smallest));
+}
+
+void PrintSpeed(const PlannedModel& planned, const Rates& rates) {
+  const SpeedEstimate estimate = Estimate(planned, rates);
+  fmt::print("\nexpected     {:.1f} tokens/s in decode\n", estimate.tokens_per_second);
+  fmt::print("  {:.2f} ms per token: its weights from memory\n", 1e3 * estimate.compute_seconds);
+  if (planned.sizes.records > 0) {
+    fmt::print("  {:.2f} ms per token: experts from disk, with {:.0f} % of them found in memory\n",
+               1e3 * estimate.read_seconds, 100 * estimate.hit_rate);
+  }
+}
+
+}  // namespace
+
+void RunPlan(const PlanCommand& command) {
+  if (command.model.empty() == command.config_file.empty()) {
+    throw UsageError("plan needs a MODEL, or --config with a config.json");
+  }
+  const PlannedModel planned =
+      command.config_file.empty() ? PlanArtifact(command) : PlanConfig(command);
+  const MachineInfo machine = DetectMachine();
+  const DiskInfo disk = DetectDisk(planned.place);
+  const Rates rates = Measure(command, planned, machine.processor);
+  if (command.json) {
+    PrintJson(ToJson(planned, machine, disk, rates));
+  } else {
+    fmt::print("model        {} ({})\n", planned.name, planned.config.family);
+    fmt::print("kernels      {}, {}\n", planned.backend, planned.cpu_path);
+    PrintMachine(machine, disk, rates);
+  }
+  if (!planned.result.plan) throw Error(RefusalMessage(command.engine, planned.result.smallest));
+  if (command.json) return;
+  PrintTiers(planned, command);
+  PrintSpeed(planned, rates);
+}
+
+}  // namespace doppler

@@ -1,0 +1,111 @@
+#include "apps/report.h"
+
+#include <cstdio>
+
+#include <fmt/format.h>
+
+#include "io/machine.h"
+
+namespace doppler {
+namespace {
+
+double PerSecond(std::size_t count, double seconds) {
+  return seconds > 0 ? static_cast<double>(count) / seconds : 0;
+}
+
+double Share(std::uint64_t part, std::uint64_t rest) {
+  return part + rest > 0 ? static_cast<double>(part) / static_cast<double>(part + rest) : 1;
+}
+
+OrderedJson PhaseToJson(const PhaseStats& phase) {
+  return {{"tokens", phase.tokens},
+          {"seconds", phase.seconds},
+          {"tokens_per_second", PerSecond(phase.tokens, phase.seconds)},
+          {"expert_hits", phase.experts.hits},
+          {"expert_misses", phase.experts.misses},
+          {"expert_hit_rate", Share(phase.experts.hits, phase.experts.misses)},
+          {"expert_evictions", phase.experts.evictions},
+          {"expert_bytes_read", phase.experts.bytes_read},
+          {"stall_seconds", phase.experts.stall_seconds}};
+}
+
+std::string PlanLine(const char* name, Bytes bytes, const std::string& note) {
+  return fmt::format("  {:<14} {:>10}  {}\n", name, FormatSize(bytes), note);
+}
+
+}  // namespace
+
+OrderedJson PlanToJson(const MemoryPlan& plan) {
+  return {{"budget_bytes", plan.budget},
+          {"total_bytes", plan.Total()},
+          {"process_bytes", plan.process},
+          {"dense_bytes", plan.dense},
+          {"leaf_hash_bytes", plan.leaf_hashes},
+          {"kv_bytes", plan.kv},
+          {"activation_bytes", plan.activations},
+          {"scratch_bytes", plan.scratch},
+          {"expert_bytes", plan.experts},
+          {"expert_slots", plan.slots},
+          {"experts", plan.records},
+          {"context", plan.context},
+          {"ubatch", plan.ubatch}};
+}
+
+std::string PlanToText(const MemoryPlan& plan) {
+  std::string text;
+  text += PlanLine("dense weights", plan.dense, "every token needs them");
+  if (plan.records > 0) {
+    text += PlanLine(
+        "experts", plan.experts,
+        fmt::format("{} slots for {} experts ({:.0f} %)", plan.slots, plan.records,
+                    100.0 * static_cast<double>(plan.slots) / static_cast<double>(plan.records)));
+  }
+  text += PlanLine("KV", plan.kv, fmt::format("{} tokens of context", plan.context));
+  text += PlanLine("activations", plan.activations + plan.scratch,
+                   fmt::format("{} tokens at once in prefill", plan.ubatch));
+  text += PlanLine("process", plan.process + plan.leaf_hashes, "program, tokenizer, hashes");
+  text += PlanLine("in all", plan.Total(), fmt::format("of {}", FormatSize(plan.budget)));
+  return text;
+}
+
+OrderedJson StatsToJson(const Engine& engine, const GenerateResult& result) {
+  OrderedJson json = {{"model", engine.artifact().manifest().model_id},
+                      {"family", engine.config().family},
+                      {"backend", engine.backend().name()},
+                      {"cpu_path", engine.backend().path()},
+                      {"threads", engine.threads()},
+                      {"stop_reason", StopReasonName(result.stop)},
+                      {"load_seconds", engine.load_seconds()},
+                      {"prefill", PhaseToJson(result.prefill)},
+                      {"decode", PhaseToJson(result.decode)},
+                      {"dense_bytes_read", engine.dense_bytes_read()},
+                      {"peak_resident_bytes", PeakResidentBytes()},
+                      {"plan", PlanToJson(engine.plan())}};
+  if (engine.experts() != nullptr) json["expert_reader"] = engine.experts()->reader_name();
+  return json;
+}
+
+std::string SummaryText(const Engine& engine, const GenerateResult& result) {
+  const PhaseStats& prefill = result.prefill;
+  const PhaseStats& decode = result.decode;
+  std::string text =
+      fmt::format("prefill {:.1f} tokens/s ({} tokens), decode {:.1f} tokens/s ({} tokens)\n",
+                  PerSecond(prefill.tokens, prefill.seconds), prefill.tokens,
+                  PerSecond(decode.tokens, decode.seconds), decode.tokens);
+  if (engine.experts() != nullptr) {
+    const MemoryPlan& plan = engine.plan();
+    text += fmt::format("experts: {} of {} fit, hit rate {:.1f} % in decode, {:.2f} s stalled\n",
+                        plan.slots, plan.records,
+                        100 * Share(decode.experts.hits, decode.experts.misses),
+                        prefill.experts.stall_seconds + decode.experts.stall_seconds);
+  }
+  text += fmt::format("read {} from disk, peak memory {} of a budget of {}\n",
+                      FormatSize(engine.dense_bytes_read() + prefill.experts.bytes_read +
+                                 decode.experts.bytes_read),
+                      FormatSize(PeakResidentBytes()), FormatSize(engine.plan().budget));
+  return text;
+}
+
+void PrintJson(const OrderedJson& json) { fmt::print("{}\n", json.dump(2)); }
+
+}  // namespace doppler

@@ -1,0 +1,28 @@
+// What commands print in more than one place.
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/engine.h"
+#include "engine/generate.h"
+#include "engine/plan.h"
+
+namespace doppler {
+
+using OrderedJson = nlohmann::ordered_json;
+
+// The plan's lines: bytes per purpose, as docs/command-line.md names them.
+OrderedJson PlanToJson(const MemoryPlan& plan);
+std::string PlanToText(const MemoryPlan& plan);
+
+// Counters of a run, as docs/statistics.md names them.
+OrderedJson StatsToJson(const Engine& engine, const GenerateResult& result);
+
+// The lines at the end of a run.
+std::string SummaryText(const Engine& engine, const GenerateResult& result);
+
+void PrintJson(const OrderedJson& json);
+
+}  // namespace doppler
