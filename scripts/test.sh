@@ -88,6 +88,7 @@ stage_tidy() {
   local log=build/tidy.log
   if ! run-clang-tidy -p build/release -j "$(job_count)" -quiet \
     "^$ROOT/src/.*(?<!_test|bench)\.cc$" >"$log" 2>&1; then
+    sed -i 's/\x1b\[[0-9;]*m//g' "$log"
     grep -E '(error|warning):' "$log" | sort -u >&2 || tail -n 20 "$log" >&2
     return 1
   fi
