@@ -39,7 +39,7 @@ if ! cmake -S . -B "$BUILD" -G Ninja -DCMAKE_BUILD_TYPE=Release -DDOPPLER_TESTS=
   fail "the build could not be configured"
 fi
 cmake --build "$BUILD" --target doppler -j "$(job_count)" >&2
-DOPPLER="$BUILD/src/doppler"
+DOPPLER="$BUILD/src/apps/doppler"
 
 if [[ ! -e "$MODEL" ]]; then
   say "converting $CHECKPOINT"
