@@ -8,7 +8,6 @@ MODULES="base io backend format store tier comm model text engine convert server
 
 cd "${1:-$(dirname "${BASH_SOURCE[0]}")/..}"
 
-# What stands in src/ itself, the program's main file, may include every module.
 # shellcheck disable=SC2016  # the dollars are awk's
 find src -type f \( -name '*.h' -o -name '*.cc' \) | LC_ALL=C sort | tr '\n' '\0' |
   xargs -0 -r awk -v modules="$MODULES" '
@@ -17,10 +16,10 @@ find src -type f \( -name '*.h' -o -name '*.cc' \) | LC_ALL=C sort | tr '\n' '\0
       for (i = 1; i <= count; ++i) rank[names[i]] = i
     }
     FNR == 1 {
-      depth = split(FILENAME, folders, "/")
-      own = depth > 2 ? folders[2] : ""
-      own_rank = own == "" ? count : rank[own]
-      if (!own_rank) report(FILENAME ": the module " own " is not in the order of modules")
+      split(FILENAME, folders, "/")
+      own = folders[2]
+      own_rank = rank[own]
+      if (!own_rank) report(FILENAME ": " own " is not a module in the order of modules")
     }
     /^[ \t]*#[ \t]*include[ \t]*"/ {
       path = $0

@@ -1,0 +1,194 @@
+#!/usr/bin/env bash
+# Builds and tests Doppler. Installs the packages it needs, if they are missing.
+set -euo pipefail
+
+usage() {
+  cat <<'END'
+usage: scripts/test.sh [--all | --stage NAME...] [--fuzz-seconds N]
+
+Without options: --stage release. Stages, in the order of --all:
+  lint     formatting, order of modules, links of the documents
+  tidy     clang-tidy over every source file and header but the tests
+  asan     all tests under the address and undefined-behaviour sanitizers
+  tsan     all tests under the thread sanitizer
+  fuzz     every fuzz target for a short while (20 s, see --fuzz-seconds)
+  dev      all tests with debug checks; aborts when decode allocates memory
+  release  all tests of the optimised build
+END
+}
+
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/packages.sh
+source scripts/packages.sh
+
+ALL_STAGES=(lint tidy asan tsan fuzz dev release)
+FUZZ_SECONDS=20
+FUZZERS_AT_ONCE=2
+stage=""
+stage_start=0
+
+# Sanitizers map their shadow memory at fixed addresses; kernels that randomise many bits of the
+# address space can put something else there first. Containers may forbid turning that off.
+without_address_randomisation() {
+  if setarch --addr-no-randomize true 2>/dev/null; then
+    setarch --addr-no-randomize "$@"
+  else
+    "$@"
+  fi
+}
+
+configure() {
+  if ! cmake --preset "$1" >"$ROOT/build/$1.configure.log" 2>&1; then
+    cat "$ROOT/build/$1.configure.log" >&2
+    return 1
+  fi
+}
+
+# Prints the programs that a configured build can make.
+programs_of() {
+  ninja -C "build/$1" -t targets all | sed -n 's/: CXX_EXECUTABLE_LINKER__.*//p'
+}
+
+# build PRESET PROGRAM...
+build() {
+  local preset="$1"
+  shift
+  if (($# == 0)); then return; fi
+  # The build runs the test programs once, to list their tests.
+  without_address_randomisation ninja -C "build/$preset" -j "$(job_count)" "$@"
+}
+
+run_tests() {
+  without_address_randomisation ctest --preset "$1" -j "$(nproc)" --no-tests=error
+}
+
+# Everything but the benchmarks, which would only cost time here.
+build_and_test() {
+  local programs
+  install_packages build test
+  configure "$1"
+  mapfile -t programs < <(programs_of "$1" | grep -v '_bench$')
+  build "$1" "${programs[@]}"
+  run_tests "$1"
+}
+
+stage_lint() {
+  install_packages lint
+  scripts/format.sh --check
+  scripts/check_includes.sh
+  scripts/check_links.sh
+  scripts/check_paths.sh
+  scripts/checks_test.sh
+}
+
+stage_tidy() {
+  install_packages build test lint
+  configure release
+  local log=build/tidy.log
+  if ! run-clang-tidy -p build/release -j "$(job_count)" -quiet \
+    "^$ROOT/src/.*(?<!_test|bench)\.cc$" >"$log" 2>&1; then
+    sed -i 's/\x1b\[[0-9;]*m//g' "$log"
+    grep -E '(error|warning):' "$log" | sort -u >&2 || tail -n 20 "$log" >&2
+    return 1
+  fi
+}
+
+stage_asan() { build_and_test asan; }
+stage_tsan() { build_and_test tsan; }
+stage_dev() { build_and_test dev; }
+
+stage_release() {
+  install_packages build test
+  configure release
+  build release all
+  run_tests release
+}
+
+# Runs one fuzz target on its seeds. What it finds stays in build/fuzz/found/TARGET.
+fuzz_one() {
+  local program="$1" name found seeds=() status=0
+  name="$(basename "$program")"
+  found="build/fuzz/found/$name"
+  mkdir -p "$found/corpus"
+  if [[ -d "tests/fuzz/$name" ]]; then seeds=("tests/fuzz/$name"); fi
+  without_address_randomisation "build/fuzz/$program" -max_total_time="$FUZZ_SECONDS" -timeout=10 \
+    -rss_limit_mb=2048 -artifact_prefix="$found/" -print_final_stats=1 \
+    "$found/corpus" "${seeds[@]}" >"$found/log" 2>&1 || status=$?
+  echo "$name: $(sed -n 's/^stat::number_of_executed_units: */runs: /p' "$found/log")"
+  if ((status != 0)); then
+    tail -n 40 "$found/log" >&2
+    echo "error: $name failed; its input and log are in $found" >&2
+    return 1
+  fi
+}
+
+stage_fuzz() {
+  install_packages build test fuzz
+  configure fuzz
+  local programs sources
+  mapfile -t programs < <(programs_of fuzz | grep '_fuzz$')
+  sources="$(find src tests -name '*_fuzz.cc' | wc -l)"
+  if ((${#programs[@]} != sources)); then
+    fail "${#programs[@]} fuzz targets are built of $sources sources"
+  fi
+  if ((sources == 0)); then return; fi
+  build fuzz "${programs[@]}"
+  export -f fuzz_one without_address_randomisation
+  export FUZZ_SECONDS
+  # shellcheck disable=SC2016  # for the inner shell to expand
+  printf '%s\0' "${programs[@]}" |
+    xargs -0 -n 1 -P "$FUZZERS_AT_ONCE" bash -c 'set -euo pipefail; fuzz_one "$1"' fuzz_one
+}
+
+run_stage() {
+  stage="$1"
+  stage_start=$SECONDS
+  echo "=== $stage"
+  "stage_$stage"
+  # After the release stage the summary of ctest is to be the last thing printed.
+  if [[ "$stage" != release ]]; then echo "=== $stage: done in $((SECONDS - stage_start)) s"; fi
+}
+
+report_failure() {
+  local status=$?
+  if ((status != 0)) && [[ -n "$stage" ]]; then
+    echo "=== $stage: FAILED after $((SECONDS - stage_start)) s" >&2
+  fi
+}
+
+wrong_usage() {
+  echo "error: $1" >&2
+  usage >&2
+  exit 2
+}
+
+main() {
+  local stages=() name
+  while (($# > 0)); do
+    case "$1" in
+      --all) stages=("${ALL_STAGES[@]}") ;;
+      --stage | --fuzz-seconds)
+        if (($# < 2)); then wrong_usage "$1 needs a value"; fi
+        if [[ "$1" == --stage ]]; then stages+=("$2"); else FUZZ_SECONDS="$2"; fi
+        shift
+        ;;
+      -h | --help)
+        usage
+        return
+        ;;
+      *) wrong_usage "unknown option '$1'" ;;
+    esac
+    shift
+  done
+  if ((${#stages[@]} == 0)); then stages=(release); fi
+  for name in "${stages[@]}"; do
+    if ! declare -F "stage_$name" >/dev/null; then wrong_usage "there is no stage '$name'"; fi
+  done
+  if ! [[ "$FUZZ_SECONDS" =~ ^[1-9][0-9]*$ ]]; then wrong_usage "--fuzz-seconds needs a number"; fi
+  mkdir -p build
+  trap report_failure EXIT
+  for name in "${stages[@]}"; do run_stage "$name"; done
+}
+
+main "$@"
