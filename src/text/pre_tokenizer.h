@@ -1,0 +1,51 @@
+// Splits text into the words that byte-pair encoding works on: a list of steps, each of which
+// splits what the step before it gave. Immutable, safe for concurrent use.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/function_ref.h"
+#include "text/split_pattern.h"
+
+namespace doppler {
+
+// What becomes of a match of the pattern, in the words of Hugging Face's tokenizers.
+enum class SplitBehavior : std::uint8_t {
+  kIsolated,            // a piece of its own
+  kRemoved,             // dropped
+  kMergedWithPrevious,  // joined to the text before it, unless that is a match
+  kMergedWithNext,      // joined to the text after it, unless that is a match
+  kContiguous,          // joined to the matches right before and after it
+};
+
+// The pattern that GPT-2's byte-level pre-tokenizer splits with.
+extern const std::string_view kGpt2Pattern;
+
+class PreTokenizer {
+ public:
+  // `invert`: what the pattern does not match counts as the match.
+  void AddSplit(std::string_view pattern, SplitBehavior behavior, bool invert);
+  // Puts a space before each piece that does not begin with one.
+  void AddPrefixSpace();
+
+  using Emit = FunctionRef<void(std::string_view)>;
+  // Gives each word to `emit`, in order; a word lives only until `emit` returns. Throws Error if
+  // a pattern cannot be applied. REQUIRES: `text` is valid UTF-8.
+  void Split(std::string_view text, MatchScratch* scratch, Emit emit) const;
+
+ private:
+  struct Step {
+    std::optional<SplitPattern> pattern;  // none for the prefix space
+    SplitBehavior behavior = SplitBehavior::kIsolated;
+    bool invert = false;
+  };
+  void RunFrom(std::size_t step, std::string_view text, MatchScratch* scratch, Emit emit) const;
+  std::vector<Step> steps_;
+};
+
+}  // namespace doppler

@@ -1,0 +1,82 @@
+// Turns text into tokens and back, as a Hugging Face tokenizer.json says.
+//
+// Supported is byte-level BPE; docs/text.md lists the parts. A file that asks for anything else is
+// refused with an Error that names it. A Tokenizer is immutable: any number of threads may use one.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "text/added_tokens.h"
+#include "text/bpe_model.h"
+#include "text/pre_tokenizer.h"
+#include "text/vocabulary.h"
+
+namespace doppler {
+
+struct EncodeOptions {
+  // Whether to begin with the beginning-of-sequence token; by default what the model says.
+  std::optional<bool> add_bos;
+  // Whether special tokens written in the text (<|im_end|>) become those tokens. Text that a
+  // stranger wrote should not have that power.
+  bool parse_special = true;
+};
+
+class Tokenizer {
+ public:
+  // Of the three files only the first must be there; the others may be empty. `where` names the
+  // tokenizer in messages. Throws Error for what is damaged or not supported.
+  static Tokenizer FromJson(std::string_view tokenizer_json, std::string_view tokenizer_config_json,
+                            const std::string& where, std::string_view generation_config_json = {});
+
+  // Any bytes can be encoded. Bytes that are no UTF-8 are split off from the text around them and
+  // encoded as they are, so Decode gives them back. Throws Error for a text of more than 1 GiB and
+  // for one on which the split pattern needs too much work.
+  std::vector<TokenId> Encode(std::string_view text, const EncodeOptions& options = {}) const;
+
+  // The bytes of all tokens, special ones too, one after the other: not UTF-8 if the tokens end
+  // inside a character (see Utf8Stream). An id without a token stands for nothing.
+  std::string Decode(std::span<const TokenId> tokens) const;
+  // Lives as long as the tokenizer.
+  std::string_view TokenBytes(TokenId id) const { return vocabulary_.Bytes(id); }
+
+  // Number of ids; a model's logits may have more, padded to a round number.
+  std::size_t vocab_size() const { return vocabulary_.size(); }
+  std::optional<TokenId> bos_id() const { return bos_id_; }
+  // Every token that ends a text, sorted; empty if the files name none.
+  const std::vector<TokenId>& eos_ids() const { return eos_ids_; }
+  bool IsEos(TokenId id) const;
+  // Special tokens structure a text and are not shown to its reader.
+  bool IsSpecial(TokenId id) const;
+  bool adds_bos() const { return adds_bos_; }
+  // The Jinja source, or empty.
+  const std::string& chat_template() const { return chat_template_; }
+
+ private:
+  friend class TokenizerLoader;
+  struct Work;
+
+  Tokenizer() = default;
+  void EncodeValid(std::string_view text, const EncodeOptions& options, Work* work) const;
+  void EncodeNormalized(std::string_view text, const EncodeOptions& options, Work* work) const;
+
+  Vocabulary vocabulary_;
+  BpeModel model_;
+  AddedTokens raw_added_;             // searched for before normalisation
+  AddedTokens normalized_added_;      // and after it
+  std::vector<TokenId> special_ids_;  // sorted
+  bool nfc_ = false;
+  PreTokenizer pre_tokenizer_;
+  std::vector<TokenId> prefix_;  // what stands before a text when a beginning is wanted
+  bool adds_bos_ = false;
+  std::optional<TokenId> bos_id_;
+  std::vector<TokenId> eos_ids_;
+  std::string chat_template_;
+};
+
+}  // namespace doppler
