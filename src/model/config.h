@@ -14,6 +14,8 @@
 
 namespace doppler {
 
+class GgufMetadata;
+
 struct ModelConfig {
   std::string family;  // a name of the table in model/families.h
   int num_layers = 0;
@@ -48,6 +50,15 @@ struct ModelConfig {
 // style (`rope_parameters`). Throws Error that names the key, or the family or feature that is not
 // supported.
 ModelConfig ConfigFromHub(std::string_view config_json, const std::string& where);
+
+// What a GGUF file says outside its metadata.
+struct GgufFacts {
+  int vocab_size = 0;               // rows of token_embd.weight
+  bool tied_embeddings = false;     // there is no output.weight
+  std::vector<float> rope_factors;  // rope_freqs.weight, empty if there is none
+};
+// From the metadata of a GGUF file (keys: github.com/ggml-org/ggml, docs/gguf.md).
+ModelConfig ConfigFromGguf(const GgufMetadata& metadata, const GgufFacts& facts);
 
 // From the manifest's `architecture` object, and back.
 ModelConfig ConfigFromJson(std::string_view architecture_json, const std::string& where);

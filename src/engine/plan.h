@@ -1,0 +1,84 @@
+// How a memory budget is spent: a pure function from a model's sizes to bytes per purpose.
+//
+//   budget = process + dense + leaf hashes + KV + activations + scratch + expert slots
+//
+// `doppler plan` prints the plan and the engine allocates by it, so both say the same.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/bytes.h"
+#include "io/machine.h"
+#include "model/config.h"
+#include "tier/kv_pool.h"
+
+namespace doppler {
+
+// What a model asks of memory, from its artifact or from its configuration alone.
+struct ModelSizes {
+  Bytes dense = 0;          // weights that every token needs, as they are read
+  Bytes leaf_hashes = 0;    // in memory while the model is open
+  Bytes record = 0;         // one slot: the largest expert record
+  Bytes experts_total = 0;  // all expert records
+  std::size_t records = 0;  // experts in all layers
+};
+
+struct PlanRequest {
+  Bytes budget = 0;
+  Bytes process = 0;  // what the process holds before it loads anything, with a margin
+  int context = 0;    // positions; 0: as many as a quarter of what is left holds
+  int ubatch = 0;     // tokens at once in prefill; 0: as many as an eighth of what is left holds
+  int logit_rows = 1;
+  DType kv_dtype = DType::kF16;
+};
+
+struct MemoryPlan {
+  Bytes budget = 0;
+  Bytes process = 0;
+  Bytes dense = 0;
+  Bytes leaf_hashes = 0;
+  Bytes kv = 0;
+  Bytes activations = 0;
+  Bytes scratch = 0;
+  Bytes experts = 0;
+
+  int context = 0;
+  int ubatch = 0;
+  std::size_t slots = 0;
+  std::size_t records = 0;
+
+  Bytes Total() const {
+    return process + dense + leaf_hashes + kv + activations + scratch + experts;
+  }
+};
+
+struct PlanResult {
+  std::optional<MemoryPlan> plan;  // nothing if the budget is too small
+  Bytes smallest = 0;              // the smallest budget that would do for the same request
+};
+
+// Bytes a backend's scratch memory takes; the plan must not depend on which backend.
+using ScratchBytes = std::function<Bytes(const KernelLimits&)>;
+
+PlanResult PlanMemory(const ModelConfig& config, const ModelSizes& sizes,
+                      const PlanRequest& request, const ScratchBytes& scratch_bytes);
+
+// The largest kernel calls that a ubatch and a context lead to.
+KernelLimits LimitsOf(const ModelConfig& config, int ubatch, int context);
+
+KvShape KvShapeOf(const ModelConfig& config, DType dtype);
+
+// The budget when the user names none: what the machine and the container leave to this process,
+// less an eighth (64 MiB to 4 GiB) for everything else that runs.
+Bytes AutomaticBudget(const MemoryInfo& memory);
+
+// What to count for a process that holds `resident` bytes now: code that is not mapped yet, thread
+// stacks, and page tables for the budget.
+Bytes ProcessBytes(Bytes resident, Bytes budget);
+
+}  // namespace doppler

@@ -1,0 +1,46 @@
+// One mutable timeline of tokens with its KV.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "base/ids.h"
+#include "engine/engine.h"
+#include "tier/kv_pool.h"
+
+namespace doppler {
+
+class Session {
+ public:
+  // Room for the plan's context. The engine outlives the session.
+  explicit Session(Engine& engine);
+
+  // Appends tokens, in ubatches, and returns the logits that follow the last one, [vocab_size],
+  // valid until the next call. One token is a decode step. Nothing is allocated. Throws Error if
+  // the context is full, a token is not in the vocabulary, or an expert cannot be read; then the
+  // session stands where it stood before. REQUIRES: tokens is not empty.
+  std::span<const float> Append(std::span<const TokenId> tokens);
+
+  // The same, and shows the logits that follow each of the tokens.
+  using OnLogits = FunctionRef<void(std::size_t index, std::span<const float> logits)>;
+  void AppendAll(std::span<const TokenId> tokens, OnLogits on_logits);
+
+  // Tokens so far.
+  int length() const { return length_; }
+  // Tokens there is room for in all.
+  int context() const { return kv_.max_tokens(); }
+  // Forgets all tokens from `length` on. REQUIRES: length <= length().
+  void Truncate(int length);
+
+ private:
+  void Begin(std::span<const TokenId> tokens);
+  // Runs one ubatch at the end of the timeline.
+  void Step(std::span<const TokenId> tokens);
+
+  Engine& engine_;
+  KvTable kv_;
+  int length_ = 0;
+};
+
+}  // namespace doppler
