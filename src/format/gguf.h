@@ -97,6 +97,7 @@ class GgufModel {
   const GgufMetadata& metadata() const { return metadata_; }  // of the first part
   const std::map<std::string, GgufTensor>& tensors() const { return tensors_; }
   const std::vector<File>& files() const { return files_; }  // [GgufTensor::file]
+  std::vector<File> TakeFiles() && { return std::move(files_); }
 
  private:
   void AddPart(const std::filesystem::path& path);

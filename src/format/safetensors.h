@@ -41,6 +41,7 @@ class SafetensorsFile {
   const SafetensorsTensors& tensors() const { return tensors_; }
   const SafetensorsTensor& Tensor(const std::string& name) const;  // throws Error that names it
   const File& file() const { return file_; }
+  File TakeFile() && { return std::move(file_); }
 
   // A whole tensor's bytes. Throws Error unless its dtype is `dtype` ("F32", "I32").
   std::vector<std::byte> Read(const std::string& name, std::string_view dtype) const;

@@ -54,7 +54,7 @@ class DocumentBuilder {
 // The events of nlohmann's SAX interface, sent to where they belong.
 class Reader : public nlohmann::json_sax<Json> {
  public:
-  explicit Reader(TokenizerJson* out) : out_(out), document_(&out->rest) {}
+  explicit Reader(ParsedTokenizerJson* out) : out_(out), document_(&out->rest) {}
 
   bool null() override { return Scalar(Json()); }
   bool boolean(bool value) override { return Scalar(value); }
@@ -186,7 +186,7 @@ class Reader : public nlohmann::json_sax<Json> {
     return true;
   }
 
-  TokenizerJson* out_;
+  ParsedTokenizerJson* out_;
   DocumentBuilder document_;
   Section section_ = Section::kRest;
   Section next_ = Section::kRest;  // what the value of the last key belongs to
@@ -199,8 +199,8 @@ class Reader : public nlohmann::json_sax<Json> {
 
 }  // namespace
 
-TokenizerJson ReadTokenizerJson(std::string_view text) {
-  TokenizerJson out;
+ParsedTokenizerJson ReadTokenizerJson(std::string_view text) {
+  ParsedTokenizerJson out;
   Reader reader(&out);
   Json::sax_parse(text, &reader);
   if (!out.rest.is_object()) Throw("it is not a JSON object");

@@ -12,7 +12,7 @@
 
 namespace doppler {
 
-struct TokenizerJson {
+struct ParsedTokenizerJson {
   Vocabulary::Builder vocabulary;  // model.vocab; added tokens not yet among it
   MergeList merges;                // model.merges
   nlohmann::json rest;             // an object: everything else
@@ -20,6 +20,6 @@ struct TokenizerJson {
 
 // Throws Error for what is not JSON, nests too deep, repeats a key or has an unsound entry. A
 // model.vocab that is not an object, as other models have, is left out.
-TokenizerJson ReadTokenizerJson(std::string_view text);
+ParsedTokenizerJson ReadTokenizerJson(std::string_view text);
 
 }  // namespace doppler

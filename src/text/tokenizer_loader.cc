@@ -249,7 +249,7 @@ std::string ChatTemplateFrom(const Json& value) {
 class TokenizerLoader {
  public:
   void ReadTokenizer(std::string_view text) {
-    TokenizerJson json = ReadTokenizerJson(text);
+    ParsedTokenizerJson json = ReadTokenizerJson(text);
     const Json& rest = json.rest;
     const bool ignore_merges = ReadModel(Field(rest, "model"));
     out_.nfc_ = ReadNormalizer(Field(rest, "normalizer"));

@@ -118,7 +118,8 @@ Vocabulary Vocabulary::Builder::Finish() {
     std::size_t bucket = BucketOf(bytes, out.buckets_.size());
     for (; out.buckets_[bucket] != kNoToken; bucket = (bucket + 1) & (out.buckets_.size() - 1)) {
       if (out.Bytes(out.buckets_[bucket]) == bytes) {
-        Throw("token '{}' has two ids, {} and {}", Printable(bytes), out.buckets_[bucket], record.id);
+        Throw("token '{}' has two ids, {} and {}", Printable(bytes), out.buckets_[bucket],
+              record.id);
       }
     }
     out.buckets_[bucket] = record.id;
@@ -133,8 +134,8 @@ void Vocabulary::Builder::CheckAddedTokens(const Vocabulary& vocabulary) const {
     if (!record.added || !SpelledToBytes(Text(record), &bytes)) continue;
     const TokenId found = vocabulary.Find(bytes);
     if (found != kNoToken && found != record.id) {
-      Throw("added token '{}' has id {}, but the vocabulary gives it {}", Printable(Text(record)), record.id,
-            found);
+      Throw("added token '{}' has id {}, but the vocabulary gives it {}", Printable(Text(record)),
+            record.id, found);
     }
   }
 }

@@ -1,0 +1,66 @@
+// A checkpoint as convert sees it: every tensor that the model must have, under its canonical name,
+// and where its bytes stand. Whatever a source calls, stacks or permutes is resolved here.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "backend/dtype.h"
+#include "base/bytes.h"
+#include "base/function_ref.h"
+#include "format/gguf.h"
+#include "io/file.h"
+#include "model/config.h"
+#include "model/tensors.h"
+
+namespace doppler {
+
+struct SourceTensor {
+  TensorSpec spec;  // what the model wants; the source's shape is the same
+  DType dtype = DType::kF32;
+  std::size_t file = 0;  // of Checkpoint::files
+  Bytes offset = 0;
+  Bytes size = 0;
+  // The rows of each head of this many stand in the order 0, half, 1, half + 1, ...: interleaved
+  // rotary pairs. 0 for rows that are in order.
+  int interleaved_head_dim = 0;
+};
+
+struct TextFile {
+  std::string name;
+  std::string text;
+};
+
+struct Checkpoint {
+  std::string name;  // of the folder or file, for the model's name
+  ModelConfig config;
+  std::vector<File> files;
+  std::vector<SourceTensor> tensors;      // in the order of ExpectedTensors
+  std::vector<TextFile> tokenizer_files;  // to stand beside the manifest
+};
+
+// A hub folder or a GGUF file. Throws Error, by name, for what is missing, unknown or does not fit
+// the configuration; and for a hub folder without tokenizer.json unless that is allowed.
+Checkpoint OpenCheckpoint(const std::filesystem::path& path, bool allow_missing_tokenizer);
+Checkpoint OpenHubCheckpoint(const std::filesystem::path& folder, bool allow_missing_tokenizer);
+Checkpoint OpenGgufCheckpoint(const std::filesystem::path& path);
+
+// The configuration that a GGUF's metadata and tensor shapes describe.
+ModelConfig ConfigFromGguf(const GgufModel& model);
+
+// Calls `use` with a tensor's bytes, in order and in portions of some MiB, each of which holds
+// whole blocks of its format. Stops with InterruptedError on Ctrl-C.
+void StreamTensor(const Checkpoint& checkpoint, const SourceTensor& tensor,
+                  FunctionRef<void(std::span<const std::byte>)> use);
+
+// The part of a name before its last two words: "gate_proj" of "layers.0.mlp.gate_proj.weight".
+std::string_view PartOf(std::string_view tensor_name);
+
+// Throws Error: a tensor of a source whose shape is not what the configuration asks for.
+[[noreturn]] void ThrowShape(const std::string& where, const std::string& name,
+                             const std::vector<std::int64_t>& found,
+                             const std::vector<std::int64_t>& expected);
+
+}  // namespace doppler

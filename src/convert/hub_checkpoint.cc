@@ -1,0 +1,232 @@
+// Hugging Face checkpoints: a folder with config.json and safetensors files.
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "base/error.h"
+#include "convert/checkpoint.h"
+#include "format/json.h"
+#include "format/safetensors.h"
+
+namespace doppler {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array kTokenizerFiles = {"tokenizer.json", "tokenizer_config.json",
+                                        "special_tokens_map.json", "generation_config.json",
+                                        "chat_template.jinja"};
+
+// Where one of the checkpoint's own tensors stands.
+struct HubTensor {
+  std::size_t file = 0;
+  SafetensorsTensor tensor;
+  bool used = false;
+};
+
+// The tensors of all files, by the checkpoint's own names, and the files.
+class HubTensors {
+ public:
+  explicit HubTensors(const fs::path& folder) : folder_(folder) {
+    const fs::path single = folder / "model.safetensors";
+    const fs::path index = folder / "model.safetensors.index.json";
+    if (fs::exists(index)) {
+      AddIndexed(index);
+    } else if (fs::exists(single)) {
+      AddFile(single.filename().string(), nullptr);
+    } else {
+      Throw("'{}' has neither model.safetensors nor model.safetensors.index.json; only checkpoints "
+            "in safetensors form can be converted",
+            folder.string());
+    }
+  }
+
+  // Marks a tensor as used; null if there is none.
+  const HubTensor* Use(const std::string& name) {
+    // Checkpoints of the bare model leave the prefix out.
+    for (const std::string& full : {"model." + name, name}) {
+      const auto found = tensors_.find(full);
+      if (found == tensors_.end()) continue;
+      found->second.used = true;
+      return &found->second;
+    }
+    return nullptr;
+  }
+
+  void RequireAllUsed() const {
+    for (const auto& [name, tensor] : tensors_) {
+      if (tensor.used || name.ends_with(".rotary_emb.inv_freq")) continue;
+      Throw("{}: the tensor '{}' is not part of a model of this family; Doppler cannot compute what "
+            "it is for",
+            files_[tensor.file].path().string(), name);
+    }
+  }
+
+  const File& file(const HubTensor& tensor) const { return files_[tensor.file]; }
+  std::vector<File> TakeFiles() && { return std::move(files_); }
+
+ private:
+  // Adds a file's tensors: those in `names`, which it must have, or all.
+  void AddFile(const std::string& file_name, const std::set<std::string>* names) {
+    const fs::path path = folder_ / file_name;
+    if (!fs::exists(path)) {
+      Throw("'{}' is missing; fetch the whole checkpoint again", path.string());
+    }
+    SafetensorsFile file(path);
+    if (names == nullptr) {
+      for (const auto& [name, tensor] : file.tensors()) Add(name, tensor);
+    } else {
+      for (const std::string& name : *names) Add(name, file.Tensor(name));
+    }
+    files_.push_back(std::move(file).TakeFile());
+  }
+
+  void Add(const std::string& name, const SafetensorsTensor& tensor) {
+    tensors_[name] = {.file = files_.size(), .tensor = tensor};
+  }
+
+  void AddIndexed(const fs::path& index) {
+    const std::string where = index.string();
+    const nlohmann::json document = ParseStrictJson(ReadTextFile(index), where);
+    const JsonReader top(document, where);
+    const JsonReader weight_map = top.Member("weight_map");
+    weight_map.RequireObject();
+    std::map<std::string, std::set<std::string>> names_of_file;
+    for (const auto& item : weight_map.value().items()) {
+      const JsonReader file = weight_map.Member(item.key());
+      if (fs::path(file.String()).filename() != file.String() || file.String() == "..") {
+        file.Fail("a file of the checkpoint must stand beside this one");
+      }
+      names_of_file[file.String()].insert(item.key());
+    }
+    for (const auto& [file, names] : names_of_file) AddFile(file, &names);
+  }
+
+  fs::path folder_;
+  std::map<std::string, HubTensor> tensors_;
+  std::vector<File> files_;
+};
+
+DType HubDType(const std::string& name, const HubTensor& tensor, const std::string& where) {
+  if (tensor.tensor.dtype == "F32") return DType::kF32;
+  if (tensor.tensor.dtype == "F16") return DType::kF16;
+  if (tensor.tensor.dtype == "BF16") return DType::kBf16;
+  Throw("{}: the tensor '{}' is stored as {}, which is not supported; supported are F32, F16 and "
+        "BF16",
+        where, name, tensor.tensor.dtype);
+}
+
+class HubMapper {
+ public:
+  HubMapper(HubTensors& tensors, const fs::path& folder)
+      : tensors_(tensors), where_(folder.string()) {}
+
+  SourceTensor Find(const TensorSpec& spec, const ModelConfig& config) {
+    if (auto whole = Whole(spec, spec.name)) return *whole;
+    if (auto whole = Whole(spec, MixtralName(spec))) return *whole;
+    if (spec.expert >= 0) {
+      if (auto part = Stacked(spec, config)) return *part;
+    }
+    Throw("{}: the tensor '{}' is missing; the checkpoint is not complete, fetch it again", where_,
+          spec.name);
+  }
+
+ private:
+  // Mixtral's own names for the router and the experts' projections.
+  static std::string MixtralName(const TensorSpec& spec) {
+    if (spec.role == TensorRole::kRouter) {
+      return LayerTensorName(LayerId(spec.layer), "block_sparse_moe.gate.weight");
+    }
+    if (spec.expert < 0) return spec.name;
+    const std::string_view part = PartOf(spec.name);
+    const char* const short_name = part == "gate_proj" ? "w1" : part == "up_proj" ? "w3" : "w2";
+    return LayerTensorName(
+        LayerId(spec.layer),
+        fmt::format("block_sparse_moe.experts.{}.{}.weight", spec.expert, short_name));
+  }
+
+  std::optional<SourceTensor> Whole(const TensorSpec& spec, const std::string& name) {
+    const HubTensor* const found = tensors_.Use(name);
+    if (found == nullptr) return std::nullopt;
+    if (found->tensor.shape != spec.shape) {
+      ThrowShape(where_, name, found->tensor.shape, spec.shape);
+    }
+    return At(spec, name, *found, 0, found->tensor.size);
+  }
+
+  // Newer exports keep a layer's experts in one tensor: gate and up in [experts, 2 * ffn, dim],
+  // down in [experts, dim, ffn].
+  std::optional<SourceTensor> Stacked(const TensorSpec& spec, const ModelConfig& config) {
+    const std::string_view part = PartOf(spec.name);
+    const bool down = part == "down_proj";
+    const std::string name = LayerTensorName(
+        LayerId(spec.layer), down ? "mlp.experts.down_proj" : "mlp.experts.gate_up_proj");
+    const HubTensor* const found = tensors_.Use(name);
+    if (found == nullptr) return std::nullopt;
+    const std::vector<std::int64_t> expected = {config.num_experts, spec.shape[0] * (down ? 1 : 2),
+                                                spec.shape[1]};
+    if (found->tensor.shape != expected) ThrowShape(where_, name, found->tensor.shape, expected);
+    const Bytes expert_size = found->tensor.size / static_cast<Bytes>(config.num_experts);
+    const Bytes size = down ? expert_size : expert_size / 2;
+    const Bytes before = static_cast<Bytes>(spec.expert) * expert_size;
+    return At(spec, name, *found, before + (part == "up_proj" ? size : 0), size);
+  }
+
+  SourceTensor At(const TensorSpec& spec, const std::string& name, const HubTensor& found,
+                  Bytes offset, Bytes size) const {
+    return {.spec = spec,
+            .dtype = HubDType(name, found, tensors_.file(found).path().string()),
+            .file = found.file,
+            .offset = found.tensor.offset + offset,
+            .size = size};
+  }
+
+  HubTensors& tensors_;
+  std::string where_;
+};
+
+std::vector<TextFile> ReadTokenizerFiles(const fs::path& folder, bool allow_missing) {
+  std::vector<TextFile> files;
+  for (const char* const name : kTokenizerFiles) {
+    if (fs::exists(folder / name)) files.push_back({name, ReadTextFile(folder / name)});
+  }
+  if (!allow_missing && !fs::exists(folder / "tokenizer.json")) {
+    Throw("'{}' has no tokenizer.json, without which the model cannot read text; fetch it from "
+          "where the checkpoint came from",
+          folder.string());
+  }
+  return files;
+}
+
+std::string FolderName(const fs::path& folder) {
+  const fs::path full = fs::weakly_canonical(folder);
+  return (full.has_filename() ? full : full.parent_path()).filename().string();
+}
+
+}  // namespace
+
+Checkpoint OpenHubCheckpoint(const fs::path& folder, bool allow_missing_tokenizer) {
+  const fs::path config_path = folder / "config.json";
+  if (!fs::exists(config_path)) {
+    Throw("'{}' has no config.json; give the folder of a checkpoint from the hub, or a GGUF file",
+          folder.string());
+  }
+  Checkpoint checkpoint;
+  checkpoint.name = FolderName(folder);
+  checkpoint.config = ConfigFromHub(ReadTextFile(config_path), config_path.string());
+  checkpoint.tokenizer_files = ReadTokenizerFiles(folder, allow_missing_tokenizer);
+  HubTensors tensors(folder);
+  HubMapper mapper(tensors, folder);
+  for (const TensorSpec& spec : ExpectedTensors(checkpoint.config)) {
+    checkpoint.tensors.push_back(mapper.Find(spec, checkpoint.config));
+  }
+  // With tied embeddings some checkpoints hold a copy of the table, which is not used.
+  if (checkpoint.config.tied_embeddings) tensors.Use("lm_head.weight");
+  tensors.RequireAllUsed();
+  checkpoint.files = std::move(tensors).TakeFiles();
+  return checkpoint;
+}
+
+}  // namespace doppler

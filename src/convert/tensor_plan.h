@@ -1,0 +1,29 @@
+// Which format each tensor of a checkpoint is written in.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend/dtype.h"
+#include "convert/checkpoint.h"
+
+namespace doppler {
+
+struct OutputTensor {
+  const SourceTensor* source = nullptr;
+  DType dtype = DType::kF32;  // the source's, or that of the quantisation
+  Bytes size = 0;
+};
+
+struct TensorPlan {
+  std::vector<OutputTensor> tensors;  // in the checkpoint's order
+  std::vector<std::string> notes;     // what was not quantised although that was asked for
+};
+
+// Projections and experts in a float format are quantised if their rows are whole blocks; all else
+// keeps its bytes. Throws UsageError for a format that cannot be written. `checkpoint` must outlive
+// the plan.
+TensorPlan PlanTensors(const Checkpoint& checkpoint, std::optional<DType> quantize);
+
+}  // namespace doppler
