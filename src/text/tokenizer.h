@@ -21,7 +21,7 @@ namespace doppler {
 
 struct EncodeOptions {
   // Whether to begin with the beginning-of-sequence token; by default what the model says.
-  std::optional<bool> add_bos;
+  std::optional<bool> add_bos = std::nullopt;
   // Whether special tokens written in the text (<|im_end|>) become those tokens. Text that a
   // stranger wrote should not have that power.
   bool parse_special = true;
