@@ -1,0 +1,16 @@
+#include "backend/cpu/select.h"
+
+#include "base/error.h"
+
+namespace doppler {
+
+bool CanRun(CpuPath path) { return path == CpuPath::kPortable; }
+
+CpuPath DetectCpuPath() { return CpuPath::kPortable; }
+
+const CpuKernels& KernelsOf(CpuPath path) {
+  DOPPLER_CHECK(CanRun(path));
+  return kPortableKernels;
+}
+
+}  // namespace doppler

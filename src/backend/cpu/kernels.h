@@ -1,0 +1,89 @@
+// The kernels of the cpu backend, as one table of functions per instruction set.
+//
+// A file of kernels is compiled for its own instruction set, so it may not emit a function that
+// the linker could pick for another: it includes this header, intrinsics and templates that it
+// instantiates with types of an unnamed namespace, and nothing of the standard library that has
+// code. So there are plain pointers here and no spans.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace doppler {
+
+struct Fp16 {
+  std::uint16_t bits;
+};
+struct Bf16 {
+  std::uint16_t bits;
+};
+
+// Activations as int8, for integer dot products with quantised weights: 32 values share a scale,
+// and the sums take care of weights whose zero is not at 0. `cols` is a multiple of 32.
+struct QuantizedRows {
+  std::int8_t* values = nullptr;  // [tokens, cols]
+  float* scales = nullptr;        // [tokens, cols / 32]
+  float* sums32 = nullptr;        // [tokens, cols / 32]: scale * sum of 32 values
+  float* sums16 = nullptr;        // [tokens, cols / 16]: scale * sum of 16 values
+  int cols = 0;
+};
+
+// Some rows of a weight matrix times some tokens. Float weights read `in`, others `quantized`.
+struct MatMulTile {
+  const unsigned char* weights = nullptr;  // [rows], row_bytes apart
+  std::size_t row_bytes = 0;
+  int rows = 0;
+  int cols = 0;
+  int tokens = 0;
+  const float* in = nullptr;  // [tokens, cols]
+  std::ptrdiff_t in_stride = 0;
+  QuantizedRows quantized;
+  float* out = nullptr;  // [tokens, rows]
+  std::ptrdiff_t out_stride = 0;
+};
+
+// Query heads of one token that share one KV head.
+struct AttentionTask {
+  static constexpr int kMaxHeads = 8;
+
+  const float* queries = nullptr;  // [heads, head_dim]
+  int heads = 0;                   // at most kMaxHeads
+  int head_dim = 0;
+  float scale = 1;
+  int positions = 0;                         // the token sees positions 0 to positions - 1
+  const std::byte* const* keys = nullptr;    // [block]
+  const std::byte* const* values = nullptr;  // [block]
+  int block_tokens = 0;
+  std::ptrdiff_t head_offset = 0;  // elements from the start of a block to the KV head
+  float* out = nullptr;            // [heads, head_dim]
+};
+
+using MatMulKernel = void (*)(const MatMulTile& tile);
+using AttentionKernel = void (*)(const AttentionTask& task);
+
+struct CpuKernels {
+  const char* name;
+
+  // By DType.
+  MatMulKernel matmul[8];
+
+  // Writes one row of `out`.
+  void (*quantize)(const float* in, const QuantizedRows& out);
+
+  void (*rms_norm)(const float* in, const float* weight, float epsilon, int size, float* out);
+  void (*rope)(float* head, int half, const float* cos, const float* sin);
+  void (*swiglu)(const float* gate, const float* up, int size, float* out);
+  void (*add)(const float* y, int size, float* x);
+
+  void (*to_f16)(const float* in, int size, Fp16* out);
+  void (*to_bf16)(const float* in, int size, Bf16* out);
+  AttentionKernel attend_f32;
+  AttentionKernel attend_f16;
+  AttentionKernel attend_bf16;
+};
+
+extern const CpuKernels kPortableKernels;
+extern const CpuKernels kAvx2Kernels;        // x86-64 only
+extern const CpuKernels kAvx512VnniKernels;  // x86-64 only
+
+}  // namespace doppler

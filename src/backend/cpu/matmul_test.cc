@@ -1,0 +1,194 @@
+// Matrix products of every path and type against the reference backend.
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <tuple>
+
+#include <gtest/gtest.h>
+
+#include "backend/kernel_cases.h"
+#include "backend/quantize.h"
+#include "base/alloc_guard.h"
+
+namespace doppler {
+namespace {
+
+using Parameters = std::tuple<CpuPath, DType>;
+
+class MatMulTest : public testing::TestWithParam<Parameters> {
+ protected:
+  static constexpr int kTokens = 16;
+
+  static CpuPath path() { return std::get<0>(GetParam()); }
+  static DType dtype() { return std::get<1>(GetParam()); }
+
+  // One block, an odd number of blocks, several; for floats also lengths that fill no register.
+  static std::vector<int> Columns() {
+    if (IsFloat(dtype())) return {1, 7, 16, 37, 300};
+    const int block = Traits(dtype()).block_elements;
+    return {block, 2 * block, 3 * block, 5 * block};
+  }
+
+  static std::unique_ptr<Backend> Make(ThreadPool& pool, int cols) {
+    auto backend = MakeCpuBackend(pool, path());
+    backend->Reserve({.tokens = kTokens, .cols = cols});
+    return backend;
+  }
+};
+
+// Per output: the sums over a row of |weight * x| and |weight|, which errors are measured by.
+struct Sizes {
+  double products = 0;
+  double weights = 0;
+};
+Sizes SizesOf(const WeightMatrix& matrix, int row, const float* x) {
+  const auto cols = static_cast<std::size_t>(matrix.cols);
+  const Bytes bytes = *RowBytes(matrix.dtype, cols);
+  std::vector<float> weights(cols);
+  Dequantize(matrix.dtype, {matrix.data + static_cast<std::size_t>(row) * bytes, bytes}, weights);
+  Sizes out;
+  for (std::size_t c = 0; c < cols; ++c) {
+    out.products += std::abs(static_cast<double>(weights[c]) * x[c]);
+    out.weights += std::abs(weights[c]);
+  }
+  return out;
+}
+
+// Whole multiples of 2^-5 with the largest size 127 in each run of 32: int8 holds them exactly.
+std::vector<float> ExactActivations(int count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::uniform_int_distribution<int> whole(-127, 127);
+  std::vector<float> out(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const int value = i % 32 == 5 ? 127 : whole(random);
+    out[i] = static_cast<float>(value) / 32;
+  }
+  return out;
+}
+
+TEST_P(MatMulTest, AgreesWithTheReferenceWhereInt8IsExact) {
+  ThreadPool pool(2);
+  const auto reference = MakeReferenceBackend(pool);
+  for (const int cols : Columns()) {
+    const auto backend = Make(pool, cols);
+    for (const int rows : {1, 3, 17}) {
+      const auto matrix = RandomMatrix(dtype(), rows, cols, 1);
+      for (const int tokens : {1, 2, 3, 5, kTokens}) {
+        OwnedRows in(tokens, cols, ExactActivations(tokens * cols, 2), 3);
+        OwnedRows out(tokens, rows, 2);
+        OwnedRows expected(tokens, rows);
+        backend->MatMul(matrix.view, in.view(), out.view());
+        reference->MatMul(matrix.view, in.view(), expected.view());
+        for (int t = 0; t < tokens; ++t) {
+          for (int r = 0; r < rows; ++r) {
+            const double bound = 1e-5 * SizesOf(matrix.view, r, in.view().Row(t)).products;
+            ASSERT_NEAR(out.view().Row(t)[r], expected.view().Row(t)[r], bound)
+                << rows << 'x' << cols << " token " << t << " of " << tokens << " row " << r;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(MatMulTest, RoundingActivationsCostsAtMostHalfAStepEach) {
+  ThreadPool pool(1);
+  const auto reference = MakeReferenceBackend(pool);
+  const int cols = Columns().back();
+  const int rows = 17;
+  const auto backend = Make(pool, cols);
+  const auto matrix = RandomMatrix(dtype(), rows, cols, 3);
+  OwnedRows in(3, cols, GaussianValues(static_cast<std::size_t>(3 * cols), 4));
+  OwnedRows out(3, rows);
+  OwnedRows expected(3, rows);
+  backend->MatMul(matrix.view, in.view(), out.view());
+  reference->MatMul(matrix.view, in.view(), expected.view());
+  for (int t = 0; t < 3; ++t) {
+    float largest = 0;
+    for (int c = 0; c < cols; ++c) largest = std::max(largest, std::abs(in.view().Row(t)[c]));
+    const double half_step = IsFloat(dtype()) ? 0 : largest / 127 / 2;
+    for (int r = 0; r < rows; ++r) {
+      const Sizes sizes = SizesOf(matrix.view, r, in.view().Row(t));
+      ASSERT_NEAR(out.view().Row(t)[r], expected.view().Row(t)[r],
+                  half_step * sizes.weights + 1e-5 * sizes.products);
+    }
+  }
+}
+
+TEST_P(MatMulTest, OneTokenHasTheSameBitsInAnyCompanyAndOnAnyThreads) {
+  const int cols = Columns().back();
+  const int rows = 67;
+  const auto matrix = RandomMatrix(dtype(), rows, cols, 5);
+  OwnedRows in(kTokens, cols, GaussianValues(static_cast<std::size_t>(kTokens * cols), 6));
+  OwnedRows alone(kTokens, rows);
+  ThreadPool one(1);
+  const auto single = Make(one, cols);
+  for (int t = 0; t < kTokens; ++t) single->MatMul(matrix.view, in.Slice(t, 1), alone.Slice(t, 1));
+  for (const int threads : {1, 2, 3}) {
+    ThreadPool pool(threads);
+    const auto backend = Make(pool, cols);
+    for (const int batch : {1, 2, 3, 5, 7, kTokens}) {
+      OwnedRows out(kTokens, rows);
+      for (int t = 0; t < kTokens; t += batch) {
+        const int count = std::min(batch, kTokens - t);
+        backend->MatMul(matrix.view, in.Slice(t, count), out.Slice(t, count));
+      }
+      EXPECT_EQ(std::memcmp(out.view().data, alone.view().data, sizeof(float) * kTokens * rows), 0)
+          << threads << " threads, " << batch << " tokens";
+    }
+  }
+}
+
+TEST_P(MatMulTest, ZeroAndTinyActivationsGiveZero) {
+  ThreadPool pool(1);
+  const int cols = Columns().back();
+  const auto backend = Make(pool, cols);
+  const auto matrix = RandomMatrix(dtype(), 5, cols, 7);
+  for (const float value : {0.0f, 1e-42f}) {
+    OwnedRows in(1, cols, std::vector<float>(static_cast<std::size_t>(cols), value));
+    OwnedRows out(1, 5);
+    backend->MatMul(matrix.view, in.view(), out.view());
+    for (int r = 0; r < 5; ++r) ASSERT_NEAR(out.view().data[r], 0, 1e-35);
+  }
+}
+
+TEST_P(MatMulTest, DoesNotAllocate) {
+  ThreadPool pool(2);
+  const int cols = Columns().back();
+  const auto backend = Make(pool, cols);
+  const auto matrix = RandomMatrix(dtype(), 64, cols, 8);
+  OwnedRows in(kTokens, cols);
+  OwnedRows out(kTokens, 64);
+  out.view().data[0] = 1;
+  {
+    NoAllocScope scope;
+    backend->MatMul(matrix.view, in.view(), out.view());
+  }
+  EXPECT_EQ(out.view().data[0], 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Paths, MatMulTest,
+                         testing::Combine(testing::ValuesIn(RunnablePaths()),
+                                          testing::Values(DType::kF32, DType::kF16, DType::kBf16,
+                                                          DType::kQ8_0, DType::kQ4_0, DType::kQ4_K,
+                                                          DType::kQ5_K, DType::kQ6_K)),
+                         [](const auto& test) {
+                           std::string name(CpuPathName(std::get<0>(test.param)));
+                           name += "_" + std::string(DTypeName(std::get<1>(test.param)));
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+TEST(CpuPaths, TheDetectedPathIsTheBestOfTheRunnable) {
+  EXPECT_TRUE(CanRun(CpuPath::kPortable));
+  EXPECT_EQ(DetectCpuPath(), RunnablePaths().back());
+  ThreadPool pool(1);
+  for (const CpuPath path : RunnablePaths()) {
+    EXPECT_EQ(MakeCpuBackend(pool, path)->path(), CpuPathName(path));
+    EXPECT_EQ(KernelsOf(path).name, CpuPathName(path));
+  }
+}
+
+}  // namespace
+}  // namespace doppler

@@ -1,0 +1,89 @@
+// The table for any processor: four lanes, which every 64-bit processor has.
+
+#include "backend/cpu/matmul_tile.h"
+#include "backend/cpu/quant_matmul.h"
+#include "backend/cpu/vector_attention.h"
+#include "backend/cpu/vector_kernels.h"
+#include "base/float16.h"
+
+namespace doppler {
+namespace {
+
+// A GCC vector extension: Clang has it too and each compiles it to its processor's registers.
+struct Vector4 {
+  using F = float __attribute__((vector_size(16)));
+  using I = std::int32_t __attribute__((vector_size(16)));
+  static constexpr int kLanes = 4;
+
+  static F Zero() { return F{}; }
+  static F Set1(float value) { return F{value, value, value, value}; }
+  static F Add(F a, F b) { return a + b; }
+  static F Sub(F a, F b) { return a - b; }
+  static F Mul(F a, F b) { return a * b; }
+  static F Div(F a, F b) { return a / b; }
+  static F Min(F a, F b) { return a < b ? a : b; }
+  static F Max(F a, F b) { return a > b ? a : b; }
+  static F Abs(F a) { return reinterpret_cast<F>(reinterpret_cast<I>(a) & 0x7fffffff); }
+  static F Fma(F a, F b, F c) { return a * b + c; }
+  // Right up to 2^22: adding 1.5 * 2^23 leaves no bits after the point.
+  static F Round(F a) { return (a + 12582912.0f) - 12582912.0f; }
+  static F PowerOfTwo(F n) {
+    return reinterpret_cast<F>((__builtin_convertvector(n, I) + 127) << 23);
+  }
+  static float Sum(F a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+  static float Largest(F a) {
+    const float low = a[0] > a[1] ? a[0] : a[1];
+    const float high = a[2] > a[3] ? a[2] : a[3];
+    return low > high ? low : high;
+  }
+
+  static float ToFloat(float value) { return value; }
+  static float ToFloat(Fp16 value) { return Fp16ToFloat(value.bits); }
+  static float ToFloat(Bf16 value) { return Bf16ToFloat(value.bits); }
+
+  template <class T>
+  static F Load(const T* from) {
+    return F{ToFloat(from[0]), ToFloat(from[1]), ToFloat(from[2]), ToFloat(from[3])};
+  }
+  template <class T>
+  static F LoadPart(const T* from, int count) {
+    F out{};
+    for (int i = 0; i < count; ++i) out[i] = ToFloat(from[i]);
+    return out;
+  }
+  static void Store(float* to, F a) { __builtin_memcpy(to, &a, sizeof(a)); }
+  static void StorePart(float* to, int count, F a) {
+    for (int i = 0; i < count; ++i) to[i] = a[i];
+  }
+  static void Store(Fp16* to, F a) { StorePart(to, kLanes, a); }
+  static void StorePart(Fp16* to, int count, F a) {
+    for (int i = 0; i < count; ++i) to[i].bits = FloatToFp16(a[i]);
+  }
+  static void StoreInt8(std::int8_t* to, F a) {
+    const I whole = __builtin_convertvector(a, I);
+    for (int i = 0; i < kLanes; ++i) to[i] = static_cast<std::int8_t>(whole[i]);
+  }
+};
+
+using V = Vector4;
+
+}  // namespace
+
+const CpuKernels kPortableKernels = {
+    .name = "portable",
+    .matmul = {RunTile<FloatMatMul<V, float>>, RunTile<FloatMatMul<V, Fp16>>,
+               RunTile<FloatMatMul<V, Bf16>>, portable::MatMulQ8_0, portable::MatMulQ4_0,
+               portable::MatMulQ4_K, portable::MatMulQ5_K, portable::MatMulQ6_K},
+    .quantize = QuantizeRow<V>,
+    .rms_norm = RmsNormRun<V>,
+    .rope = RopeHead<V>,
+    .swiglu = SwiGluRow<V>,
+    .add = AddRow<V>,
+    .to_f16 = ToFp16Row<V>,
+    .to_bf16 = ToBf16Row<V>,
+    .attend_f32 = Attend<V, float>,
+    .attend_f16 = Attend<V, Fp16>,
+    .attend_bf16 = Attend<V, Bf16>,
+};
+
+}  // namespace doppler

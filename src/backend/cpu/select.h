@@ -1,0 +1,14 @@
+// Which tables of kernels this build has and this processor can run. One folder per kind of
+// processor implements it.
+#pragma once
+
+#include "backend/backend.h"
+#include "backend/cpu/kernels.h"
+
+namespace doppler {
+
+bool CanRun(CpuPath path);
+// REQUIRES: CanRun(path).
+const CpuKernels& KernelsOf(CpuPath path);
+
+}  // namespace doppler

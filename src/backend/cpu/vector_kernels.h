@@ -1,0 +1,192 @@
+// The kernels that work on floats, once for every vector type.
+//
+// V is a struct of an unnamed namespace, so that each instantiation stays inside its file. It has
+//   kLanes, F (a vector of kLanes floats), Zero, Set1, Add, Sub, Mul, Div, Min, Max, Abs, Round,
+//   Fma(a, b, c) = a * b + c, PowerOfTwo(n) = 2^n for whole n, Sum, Largest,
+//   Load and LoadPart(from, n) (zeros after n values) from float, Fp16 and Bf16,
+//   Store and StorePart(to, n, v) to float and Fp16, and StoreInt8 (of whole numbers).
+// Min and Max give their second argument if either is not a number.
+#pragma once
+
+#include "backend/cpu/kernels.h"
+
+namespace doppler {
+
+template <class V, class T>
+struct FloatMatMul {
+  using F = typename V::F;
+
+  template <int R, int N>
+  static void Block(const MatMulTile& tile, int row, int token) {
+    const T* weights[R];
+    const float* in[N];
+    F sums[R][N];
+    for (int r = 0; r < R; ++r) {
+      weights[r] = reinterpret_cast<const T*>(tile.weights +
+                                              static_cast<std::size_t>(row + r) * tile.row_bytes);
+    }
+    for (int n = 0; n < N; ++n) in[n] = tile.in + (token + n) * tile.in_stride;
+    for (int r = 0; r < R; ++r) {
+      for (int n = 0; n < N; ++n) sums[r][n] = V::Zero();
+    }
+    int c = 0;
+    for (; c + V::kLanes <= tile.cols; c += V::kLanes) {
+      F x[N];
+      for (int n = 0; n < N; ++n) x[n] = V::Load(in[n] + c);
+      for (int r = 0; r < R; ++r) {
+        const F w = V::Load(weights[r] + c);
+        for (int n = 0; n < N; ++n) sums[r][n] = V::Fma(w, x[n], sums[r][n]);
+      }
+    }
+    if (const int left = tile.cols - c; left > 0) {
+      for (int r = 0; r < R; ++r) {
+        const F w = V::LoadPart(weights[r] + c, left);
+        for (int n = 0; n < N; ++n) {
+          sums[r][n] = V::Fma(w, V::LoadPart(in[n] + c, left), sums[r][n]);
+        }
+      }
+    }
+    for (int r = 0; r < R; ++r) {
+      for (int n = 0; n < N; ++n) {
+        tile.out[(token + n) * tile.out_stride + row + r] = V::Sum(sums[r][n]);
+      }
+    }
+  }
+};
+
+// Cody and Waite's reduction to |r| <= ln(2) / 2 and a Taylor polynomial: relative error about
+// 2e-7. Saturates near the ends of the float range instead of reaching 0 or infinity.
+template <class V>
+typename V::F Exp(typename V::F x) {
+  using F = typename V::F;
+  x = V::Min(V::Set1(88.3f), V::Max(V::Set1(-87.3f), x));
+  const F n = V::Round(V::Mul(x, V::Set1(1.44269504f)));
+  F r = V::Fma(n, V::Set1(-0.693359375f), x);
+  r = V::Fma(n, V::Set1(2.12194440e-4f), r);
+  F p = V::Set1(1.0f / 720);
+  p = V::Fma(p, r, V::Set1(1.0f / 120));
+  p = V::Fma(p, r, V::Set1(1.0f / 24));
+  p = V::Fma(p, r, V::Set1(1.0f / 6));
+  p = V::Fma(p, r, V::Set1(0.5f));
+  p = V::Fma(p, r, V::Set1(1.0f));
+  p = V::Fma(p, r, V::Set1(1.0f));
+  return V::Mul(p, V::PowerOfTwo(n));
+}
+
+template <class V>
+void QuantizeRow(const float* in, const QuantizedRows& out) {
+  using F = typename V::F;
+  for (int begin = 0; begin < out.cols; begin += 32) {
+    F size = V::Zero();
+    for (int i = begin; i < begin + 32; i += V::kLanes)
+      size = V::Max(size, V::Abs(V::Load(in + i)));
+    const float scale = V::Largest(size) / 127.0f;
+    // Below this the inverse would overflow, and the values do not matter.
+    const bool is_zero = scale < 1e-37f;
+    const F inverse = V::Set1(is_zero ? 0.0f : 1.0f / scale);
+    float sums[2];
+    for (int half = 0; half < 2; ++half) {
+      F sum = V::Zero();
+      for (int i = begin + 16 * half; i < begin + 16 * (half + 1); i += V::kLanes) {
+        const F q = V::Round(V::Mul(V::Load(in + i), inverse));
+        V::StoreInt8(out.values + i, q);
+        sum = V::Add(sum, q);
+      }
+      sums[half] = V::Sum(sum);
+    }
+    const float stored = is_zero ? 0.0f : scale;
+    out.scales[begin / 32] = stored;
+    out.sums32[begin / 32] = stored * (sums[0] + sums[1]);
+    out.sums16[begin / 16] = stored * sums[0];
+    out.sums16[begin / 16 + 1] = stored * sums[1];
+  }
+}
+
+template <class V>
+void RmsNormRun(const float* in, const float* weight, float epsilon, int size, float* out) {
+  using F = typename V::F;
+  F squares = V::Zero();
+  int i = 0;
+  for (; i + V::kLanes <= size; i += V::kLanes) {
+    const F x = V::Load(in + i);
+    squares = V::Fma(x, x, squares);
+  }
+  const int left = size - i;
+  if (left > 0) {
+    const F x = V::LoadPart(in + i, left);
+    squares = V::Fma(x, x, squares);
+  }
+  const float mean = V::Sum(squares) / static_cast<float>(size);
+  const F factor = V::Set1(1.0f / __builtin_sqrtf(mean + epsilon));
+  for (i = 0; i + V::kLanes <= size; i += V::kLanes) {
+    V::Store(out + i, V::Mul(V::Mul(V::Load(in + i), factor), V::Load(weight + i)));
+  }
+  if (left > 0) {
+    const F x = V::Mul(V::LoadPart(in + i, left), factor);
+    V::StorePart(out + i, left, V::Mul(x, V::LoadPart(weight + i, left)));
+  }
+}
+
+template <class V>
+void RopeHead(float* head, int half, const float* cos, const float* sin) {
+  using F = typename V::F;
+  for (int i = 0; i < half; i += V::kLanes) {
+    const int n = half - i < V::kLanes ? half - i : V::kLanes;
+    const F c = V::LoadPart(cos + i, n);
+    const F s = V::LoadPart(sin + i, n);
+    const F a = V::LoadPart(head + i, n);
+    const F b = V::LoadPart(head + half + i, n);
+    V::StorePart(head + i, n, V::Sub(V::Mul(a, c), V::Mul(b, s)));
+    V::StorePart(head + half + i, n, V::Add(V::Mul(b, c), V::Mul(a, s)));
+  }
+}
+
+template <class V>
+typename V::F SwiGluOf(typename V::F gate, typename V::F up) {
+  using F = typename V::F;
+  const F one = V::Set1(1.0f);
+  const F exponential = Exp<V>(V::Sub(V::Zero(), gate));
+  return V::Mul(V::Div(gate, V::Add(one, exponential)), up);
+}
+
+template <class V>
+void SwiGluRow(const float* gate, const float* up, int size, float* out) {
+  int i = 0;
+  for (; i + V::kLanes <= size; i += V::kLanes) {
+    V::Store(out + i, SwiGluOf<V>(V::Load(gate + i), V::Load(up + i)));
+  }
+  if (const int left = size - i; left > 0) {
+    V::StorePart(out + i, left,
+                 SwiGluOf<V>(V::LoadPart(gate + i, left), V::LoadPart(up + i, left)));
+  }
+}
+
+template <class V>
+void AddRow(const float* y, int size, float* x) {
+  int i = 0;
+  for (; i + V::kLanes <= size; i += V::kLanes) {
+    V::Store(x + i, V::Add(V::Load(x + i), V::Load(y + i)));
+  }
+  for (; i < size; ++i) x[i] += y[i];
+}
+
+template <class V>
+void ToFp16Row(const float* in, int size, Fp16* out) {
+  int i = 0;
+  for (; i + V::kLanes <= size; i += V::kLanes) V::Store(out + i, V::Load(in + i));
+  if (const int left = size - i; left > 0) V::StorePart(out + i, left, V::LoadPart(in + i, left));
+}
+
+// Rounds to nearest even; a value that is not a number stays one. V only keeps the function local.
+template <class V>
+void ToBf16Row(const float* in, int size, Bf16* out) {
+  for (int i = 0; i < size; ++i) {
+    std::uint32_t bits;
+    __builtin_memcpy(&bits, in + i, sizeof(bits));
+    const std::uint32_t rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+    const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    out[i].bits = static_cast<std::uint16_t>((is_nan ? bits | 0x400000u : rounded) >> 16);
+  }
+}
+
+}  // namespace doppler

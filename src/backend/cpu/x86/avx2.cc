@@ -1,0 +1,98 @@
+// The table for AVX2, FMA and F16C: eight lanes, tails through a small buffer.
+
+#include <immintrin.h>
+
+#include "backend/cpu/matmul_tile.h"
+#include "backend/cpu/quant_matmul.h"
+#include "backend/cpu/vector_attention.h"
+#include "backend/cpu/vector_kernels.h"
+
+namespace doppler {
+namespace {
+
+struct Vector8 {
+  using F = __m256;
+  static constexpr int kLanes = 8;
+
+  static F Zero() { return _mm256_setzero_ps(); }
+  static F Set1(float value) { return _mm256_set1_ps(value); }
+  static F Add(F a, F b) { return _mm256_add_ps(a, b); }
+  static F Sub(F a, F b) { return _mm256_sub_ps(a, b); }
+  static F Mul(F a, F b) { return _mm256_mul_ps(a, b); }
+  static F Div(F a, F b) { return _mm256_div_ps(a, b); }
+  static F Min(F a, F b) { return _mm256_min_ps(a, b); }
+  static F Max(F a, F b) { return _mm256_max_ps(a, b); }
+  static F Abs(F a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+  static F Fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
+  static F Round(F a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static F PowerOfTwo(F n) {
+    const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+  }
+  static float Sum(F a) {
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  }
+  static float Largest(F a) {
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
+
+  static F Load(const float* from) { return _mm256_loadu_ps(from); }
+  static F Load(const Fp16* from) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from)));
+  }
+  static F Load(const Bf16* from) {
+    const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+  }
+  template <class T>
+  static F LoadPart(const T* from, int count) {
+    T buffer[kLanes] = {};
+    for (int i = 0; i < count; ++i) buffer[i] = from[i];
+    return Load(buffer);
+  }
+
+  static void Store(float* to, F a) { _mm256_storeu_ps(to, a); }
+  static void Store(Fp16* to, F a) {
+    _mm_storeu_si128(reinterpret_cast<__m128i_u*>(to),
+                     _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
+  template <class T>
+  static void StorePart(T* to, int count, F a) {
+    T buffer[kLanes];
+    Store(buffer, a);
+    for (int i = 0; i < count; ++i) to[i] = buffer[i];
+  }
+  static void StoreInt8(std::int8_t* to, F a) {
+    const __m256i words = _mm256_cvtps_epi32(a);
+    const __m128i halves =
+        _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i_u*>(to), _mm_packs_epi16(halves, halves));
+  }
+};
+
+using V = Vector8;
+
+}  // namespace
+
+const CpuKernels kAvx2Kernels = {
+    .name = "avx2",
+    .matmul = {RunTile<FloatMatMul<V, float>>, RunTile<FloatMatMul<V, Fp16>>,
+               RunTile<FloatMatMul<V, Bf16>>, avx2::MatMulQ8_0, avx2::MatMulQ4_0, avx2::MatMulQ4_K,
+               avx2::MatMulQ5_K, avx2::MatMulQ6_K},
+    .quantize = QuantizeRow<V>,
+    .rms_norm = RmsNormRun<V>,
+    .rope = RopeHead<V>,
+    .swiglu = SwiGluRow<V>,
+    .add = AddRow<V>,
+    .to_f16 = ToFp16Row<V>,
+    .to_bf16 = ToBf16Row<V>,
+    .attend_f32 = Attend<V, float>,
+    .attend_f16 = Attend<V, Fp16>,
+    .attend_bf16 = Attend<V, Bf16>,
+};
+
+}  // namespace doppler

@@ -1,0 +1,262 @@
+// Integer dot products with AVX2.
+//
+// A register holds 32 weights. Products of unsigned weights and signed activations are added in
+// pairs as int16, which 127 * 128 * 2 just fits, and the pairs as int32; then
+// sum += dot * (weight scale * activation scale), lane by lane.
+
+#include <immintrin.h>
+
+#include "backend/block_layout.h"
+#include "backend/cpu/matmul_tile.h"
+#include "backend/cpu/quant_matmul.h"
+
+namespace doppler {
+namespace {
+
+using Byte = unsigned char;
+
+float LoadFp16(const Byte* from) {
+  unsigned short bits;
+  __builtin_memcpy(&bits, from, sizeof(bits));
+  return _cvtsh_ss(bits);
+}
+
+__m128i Load16(const void* from) { return _mm_loadu_si128(static_cast<const __m128i_u*>(from)); }
+__m256i Load32(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i_u*>(from)); }
+
+float Sum(__m256 a) {
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+__m256 Dot(__m256i unsigned_values, __m256i signed_values) {
+  const __m256i pairs = _mm256_maddubs_epi16(unsigned_values, signed_values);
+  return _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+// Nibbles of 16 bytes: the low ones first.
+__m256i UnpackNibbles16(const Byte* from) {
+  const __m128i low = Load16(from);
+  const __m256i both =
+      _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_srli_epi16(low, 4), 1);
+  return _mm256_and_si256(both, _mm256_set1_epi8(15));
+}
+
+// The low or high nibbles of 32 bytes.
+__m256i Nibbles32(const Byte* from, bool high) {
+  const __m256i bytes = Load32(from);
+  return _mm256_and_si256(high ? _mm256_srli_epi16(bytes, 4) : bytes, _mm256_set1_epi8(15));
+}
+
+// What a block of 256 values unpacks its scales to.
+struct Head {
+  float scales[16];
+  float offsets[16];  // times the activations' sums
+};
+
+void LoadSubScales(const Byte* block, const Byte* packed, Head& head) {
+  unsigned word[3];
+  __builtin_memcpy(word, packed, sizeof(word));
+  const unsigned low_scales = word[0] & 0x3f3f3f3fu;
+  const unsigned low_minimums = word[1] & 0x3f3f3f3fu;
+  const unsigned high_scales = (word[2] & 0x0f0f0f0fu) | ((word[0] >> 2) & 0x30303030u);
+  const unsigned high_minimums = ((word[2] >> 4) & 0x0f0f0f0fu) | ((word[1] >> 2) & 0x30303030u);
+  const __m128i scales =
+      _mm_setr_epi32(static_cast<int>(low_scales), static_cast<int>(high_scales), 0, 0);
+  const __m128i minimums =
+      _mm_setr_epi32(static_cast<int>(low_minimums), static_cast<int>(high_minimums), 0, 0);
+  _mm256_storeu_ps(head.scales, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(scales)),
+                                              _mm256_set1_ps(LoadFp16(block))));
+  _mm256_storeu_ps(head.offsets, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(minimums)),
+                                               _mm256_set1_ps(-LoadFp16(block + 2))));
+}
+
+__m256 AddMinimums(const Head& head, const QuantizedRows& x, std::ptrdiff_t first, __m256 sum) {
+  return _mm256_fmadd_ps(_mm256_loadu_ps(head.offsets), _mm256_loadu_ps(x.sums32 + first / 32),
+                         sum);
+}
+
+struct Q4_K {
+  static constexpr int kBytes = Q4_KLayout::kBytes;
+
+  static void Load(const Byte* block, Head& head) {
+    LoadSubScales(block, block + Q4_KLayout::kSubScales, head);
+  }
+  static __m256 Scales(const Head& head, int sub) { return _mm256_set1_ps(head.scales[sub]); }
+  static __m256i Values(const Byte* block, int sub) {
+    return Nibbles32(block + Q4_KLayout::kNibbles + 32 * (sub / 2), sub % 2 != 0);
+  }
+  static __m256 AddOffsets(const Head& head, const QuantizedRows& x, std::ptrdiff_t first,
+                           __m256 sum) {
+    return AddMinimums(head, x, first, sum);
+  }
+};
+
+struct Q5_K {
+  static constexpr int kBytes = Q5_KLayout::kBytes;
+
+  static void Load(const Byte* block, Head& head) {
+    LoadSubScales(block, block + Q5_KLayout::kSubScales, head);
+  }
+  static __m256 Scales(const Head& head, int sub) { return _mm256_set1_ps(head.scales[sub]); }
+  static __m256i Values(const Byte* block, int sub) {
+    const __m256i low = Nibbles32(block + Q5_KLayout::kNibbles + 32 * (sub / 2), sub % 2 != 0);
+    const __m256i bits = _mm256_srli_epi16(Load32(block + Q5_KLayout::kHighBits), sub);
+    const __m256i high = _mm256_slli_epi16(_mm256_and_si256(bits, _mm256_set1_epi8(1)), 4);
+    return _mm256_or_si256(low, high);
+  }
+  static __m256 AddOffsets(const Head& head, const QuantizedRows& x, std::ptrdiff_t first,
+                           __m256 sum) {
+    return AddMinimums(head, x, first, sum);
+  }
+};
+
+struct Q6_K {
+  static constexpr int kBytes = Q6_KLayout::kBytes;
+
+  static void Load(const Byte* block, Head& head) {
+    const __m256 scale = _mm256_set1_ps(LoadFp16(block + Q6_KLayout::kScale));
+    for (int half = 0; half < 2; ++half) {
+      const __m128i bytes = _mm_loadl_epi64(
+          reinterpret_cast<const __m128i_u*>(block + Q6_KLayout::kSubScales + 8 * half));
+      const __m256 scales = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), scale);
+      _mm256_storeu_ps(head.scales + 8 * half, scales);
+      _mm256_storeu_ps(head.offsets + 8 * half, _mm256_mul_ps(scales, _mm256_set1_ps(-32.0f)));
+    }
+  }
+  // Four lanes for each of the two sub-blocks of 16.
+  static __m256 Scales(const Head& head, int sub) {
+    return _mm256_set_m128(_mm_set1_ps(head.scales[2 * sub + 1]),
+                           _mm_set1_ps(head.scales[2 * sub]));
+  }
+  static __m256i Values(const Byte* block, int sub) {
+    const int half = sub / 4;
+    const int quarter = sub % 4;
+    const __m256i low =
+        Nibbles32(block + Q6_KLayout::kNibbles + 64 * half + 32 * (quarter % 2), quarter >= 2);
+    const __m256i bits = Load32(block + Q6_KLayout::kHighBits + 32 * half);
+    const __m256i high = quarter < 2 ? _mm256_slli_epi16(bits, 4 - 2 * quarter)
+                                     : _mm256_srli_epi16(bits, 2 * quarter - 4);
+    return _mm256_or_si256(low, _mm256_and_si256(high, _mm256_set1_epi8(0x30)));
+  }
+  static __m256 AddOffsets(const Head& head, const QuantizedRows& x, std::ptrdiff_t first,
+                           __m256 sum) {
+    const float* sums = x.sums16 + first / 16;
+    sum = _mm256_fmadd_ps(_mm256_loadu_ps(head.offsets), _mm256_loadu_ps(sums), sum);
+    return _mm256_fmadd_ps(_mm256_loadu_ps(head.offsets + 8), _mm256_loadu_ps(sums + 8), sum);
+  }
+};
+
+template <class Format>
+struct SuperBlockMatMul {
+  template <int R, int N>
+  static void Block(const MatMulTile& tile, int row, int token) {
+    const QuantizedRows& x = tile.quantized;
+    __m256 sums[R][N];
+    for (int r = 0; r < R; ++r) {
+      for (int n = 0; n < N; ++n) sums[r][n] = _mm256_setzero_ps();
+    }
+    const Byte* blocks = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
+    for (int begin = 0; begin < tile.cols; begin += 256, blocks += Format::kBytes) {
+      Head heads[R];
+      for (int r = 0; r < R; ++r) {
+        Format::Load(blocks + static_cast<std::size_t>(r) * tile.row_bytes, heads[r]);
+      }
+#pragma GCC unroll 8
+      for (int sub = 0; sub < 8; ++sub) {
+        __m256i values[R];
+        __m256 scales[R];
+        for (int r = 0; r < R; ++r) {
+          values[r] = Format::Values(blocks + static_cast<std::size_t>(r) * tile.row_bytes, sub);
+          scales[r] = Format::Scales(heads[r], sub);
+        }
+        for (int n = 0; n < N; ++n) {
+          const std::ptrdiff_t first =
+              static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin + 32 * sub;
+          const __m256i activations = Load32(x.values + first);
+          const __m256 activation_scale = _mm256_set1_ps(x.scales[first / 32]);
+          for (int r = 0; r < R; ++r) {
+            sums[r][n] = _mm256_fmadd_ps(Dot(values[r], activations),
+                                         _mm256_mul_ps(scales[r], activation_scale), sums[r][n]);
+          }
+        }
+      }
+      for (int n = 0; n < N; ++n) {
+        const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
+        for (int r = 0; r < R; ++r) {
+          sums[r][n] = Format::AddOffsets(heads[r], x, first, sums[r][n]);
+        }
+      }
+    }
+    for (int r = 0; r < R; ++r) {
+      for (int n = 0; n < N; ++n) {
+        tile.out[(token + n) * tile.out_stride + row + r] = Sum(sums[r][n]);
+      }
+    }
+  }
+};
+
+// Formats of 32 signed values with one scale.
+struct Q8_0 {
+  static constexpr int kBytes = Q8_0Layout::kBytes;
+  static __m256i Values(const Byte* block) { return Load32(block + Q8_0Layout::kValues); }
+};
+
+struct Q4_0 {
+  static constexpr int kBytes = Q4_0Layout::kBytes;
+  static __m256i Values(const Byte* block) {
+    return _mm256_sub_epi8(UnpackNibbles16(block + Q4_0Layout::kNibbles), _mm256_set1_epi8(8));
+  }
+};
+
+template <class Format>
+struct BlockMatMul {
+  template <int R, int N>
+  static void Block(const MatMulTile& tile, int row, int token) {
+    const QuantizedRows& x = tile.quantized;
+    __m256 sums[R][N];
+    for (int r = 0; r < R; ++r) {
+      for (int n = 0; n < N; ++n) sums[r][n] = _mm256_setzero_ps();
+    }
+    const Byte* blocks = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
+    for (int begin = 0; begin < tile.cols; begin += 32, blocks += Format::kBytes) {
+      __m256i values[R];
+      __m256i sizes[R];
+      __m256 scales[R];
+      for (int r = 0; r < R; ++r) {
+        const Byte* block = blocks + static_cast<std::size_t>(r) * tile.row_bytes;
+        values[r] = Format::Values(block);
+        sizes[r] = _mm256_abs_epi8(values[r]);
+        scales[r] = _mm256_set1_ps(LoadFp16(block));
+      }
+      for (int n = 0; n < N; ++n) {
+        const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
+        const __m256i activations = Load32(x.values + first);
+        const __m256 activation_scale = _mm256_set1_ps(x.scales[first / 32]);
+        for (int r = 0; r < R; ++r) {
+          // The weight's sign moves to the activation, since one side has to be unsigned.
+          const __m256 dot = Dot(sizes[r], _mm256_sign_epi8(activations, values[r]));
+          sums[r][n] = _mm256_fmadd_ps(dot, _mm256_mul_ps(scales[r], activation_scale), sums[r][n]);
+        }
+      }
+    }
+    for (int r = 0; r < R; ++r) {
+      for (int n = 0; n < N; ++n) {
+        tile.out[(token + n) * tile.out_stride + row + r] = Sum(sums[r][n]);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+namespace avx2 {
+void MatMulQ8_0(const MatMulTile& tile) { RunTile<BlockMatMul<Q8_0>>(tile); }
+void MatMulQ4_0(const MatMulTile& tile) { RunTile<BlockMatMul<Q4_0>>(tile); }
+void MatMulQ4_K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q4_K>>(tile); }
+void MatMulQ5_K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q5_K>>(tile); }
+void MatMulQ6_K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q6_K>>(tile); }
+}  // namespace avx2
+
+}  // namespace doppler

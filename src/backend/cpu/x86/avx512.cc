@@ -1,0 +1,96 @@
+// The table for AVX-512 F, BW, DQ, VL and VNNI: sixteen lanes, tails by mask.
+
+#include <immintrin.h>
+
+#include "backend/cpu/matmul_tile.h"
+#include "backend/cpu/quant_matmul.h"
+#include "backend/cpu/vector_attention.h"
+#include "backend/cpu/vector_kernels.h"
+
+namespace doppler {
+namespace {
+
+struct Vector16 {
+  using F = __m512;
+  static constexpr int kLanes = 16;
+
+  static __mmask16 First(int count) { return static_cast<__mmask16>((1u << count) - 1); }
+
+  static F Zero() { return _mm512_setzero_ps(); }
+  static F Set1(float value) { return _mm512_set1_ps(value); }
+  static F Add(F a, F b) { return _mm512_add_ps(a, b); }
+  static F Sub(F a, F b) { return _mm512_sub_ps(a, b); }
+  static F Mul(F a, F b) { return _mm512_mul_ps(a, b); }
+  static F Div(F a, F b) { return _mm512_div_ps(a, b); }
+  static F Min(F a, F b) { return _mm512_min_ps(a, b); }
+  static F Max(F a, F b) { return _mm512_max_ps(a, b); }
+  static F Abs(F a) { return _mm512_abs_ps(a); }
+  static F Fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+  static F Round(F a) {
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  static F PowerOfTwo(F n) {
+    const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+  }
+  static float Sum(F a) { return _mm512_reduce_add_ps(a); }
+  static float Largest(F a) { return _mm512_reduce_max_ps(a); }
+
+  static F Load(const float* from) { return _mm512_loadu_ps(from); }
+  static F LoadPart(const float* from, int count) {
+    return _mm512_maskz_loadu_ps(First(count), from);
+  }
+  static F Load(const Fp16* from) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(from)));
+  }
+  static F LoadPart(const Fp16* from, int count) {
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(First(count), from));
+  }
+  static F Load(const Bf16* from) {
+    return Widen(_mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(from)));
+  }
+  static F LoadPart(const Bf16* from, int count) {
+    return Widen(_mm256_maskz_loadu_epi16(First(count), from));
+  }
+  static F Widen(__m256i bf16) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bf16), 16));
+  }
+
+  static void Store(float* to, F a) { _mm512_storeu_ps(to, a); }
+  static void StorePart(float* to, int count, F a) { _mm512_mask_storeu_ps(to, First(count), a); }
+  static __m256i ToFp16(F a) {
+    return _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  static void Store(Fp16* to, F a) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i_u*>(to), ToFp16(a));
+  }
+  static void StorePart(Fp16* to, int count, F a) {
+    _mm256_mask_storeu_epi16(to, First(count), ToFp16(a));
+  }
+  static void StoreInt8(std::int8_t* to, F a) {
+    _mm_storeu_si128(reinterpret_cast<__m128i_u*>(to), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
+  }
+};
+
+using V = Vector16;
+
+}  // namespace
+
+const CpuKernels kAvx512VnniKernels = {
+    .name = "avx512-vnni",
+    .matmul = {RunTile<FloatMatMul<V, float>>, RunTile<FloatMatMul<V, Fp16>>,
+               RunTile<FloatMatMul<V, Bf16>>, avx512::MatMulQ8_0, avx512::MatMulQ4_0,
+               avx512::MatMulQ4_K, avx512::MatMulQ5_K, avx512::MatMulQ6_K},
+    .quantize = QuantizeRow<V>,
+    .rms_norm = RmsNormRun<V>,
+    .rope = RopeHead<V>,
+    .swiglu = SwiGluRow<V>,
+    .add = AddRow<V>,
+    .to_f16 = ToFp16Row<V>,
+    .to_bf16 = ToBf16Row<V>,
+    .attend_f32 = Attend<V, float>,
+    .attend_f16 = Attend<V, Fp16>,
+    .attend_bf16 = Attend<V, Bf16>,
+};
+
+}  // namespace doppler

@@ -1,0 +1,299 @@
+// Integer dot products with AVX-512 VNNI.
+//
+// A register holds 64 weights, which are two runs of 32 with an activation scale each. One
+// instruction multiplies unsigned weights with signed activations and adds fours of products into
+// int32 lanes: the first eight lanes belong to the first run, the last eight to the second. Then
+// sum += dot * (weight scale * activation scale), lane by lane.
+
+#include <immintrin.h>
+
+#include "backend/block_layout.h"
+#include "backend/cpu/matmul_tile.h"
+#include "backend/cpu/quant_matmul.h"
+
+namespace doppler {
+namespace {
+
+using Byte = unsigned char;
+
+float LoadFp16(const Byte* from) {
+  unsigned short bits;
+  __builtin_memcpy(&bits, from, sizeof(bits));
+  return _cvtsh_ss(bits);
+}
+
+__m256i Load32(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i_u*>(from)); }
+__m512i Load64(const void* from) { return _mm512_loadu_si512(from); }
+__m512i LoadTwice(const void* from) { return _mm512_broadcast_i64x4(Load32(from)); }
+
+// `a` in the first eight lanes, `b` in the others.
+__m512 Halves(float a, float b) {
+  return _mm512_mask_mov_ps(_mm512_set1_ps(a), 0xff00, _mm512_set1_ps(b));
+}
+__m512i IntHalves(int a, int b) {
+  return _mm512_mask_mov_epi32(_mm512_set1_epi32(a), 0xff00, _mm512_set1_epi32(b));
+}
+
+// Formats of 256 values in four registers. Head holds what the block's scales unpack to; values
+// that do not have their zero at 0 have `offsets`, which multiply the activations' sums.
+struct Head {
+  __m512 scales;
+  __m512 offsets;
+};
+
+// Scales in the first eight lanes, minimums in the others: what q4_k and q5_k share.
+Head LoadSubScales(const Byte* block, const Byte* packed) {
+  unsigned word[3];
+  __builtin_memcpy(word, packed, sizeof(word));
+  const unsigned low_scales = word[0] & 0x3f3f3f3fu;
+  const unsigned low_minimums = word[1] & 0x3f3f3f3fu;
+  const unsigned high_scales = (word[2] & 0x0f0f0f0fu) | ((word[0] >> 2) & 0x30303030u);
+  const unsigned high_minimums = ((word[2] >> 4) & 0x0f0f0f0fu) | ((word[1] >> 2) & 0x30303030u);
+  const __m128i bytes =
+      _mm_setr_epi32(static_cast<int>(low_scales), static_cast<int>(high_scales),
+                     static_cast<int>(low_minimums), static_cast<int>(high_minimums));
+  const __m512 factors = Halves(LoadFp16(block), -LoadFp16(block + 2));
+  const __m512 scales = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), factors);
+  return {scales, _mm512_zextps256_ps512(_mm512_extractf32x8_ps(scales, 1))};
+}
+
+__m512 SubBlockScales(const Head& head, int pair) {
+  return _mm512_permutexvar_ps(IntHalves(2 * pair, 2 * pair + 1), head.scales);
+}
+
+__m512 Sums32(const QuantizedRows& x, std::ptrdiff_t first) {
+  return _mm512_zextps256_ps512(_mm256_loadu_ps(x.sums32 + first / 32));
+}
+
+struct Q4_K {
+  static constexpr int kBytes = Q4_KLayout::kBytes;
+
+  static Head Load(const Byte* block) {
+    return LoadSubScales(block, block + Q4_KLayout::kSubScales);
+  }
+  static __m512 Scales(const Head& head, int pair) { return SubBlockScales(head, pair); }
+  static __m512 Sums(const QuantizedRows& x, std::ptrdiff_t first) { return Sums32(x, first); }
+  static __m512i Values(const Byte* block, int pair) {
+    const __m512i run = LoadTwice(block + Q4_KLayout::kNibbles + 32 * pair);
+    return _mm512_and_si512(_mm512_srlv_epi32(run, IntHalves(0, 4)), _mm512_set1_epi8(15));
+  }
+};
+
+struct Q5_K {
+  static constexpr int kBytes = Q5_KLayout::kBytes;
+
+  static Head Load(const Byte* block) {
+    return LoadSubScales(block, block + Q5_KLayout::kSubScales);
+  }
+  static __m512 Scales(const Head& head, int pair) { return SubBlockScales(head, pair); }
+  static __m512 Sums(const QuantizedRows& x, std::ptrdiff_t first) { return Sums32(x, first); }
+  static __m512i Values(const Byte* block, int pair) {
+    const __m512i run = LoadTwice(block + Q5_KLayout::kNibbles + 32 * pair);
+    const __m512i low =
+        _mm512_and_si512(_mm512_srlv_epi32(run, IntHalves(0, 4)), _mm512_set1_epi8(15));
+    const __m512i high_bits = LoadTwice(block + Q5_KLayout::kHighBits);
+    const int bit = 0x01010101 << (2 * pair);
+    const __mmask64 high = _mm512_test_epi8_mask(
+        high_bits, IntHalves(bit, static_cast<int>(static_cast<unsigned>(bit) << 1)));
+    return _mm512_mask_add_epi8(low, high, low, _mm512_set1_epi8(16));
+  }
+};
+
+struct Q6_K {
+  static constexpr int kBytes = Q6_KLayout::kBytes;
+
+  static Head Load(const Byte* block) {
+    const __m128i bytes =
+        _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(block + Q6_KLayout::kSubScales));
+    const __m512 scales = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)),
+                                        _mm512_set1_ps(LoadFp16(block + Q6_KLayout::kScale)));
+    return {scales, _mm512_mul_ps(scales, _mm512_set1_ps(-32.0f))};
+  }
+  static __m512 Scales(const Head& head, int pair) {
+    const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    return _mm512_permutexvar_ps(_mm512_add_epi32(lanes, _mm512_set1_epi32(4 * pair)), head.scales);
+  }
+  static __m512 Sums(const QuantizedRows& x, std::ptrdiff_t first) {
+    return _mm512_loadu_ps(x.sums16 + first / 16);
+  }
+  static __m512i Values(const Byte* block, int pair) {
+    const int half = pair / 2;
+    const __m512i run = Load64(block + Q6_KLayout::kNibbles + 64 * half);
+    const __m512i high_bits = LoadTwice(block + Q6_KLayout::kHighBits + 32 * half);
+    const bool upper = pair % 2 != 0;
+    const __m512i low =
+        _mm512_and_si512(upper ? _mm512_srli_epi32(run, 4) : run, _mm512_set1_epi8(15));
+    const __m512i high = upper ? _mm512_srlv_epi32(high_bits, IntHalves(0, 2))
+                               : _mm512_sllv_epi32(high_bits, IntHalves(4, 2));
+    return _mm512_or_si512(low, _mm512_and_si512(high, _mm512_set1_epi8(0x30)));
+  }
+};
+
+__m512 ActivationScales(const QuantizedRows& x, std::ptrdiff_t first) {
+  return Halves(x.scales[first / 32], x.scales[first / 32 + 1]);
+}
+
+template <class Format>
+struct SuperBlockMatMul {
+  template <int R, int N>
+  static void Block(const MatMulTile& tile, int row, int token) {
+    const QuantizedRows& x = tile.quantized;
+    __m512 sums[R][N];
+    for (int r = 0; r < R; ++r) {
+      for (int n = 0; n < N; ++n) sums[r][n] = _mm512_setzero_ps();
+    }
+    const Byte* blocks = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
+    for (int begin = 0; begin < tile.cols; begin += 256, blocks += Format::kBytes) {
+      Head heads[R];
+      for (int r = 0; r < R; ++r) {
+        heads[r] = Format::Load(blocks + static_cast<std::size_t>(r) * tile.row_bytes);
+      }
+#pragma GCC unroll 4
+      for (int pair = 0; pair < 4; ++pair) {
+        __m512i values[R];
+        __m512 scales[R];
+        for (int r = 0; r < R; ++r) {
+          values[r] = Format::Values(blocks + static_cast<std::size_t>(r) * tile.row_bytes, pair);
+          scales[r] = Format::Scales(heads[r], pair);
+        }
+        for (int n = 0; n < N; ++n) {
+          const std::ptrdiff_t first =
+              static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin + 64 * pair;
+          const __m512i activations = Load64(x.values + first);
+          const __m512 activation_scales = ActivationScales(x, first);
+          for (int r = 0; r < R; ++r) {
+            const __m512i dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), values[r], activations);
+            sums[r][n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot),
+                                         _mm512_mul_ps(scales[r], activation_scales), sums[r][n]);
+          }
+        }
+      }
+      for (int n = 0; n < N; ++n) {
+        const __m512 activation_sums =
+            Format::Sums(x, static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin);
+        for (int r = 0; r < R; ++r) {
+          sums[r][n] = _mm512_fmadd_ps(heads[r].offsets, activation_sums, sums[r][n]);
+        }
+      }
+    }
+    for (int r = 0; r < R; ++r) {
+      for (int n = 0; n < N; ++n) {
+        tile.out[(token + n) * tile.out_stride + row + r] = _mm512_reduce_add_ps(sums[r][n]);
+      }
+    }
+  }
+};
+
+// Formats of 32 values with one scale. Two blocks fill a register; Odd() is the last block of a
+// row with an odd number of them. Weights are stored unsigned with their zero at kZero.
+struct Q8_0 {
+  static constexpr int kBytes = Q8_0Layout::kBytes;
+  static constexpr char kZero = -128;
+
+  static __m512i Values(__m512i bytes) { return _mm512_xor_si512(bytes, _mm512_set1_epi8(kZero)); }
+  static __m512i Pair(const Byte* block) {
+    const __m256i second = Load32(block + kBytes + Q8_0Layout::kValues);
+    return Values(_mm512_inserti64x4(Odd256(block), second, 1));
+  }
+  static __m512i Odd(const Byte* block) { return Values(Odd256(block)); }
+  static __m512i Odd256(const Byte* block) {
+    return _mm512_zextsi256_si512(Load32(block + Q8_0Layout::kValues));
+  }
+};
+
+struct Q4_0 {
+  static constexpr int kBytes = Q4_0Layout::kBytes;
+  static constexpr char kZero = 8;
+
+  static __m256i Unpack(const Byte* block) {
+    const __m128i low =
+        _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(block + Q4_0Layout::kNibbles));
+    const __m256i both =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_srli_epi16(low, 4), 1);
+    return _mm256_and_si256(both, _mm256_set1_epi8(15));
+  }
+  static __m512i Pair(const Byte* block) {
+    return _mm512_inserti64x4(Odd(block), Unpack(block + kBytes), 1);
+  }
+  static __m512i Odd(const Byte* block) { return _mm512_zextsi256_si512(Unpack(block)); }
+};
+
+template <class Format>
+struct BlockMatMul {
+  // Adds one register's products to `sums`. The zero of the weights is taken off in integers,
+  // once for all rows: dot(w - zero, x) = dot(w, x) - dot(zero, x).
+  template <int R, int N>
+  static void Step(const __m512i (&values)[R], const __m512 (&scales)[R],
+                   const __m512i (&activations)[N], const __m512 (&activation_scales)[N],
+                   __m512 (&sums)[R][N]) {
+    for (int n = 0; n < N; ++n) {
+      const __m512i zero = _mm512_setzero_si512();
+      const __m512i of_zero =
+          _mm512_dpbusd_epi32(zero, _mm512_set1_epi8(Format::kZero), activations[n]);
+      const __m512i start = _mm512_sub_epi32(zero, of_zero);
+      for (int r = 0; r < R; ++r) {
+        const __m512i dot = _mm512_dpbusd_epi32(start, values[r], activations[n]);
+        sums[r][n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot),
+                                     _mm512_mul_ps(scales[r], activation_scales[n]), sums[r][n]);
+      }
+    }
+  }
+
+  template <int R, int N>
+  static void Block(const MatMulTile& tile, int row, int token) {
+    const QuantizedRows& x = tile.quantized;
+    __m512 sums[R][N];
+    for (int r = 0; r < R; ++r) {
+      for (int n = 0; n < N; ++n) sums[r][n] = _mm512_setzero_ps();
+    }
+    const Byte* blocks = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
+    __m512i values[R];
+    __m512 scales[R];
+    __m512i activations[N];
+    __m512 activation_scales[N];
+    int begin = 0;
+    for (; begin + 64 <= tile.cols; begin += 64, blocks += 2 * Format::kBytes) {
+      for (int r = 0; r < R; ++r) {
+        const Byte* block = blocks + static_cast<std::size_t>(r) * tile.row_bytes;
+        values[r] = Format::Pair(block);
+        scales[r] = Halves(LoadFp16(block), LoadFp16(block + Format::kBytes));
+      }
+      for (int n = 0; n < N; ++n) {
+        const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
+        activations[n] = Load64(x.values + first);
+        activation_scales[n] = ActivationScales(x, first);
+      }
+      Step<R, N>(values, scales, activations, activation_scales, sums);
+    }
+    if (begin < tile.cols) {
+      for (int r = 0; r < R; ++r) {
+        const Byte* block = blocks + static_cast<std::size_t>(r) * tile.row_bytes;
+        values[r] = Format::Odd(block);
+        scales[r] = _mm512_set1_ps(LoadFp16(block));
+      }
+      for (int n = 0; n < N; ++n) {
+        const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
+        activations[n] = _mm512_zextsi256_si512(Load32(x.values + first));
+        activation_scales[n] = _mm512_set1_ps(x.scales[first / 32]);
+      }
+      Step<R, N>(values, scales, activations, activation_scales, sums);
+    }
+    for (int r = 0; r < R; ++r) {
+      for (int n = 0; n < N; ++n) {
+        tile.out[(token + n) * tile.out_stride + row + r] = _mm512_reduce_add_ps(sums[r][n]);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+namespace avx512 {
+void MatMulQ8_0(const MatMulTile& tile) { RunTile<BlockMatMul<Q8_0>>(tile); }
+void MatMulQ4_0(const MatMulTile& tile) { RunTile<BlockMatMul<Q4_0>>(tile); }
+void MatMulQ4_K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q4_K>>(tile); }
+void MatMulQ5_K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q5_K>>(tile); }
+void MatMulQ6_K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q6_K>>(tile); }
+}  // namespace avx512
+
+}  // namespace doppler

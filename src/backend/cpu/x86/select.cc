@@ -1,0 +1,63 @@
+#include "backend/cpu/select.h"
+
+#include <cpuid.h>
+
+#include "base/error.h"
+
+namespace doppler {
+namespace {
+
+// Clang 14 does not know the name "f16c".
+bool HasF16c() {
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & (1u << 29)) != 0;
+}
+
+bool HasAvx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && HasF16c();
+}
+
+bool HasAvx512Vnni() {
+  return HasAvx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vnni");
+}
+
+}  // namespace
+
+bool CanRun(CpuPath path) {
+  switch (path) {
+    case CpuPath::kPortable:
+      return true;
+    case CpuPath::kAvx2:
+      return HasAvx2();
+    case CpuPath::kAvx512Vnni:
+      return HasAvx512Vnni();
+  }
+  return false;
+}
+
+CpuPath DetectCpuPath() {
+  for (const CpuPath path : {CpuPath::kAvx512Vnni, CpuPath::kAvx2}) {
+    if (CanRun(path)) return path;
+  }
+  return CpuPath::kPortable;
+}
+
+const CpuKernels& KernelsOf(CpuPath path) {
+  DOPPLER_CHECK(CanRun(path));
+  switch (path) {
+    case CpuPath::kPortable:
+      return kPortableKernels;
+    case CpuPath::kAvx2:
+      return kAvx2Kernels;
+    case CpuPath::kAvx512Vnni:
+      return kAvx512VnniKernels;
+  }
+  return kPortableKernels;
+}
+
+}  // namespace doppler

@@ -1,0 +1,117 @@
+// What the tests and benchmarks of kernels share: the cases, and data to run them on.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/block_layout.h"
+#include "backend/cpu/select.h"
+#include "base/float16.h"
+
+namespace doppler {
+
+inline std::vector<CpuPath> RunnablePaths() {
+  std::vector<CpuPath> paths;
+  for (const CpuPath path : {CpuPath::kPortable, CpuPath::kAvx2, CpuPath::kAvx512Vnni}) {
+    if (CanRun(path)) paths.push_back(path);
+  }
+  return paths;
+}
+
+inline std::vector<float> GaussianValues(std::size_t count, unsigned seed, float deviation = 1) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, deviation);
+  std::vector<float> out(count);
+  for (float& value : out) value = normal(random);
+  return out;
+}
+
+// Offsets of the f16 factors in a block.
+inline std::vector<int> FactorOffsets(DType dtype) {
+  switch (dtype) {
+    case DType::kQ8_0:
+      return {Q8_0Layout::kScale};
+    case DType::kQ4_0:
+      return {Q4_0Layout::kScale};
+    case DType::kQ4_K:
+      return {Q4_KLayout::kScale, Q4_KLayout::kMinimum};
+    case DType::kQ5_K:
+      return {Q5_KLayout::kScale, Q5_KLayout::kMinimum};
+    case DType::kQ6_K:
+      return {Q6_KLayout::kScale};
+    default:
+      return {};
+  }
+}
+
+// A matrix that owns exactly its bytes, so that AddressSanitizer sees a read past the end.
+struct OwnedMatrix {
+  std::vector<std::byte> bytes;
+  WeightMatrix view;
+};
+
+// Blocks of random bits, every pattern of which means something, with sane factors.
+inline OwnedMatrix RandomMatrix(DType dtype, int rows, int cols, unsigned seed) {
+  OwnedMatrix out;
+  const auto elements = static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(cols);
+  out.bytes.resize(*RowBytes(dtype, elements));
+  std::mt19937 random(seed);
+  if (IsFloat(dtype)) {
+    const std::vector<float> values = GaussianValues(elements, seed);
+    const std::size_t size = static_cast<std::size_t>(Traits(dtype).block_bytes);
+    for (std::size_t i = 0; i < elements; ++i) {
+      const auto f16 = FloatToFp16(values[i]);
+      const auto bf16 = FloatToBf16(values[i]);
+      const void* from = dtype == DType::kF16    ? static_cast<const void*>(&f16)
+                         : dtype == DType::kBf16 ? static_cast<const void*>(&bf16)
+                                                 : &values[i];
+      std::memcpy(out.bytes.data() + i * size, from, size);
+    }
+  } else {
+    for (std::byte& byte : out.bytes) byte = static_cast<std::byte>(random() & 255u);
+    const auto step = static_cast<std::size_t>(Traits(dtype).block_bytes);
+    std::uniform_real_distribution<float> factor(-0.02f, 0.02f);
+    for (std::size_t block = 0; block < out.bytes.size(); block += step) {
+      for (const int offset : FactorOffsets(dtype)) {
+        const std::uint16_t bits = FloatToFp16(factor(random));
+        std::memcpy(out.bytes.data() + block + offset, &bits, sizeof(bits));
+      }
+    }
+  }
+  out.view = {.data = out.bytes.data(), .dtype = dtype, .rows = rows, .cols = cols};
+  return out;
+}
+
+// Rows in memory of their own. `gap` floats stand between rows, but none after the last.
+class OwnedRows {
+ public:
+  OwnedRows(int rows, int cols, int gap = 0)
+      : rows_(rows),
+        cols_(cols),
+        stride_(cols + gap),
+        data_(static_cast<std::size_t>(rows * stride_ - gap)) {}
+  OwnedRows(int rows, int cols, std::span<const float> values, int gap = 0)
+      : OwnedRows(rows, cols, gap) {
+    for (int r = 0; r < rows; ++r) {
+      for (int c = 0; c < cols; ++c) {
+        view().Row(r)[c] = values[static_cast<std::size_t>(r * cols + c)];
+      }
+    }
+  }
+
+  Rows view() { return {data_.data(), rows_, cols_, stride_}; }
+  // Rows [begin, begin + count).
+  Rows Slice(int begin, int count) { return {view().Row(begin), count, cols_, stride_}; }
+
+ private:
+  int rows_;
+  int cols_;
+  int stride_;
+  std::vector<float> data_;
+};
+
+}  // namespace doppler
