@@ -18,20 +18,6 @@ struct Group {
   Bytes bytes = 0;
 };
 
-std::string_view ShardTypeName(ShardType type) {
-  switch (type) {
-    case ShardType::kDense:
-      return "dense";
-    case ShardType::kExpert:
-      return "expert";
-    case ShardType::kLayer:
-      return "layer";
-    case ShardType::kFixed:
-      return "fixed";
-  }
-  return "";
-}
-
 struct Summary {
   std::map<std::string, Group> shards;   // by type
   std::map<std::string, Group> formats;  // of tensors, by name

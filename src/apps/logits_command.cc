@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/commands.h"
+#include "base/error.h"
 #include "format/safetensors_stream.h"
 #include "io/file.h"
 #include "store/local_store.h"

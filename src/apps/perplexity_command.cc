@@ -5,6 +5,7 @@
 
 #include "apps/commands.h"
 #include "apps/report.h"
+#include "base/error.h"
 #include "engine/perplexity.h"
 #include "io/file.h"
 #include "io/progress.h"

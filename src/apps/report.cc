@@ -75,6 +75,7 @@ OrderedJson StatsToJson(const Engine& engine, const GenerateResult& result) {
                       {"cpu_path", engine.backend().path()},
                       {"threads", engine.threads()},
                       {"stop_reason", StopReasonName(result.stop)},
+                      {"generated_tokens", result.tokens.size()},
                       {"load_seconds", engine.load_seconds()},
                       {"prefill", PhaseToJson(result.prefill)},
                       {"decode", PhaseToJson(result.decode)},

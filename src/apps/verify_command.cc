@@ -2,6 +2,7 @@
 
 #include "apps/commands.h"
 #include "apps/report.h"
+#include "base/error.h"
 #include "io/machine.h"
 #include "io/progress.h"
 #include "store/local_store.h"

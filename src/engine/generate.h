@@ -31,7 +31,7 @@ std::string_view StopReasonName(StopReason reason);
 
 // Counters of prefill or decode.
 struct PhaseStats {
-  std::size_t tokens = 0;
+  std::size_t tokens = 0;  // that went through the model
   double seconds = 0;
   ExpertCacheStats experts;  // what this phase added
 };

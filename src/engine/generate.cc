@@ -1,0 +1,136 @@
+#include "engine/generate.h"
+
+#include <chrono>
+
+#include "base/alloc_guard.h"
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "engine/stop_strings.h"
+#include "text/utf8_stream.h"
+
+namespace doppler {
+namespace {
+
+// Times a phase and what the expert cache did in it.
+class PhaseClock {
+ public:
+  explicit PhaseClock(const Engine& engine)
+      : engine_(engine), start_(std::chrono::steady_clock::now()), before_(Experts()) {}
+
+  void Stop(PhaseStats& phase) const {
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start_;
+    phase.seconds = took.count();
+    phase.experts = Experts() - before_;
+  }
+
+ private:
+  ExpertCacheStats Experts() const {
+    return engine_.experts() == nullptr ? ExpertCacheStats() : engine_.experts()->stats();
+  }
+
+  const Engine& engine_;
+  const std::chrono::steady_clock::time_point start_;
+  const ExpertCacheStats before_;
+};
+
+// Turns tokens into the text that is shown.
+class TextOutput {
+ public:
+  TextOutput(const Tokenizer& tokenizer, const std::vector<std::string>& stop,
+             const std::function<void(std::string_view)>& on_text)
+      : tokenizer_(tokenizer), stop_(stop), on_text_(on_text) {}
+
+  // False once a stop string was found.
+  bool Push(TokenId token) {
+    if (tokenizer_.IsSpecial(token)) return true;
+    Show(stop_.Push(utf8_.Push(tokenizer_.TokenBytes(token))));
+    return !stop_.stopped();
+  }
+
+  void Finish() {
+    Show(stop_.Push(utf8_.Flush()));
+    Show(stop_.Flush());
+  }
+
+ private:
+  void Show(const std::string& text) {
+    if (!text.empty()) on_text_(text);
+  }
+
+  const Tokenizer& tokenizer_;
+  Utf8Stream utf8_;
+  StopStrings stop_;
+  const std::function<void(std::string_view)>& on_text_;
+};
+
+TokenId SampleNext(Sampler& sampler, std::span<const float> logits) {
+  const NoAllocScope no_alloc;
+  const TokenId token = sampler.Sample(logits);
+  sampler.Accept(token);
+  return token;
+}
+
+// The loop of decode: one token is sampled, shown and appended at a time.
+StopReason Decode(Session& session, const Engine& engine, std::span<const float> logits,
+                  const GenerateOptions& options, Sampler& sampler, TextOutput& output,
+                  GenerateResult& result) {
+  std::vector<TokenId>& tokens = result.tokens;
+  const auto limit = static_cast<std::size_t>(options.max_tokens);
+  for (;;) {
+    if (options.max_tokens >= 0 && tokens.size() >= limit) return StopReason::kMaxTokens;
+    if (Interrupted()) return StopReason::kInterrupted;
+    const TokenId token = SampleNext(sampler, logits);
+    if (engine.tokenizer().IsEos(token)) return StopReason::kEndOfText;
+    tokens.push_back(token);
+    if (!output.Push(token)) return StopReason::kStopString;
+    if (session.length() == session.context()) return StopReason::kContextFull;
+    // The last token's own logits are not needed.
+    if (options.max_tokens >= 0 && tokens.size() >= limit) return StopReason::kMaxTokens;
+    logits = session.Append({&tokens.back(), 1});
+    ++result.decode.tokens;
+  }
+}
+
+}  // namespace
+
+std::string_view StopReasonName(StopReason reason) {
+  switch (reason) {
+    case StopReason::kEndOfText:
+      return "end_of_text";
+    case StopReason::kMaxTokens:
+      return "max_tokens";
+    case StopReason::kStopString:
+      return "stop_string";
+    case StopReason::kContextFull:
+      return "context_full";
+    case StopReason::kInterrupted:
+      return "interrupted";
+  }
+  return "";
+}
+
+GenerateResult Generate(Session& session, const Engine& engine, std::span<const TokenId> prompt,
+                        const GenerateOptions& options,
+                        const std::function<void(std::string_view)>& on_text) {
+  Sampler sampler(options.sampler, static_cast<std::size_t>(engine.config().vocab_size));
+  TextOutput output(engine.tokenizer(), options.stop, on_text);
+  GenerateResult result;
+
+  const PhaseClock prefill(engine);
+  std::span<const float> logits = session.Append(prompt);
+  for (const TokenId token : prompt) sampler.Accept(token);
+  result.prefill.tokens = prompt.size();
+  prefill.Stop(result.prefill);
+
+  const PhaseClock decode(engine);
+  try {
+    result.stop = Decode(session, engine, logits, options, sampler, output, result);
+  } catch (const InterruptedError&) {
+    result.stop = StopReason::kInterrupted;
+  }
+  decode.Stop(result.decode);
+  output.Finish();
+  return result;
+}
+
+}  // namespace doppler
