@@ -9,7 +9,8 @@
 
 namespace doppler {
 
-// Kernel::Block<R, N>(tile, row, token) computes one block.
+// Kernel::Block<R, N>(tile, row, token) computes one block; Kernel::kRows is the R for four tokens
+// and more.
 template <class Kernel, int R>
 void RunRows(const MatMulTile& tile, int row) {
   int token = 0;
@@ -21,11 +22,14 @@ void RunRows(const MatMulTile& tile, int row) {
 template <class Kernel>
 void RunTile(const MatMulTile& tile) {
   int row = 0;
-  if (tile.tokens == 1) {
-    for (; row + 4 <= tile.rows; row += 4) Kernel::template Block<4, 1>(tile, row, 0);
+  // For few tokens the weights come from memory, and then rows are taken one by one: the
+  // processor's prefetcher follows one stream, but not several that change every few KiB.
+  if (tile.tokens >= 4) {
+    for (; row + Kernel::kRows <= tile.rows; row += Kernel::kRows) {
+      RunRows<Kernel, Kernel::kRows>(tile, row);
+    }
   }
-  for (; row + 2 <= tile.rows; row += 2) RunRows<Kernel, 2>(tile, row);
-  if (row < tile.rows) RunRows<Kernel, 1>(tile, row);
+  for (; row < tile.rows; ++row) RunRows<Kernel, 1>(tile, row);
 }
 
 }  // namespace doppler

@@ -1,9 +1,9 @@
 // The kernels that work on floats, once for every vector type.
 //
 // V is a struct of an unnamed namespace, so that each instantiation stays inside its file. It has
-//   kLanes, F (a vector of kLanes floats), Zero, Set1, Add, Sub, Mul, Div, Min, Max, Abs, Round,
-//   Fma(a, b, c) = a * b + c, PowerOfTwo(n) = 2^n for whole n, Sum, Largest,
-//   Load and LoadPart(from, n) (zeros after n values) from float, Fp16 and Bf16,
+//   kLanes, kRows (of a register block, see matmul_tile.h), F (kLanes floats), Zero, Set1, Add,
+//   Sub, Mul, Div, Min, Max, Abs, Round, Fma(a, b, c) = a * b + c, PowerOfTwo(n) = 2^n for whole n,
+//   Sum, Largest, Load and LoadPart(from, n) (zeros after n values) from float, Fp16 and Bf16,
 //   Store and StorePart(to, n, v) to float and Fp16, and StoreInt8 (of whole numbers).
 // Min and Max give their second argument if either is not a number.
 #pragma once
@@ -15,6 +15,7 @@ namespace doppler {
 template <class V, class T>
 struct FloatMatMul {
   using F = typename V::F;
+  static constexpr int kRows = V::kRows;
 
   template <int R, int N>
   static void Block(const MatMulTile& tile, int row, int token) {

@@ -14,6 +14,7 @@ struct Vector4 {
   using F = float __attribute__((vector_size(16)));
   using I = std::int32_t __attribute__((vector_size(16)));
   static constexpr int kLanes = 4;
+  static constexpr int kRows = 2;
 
   static F Zero() { return F{}; }
   static F Set1(float value) { return F{value, value, value, value}; }

@@ -13,6 +13,7 @@ namespace {
 struct Vector8 {
   using F = __m256;
   static constexpr int kLanes = 8;
+  static constexpr int kRows = 2;
 
   static F Zero() { return _mm256_setzero_ps(); }
   static F Set1(float value) { return _mm256_set1_ps(value); }

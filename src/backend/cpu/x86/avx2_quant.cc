@@ -150,6 +150,8 @@ struct Q6_K {
 
 template <class Format>
 struct SuperBlockMatMul {
+  static constexpr int kRows = 2;
+
   template <int R, int N>
   static void Block(const MatMulTile& tile, int row, int token) {
     const QuantizedRows& x = tile.quantized;
@@ -212,6 +214,8 @@ struct Q4_0 {
 
 template <class Format>
 struct BlockMatMul {
+  static constexpr int kRows = 2;
+
   template <int R, int N>
   static void Block(const MatMulTile& tile, int row, int token) {
     const QuantizedRows& x = tile.quantized;

@@ -13,6 +13,7 @@ namespace {
 struct Vector16 {
   using F = __m512;
   static constexpr int kLanes = 16;
+  static constexpr int kRows = 4;
 
   static __mmask16 First(int count) { return static_cast<__mmask16>((1u << count) - 1); }
 

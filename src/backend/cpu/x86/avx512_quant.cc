@@ -57,36 +57,37 @@ Head LoadSubScales(const Byte* block, const Byte* packed) {
   return {scales, _mm512_zextps256_ps512(_mm512_extractf32x8_ps(scales, 1))};
 }
 
-__m512 SubBlockScales(const Head& head, int pair) {
-  return _mm512_permutexvar_ps(IntHalves(2 * pair, 2 * pair + 1), head.scales);
-}
+// Sub-blocks of 32: one scale for eight lanes.
+struct SubBlocks32 {
+  static __m512 ActivationScales(const QuantizedRows& x, std::ptrdiff_t first) {
+    return _mm512_zextps256_ps512(_mm256_loadu_ps(x.scales + first / 32));
+  }
+  static __m512 ActivationSums(const QuantizedRows& x, std::ptrdiff_t first) {
+    return _mm512_zextps256_ps512(_mm256_loadu_ps(x.sums32 + first / 32));
+  }
+  static __m512 Spread(__m512 scales, int pair) {
+    return _mm512_permutexvar_ps(IntHalves(2 * pair, 2 * pair + 1), scales);
+  }
+};
 
-__m512 Sums32(const QuantizedRows& x, std::ptrdiff_t first) {
-  return _mm512_zextps256_ps512(_mm256_loadu_ps(x.sums32 + first / 32));
-}
-
-struct Q4_K {
+struct Q4_K : SubBlocks32 {
   static constexpr int kBytes = Q4_KLayout::kBytes;
 
   static Head Load(const Byte* block) {
     return LoadSubScales(block, block + Q4_KLayout::kSubScales);
   }
-  static __m512 Scales(const Head& head, int pair) { return SubBlockScales(head, pair); }
-  static __m512 Sums(const QuantizedRows& x, std::ptrdiff_t first) { return Sums32(x, first); }
   static __m512i Values(const Byte* block, int pair) {
     const __m512i run = LoadTwice(block + Q4_KLayout::kNibbles + 32 * pair);
     return _mm512_and_si512(_mm512_srlv_epi32(run, IntHalves(0, 4)), _mm512_set1_epi8(15));
   }
 };
 
-struct Q5_K {
+struct Q5_K : SubBlocks32 {
   static constexpr int kBytes = Q5_KLayout::kBytes;
 
   static Head Load(const Byte* block) {
     return LoadSubScales(block, block + Q5_KLayout::kSubScales);
   }
-  static __m512 Scales(const Head& head, int pair) { return SubBlockScales(head, pair); }
-  static __m512 Sums(const QuantizedRows& x, std::ptrdiff_t first) { return Sums32(x, first); }
   static __m512i Values(const Byte* block, int pair) {
     const __m512i run = LoadTwice(block + Q5_KLayout::kNibbles + 32 * pair);
     const __m512i low =
@@ -109,12 +110,17 @@ struct Q6_K {
                                         _mm512_set1_ps(LoadFp16(block + Q6_KLayout::kScale)));
     return {scales, _mm512_mul_ps(scales, _mm512_set1_ps(-32.0f))};
   }
-  static __m512 Scales(const Head& head, int pair) {
-    const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    return _mm512_permutexvar_ps(_mm512_add_epi32(lanes, _mm512_set1_epi32(4 * pair)), head.scales);
+  static __m512 ActivationScales(const QuantizedRows& x, std::ptrdiff_t first) {
+    const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    return _mm512_permutexvar_ps(twice, SubBlocks32::ActivationScales(x, first));
   }
-  static __m512 Sums(const QuantizedRows& x, std::ptrdiff_t first) {
+  static __m512 ActivationSums(const QuantizedRows& x, std::ptrdiff_t first) {
     return _mm512_loadu_ps(x.sums16 + first / 16);
+  }
+  // Sub-blocks of 16: one scale for four lanes.
+  static __m512 Spread(__m512 scales, int pair) {
+    const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    return _mm512_permutexvar_ps(_mm512_add_epi32(lanes, _mm512_set1_epi32(4 * pair)), scales);
   }
   static __m512i Values(const Byte* block, int pair) {
     const int half = pair / 2;
@@ -129,12 +135,11 @@ struct Q6_K {
   }
 };
 
-__m512 ActivationScales(const QuantizedRows& x, std::ptrdiff_t first) {
-  return Halves(x.scales[first / 32], x.scales[first / 32 + 1]);
-}
-
 template <class Format>
 struct SuperBlockMatMul {
+  static constexpr int kRows = 2;
+
+  // A block's own sum starts afresh, so that the blocks of a row do not wait for each other.
   template <int R, int N>
   static void Block(const MatMulTile& tile, int row, int token) {
     const QuantizedRows& x = tile.quantized;
@@ -144,36 +149,34 @@ struct SuperBlockMatMul {
     }
     const Byte* blocks = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
     for (int begin = 0; begin < tile.cols; begin += 256, blocks += Format::kBytes) {
-      Head heads[R];
+      __m512 scales[R][N];
+      __m512 block_sums[R][N];
       for (int r = 0; r < R; ++r) {
-        heads[r] = Format::Load(blocks + static_cast<std::size_t>(r) * tile.row_bytes);
+        const Head head = Format::Load(blocks + static_cast<std::size_t>(r) * tile.row_bytes);
+        for (int n = 0; n < N; ++n) {
+          const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
+          scales[r][n] = _mm512_mul_ps(head.scales, Format::ActivationScales(x, first));
+          block_sums[r][n] = _mm512_mul_ps(head.offsets, Format::ActivationSums(x, first));
+        }
       }
 #pragma GCC unroll 4
       for (int pair = 0; pair < 4; ++pair) {
         __m512i values[R];
-        __m512 scales[R];
         for (int r = 0; r < R; ++r) {
           values[r] = Format::Values(blocks + static_cast<std::size_t>(r) * tile.row_bytes, pair);
-          scales[r] = Format::Scales(heads[r], pair);
         }
         for (int n = 0; n < N; ++n) {
-          const std::ptrdiff_t first =
-              static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin + 64 * pair;
-          const __m512i activations = Load64(x.values + first);
-          const __m512 activation_scales = ActivationScales(x, first);
+          const __m512i activations = Load64(
+              x.values + static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin + 64 * pair);
           for (int r = 0; r < R; ++r) {
             const __m512i dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), values[r], activations);
-            sums[r][n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot),
-                                         _mm512_mul_ps(scales[r], activation_scales), sums[r][n]);
+            block_sums[r][n] = _mm512_fmadd_ps(
+                _mm512_cvtepi32_ps(dot), Format::Spread(scales[r][n], pair), block_sums[r][n]);
           }
         }
       }
-      for (int n = 0; n < N; ++n) {
-        const __m512 activation_sums =
-            Format::Sums(x, static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin);
-        for (int r = 0; r < R; ++r) {
-          sums[r][n] = _mm512_fmadd_ps(heads[r].offsets, activation_sums, sums[r][n]);
-        }
+      for (int r = 0; r < R; ++r) {
+        for (int n = 0; n < N; ++n) sums[r][n] = _mm512_add_ps(sums[r][n], block_sums[r][n]);
       }
     }
     for (int r = 0; r < R; ++r) {
@@ -220,6 +223,8 @@ struct Q4_0 {
 
 template <class Format>
 struct BlockMatMul {
+  static constexpr int kRows = 2;
+
   // Adds one register's products to `sums`. The zero of the weights is taken off in integers,
   // once for all rows: dot(w - zero, x) = dot(w, x) - dot(zero, x).
   template <int R, int N>
@@ -261,7 +266,7 @@ struct BlockMatMul {
       for (int n = 0; n < N; ++n) {
         const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
         activations[n] = Load64(x.values + first);
-        activation_scales[n] = ActivationScales(x, first);
+        activation_scales[n] = Halves(x.scales[first / 32], x.scales[first / 32 + 1]);
       }
       Step<R, N>(values, scales, activations, activation_scales, sums);
     }

@@ -1,0 +1,146 @@
+// How fast the kernels are on this machine. `ReadMemory` is the bound for one token: the matrices
+// are larger than the caches. Weights per second count as stored, arithmetic as 2 per weight and
+// token.
+//
+//   backend_bench --benchmark_filter=MatMul/avx512
+
+#include <numeric>
+#include <string>
+
+#include <benchmark/benchmark.h>
+
+#include "backend/kernel_cases.h"
+
+namespace doppler {
+namespace {
+
+constexpr int kCols = 4096;
+
+// Rows of kCols so that a matrix takes about 128 MiB.
+int RowsFor(DType dtype) {
+  return static_cast<int>(128 * kMiB / *RowBytes(dtype, kCols) / 16 * 16);
+}
+
+// Random blocks are slow to make: one pattern is made and repeated.
+OwnedMatrix LargeMatrix(DType dtype) {
+  constexpr int kPatternRows = 16;
+  OwnedMatrix pattern = RandomMatrix(dtype, kPatternRows, kCols, 1);
+  const int rows = RowsFor(dtype);
+  OwnedMatrix out;
+  out.bytes.reserve(pattern.bytes.size() * static_cast<std::size_t>(rows / kPatternRows));
+  for (int row = 0; row < rows; row += kPatternRows) {
+    out.bytes.insert(out.bytes.end(), pattern.bytes.begin(), pattern.bytes.end());
+  }
+  out.view = {.data = out.bytes.data(), .dtype = dtype, .rows = rows, .cols = kCols};
+  return out;
+}
+
+void ReadMemory(benchmark::State& state) {
+  ThreadPool pool(static_cast<int>(state.range(0)));
+  const std::vector<std::uint64_t> memory(128 * kMiB / sizeof(std::uint64_t), 1);
+  for (auto _ : state) {
+    pool.ParallelFor(memory.size(), kMiB, [&](std::size_t begin, std::size_t end) {
+      std::uint64_t sums[8] = {};
+      for (std::size_t i = begin; i < end; i += 8) {
+        for (std::size_t lane = 0; lane < 8; ++lane) sums[lane] += memory[i + lane];
+      }
+      benchmark::DoNotOptimize(std::accumulate(sums, sums + 8, std::uint64_t{0}));
+    });
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(128 * kMiB));
+}
+
+void MatMul(benchmark::State& state, CpuPath path, DType dtype) {
+  const int tokens = static_cast<int>(state.range(0));
+  ThreadPool pool(static_cast<int>(state.range(1)));
+  const auto backend = MakeCpuBackend(pool, path);
+  backend->Reserve({.tokens = tokens, .cols = kCols});
+  OwnedMatrix matrix = LargeMatrix(dtype);
+  if (tokens > 1) matrix.view.rows = 1024;
+  const int rows = matrix.view.rows;
+  OwnedRows in(tokens, kCols, GaussianValues(static_cast<std::size_t>(tokens * kCols), 2));
+  OwnedRows out(tokens, rows);
+  for (auto _ : state) backend->MatMul(matrix.view, in.view(), out.view());
+  const double products = static_cast<double>(rows) * kCols * tokens;
+  state.counters["FLOP"] =
+      benchmark::Counter(2 * products, benchmark::Counter::kIsIterationInvariantRate);
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(*RowBytes(dtype, kCols)) *
+                          rows);
+}
+
+void Attention(benchmark::State& state, CpuPath path) {
+  constexpr int kHeads = 32;
+  constexpr int kKvHeads = 4;
+  constexpr int kHeadDim = 128;
+  constexpr int kBlockTokens = 64;
+  const int tokens = static_cast<int>(state.range(0));
+  const int context = static_cast<int>(state.range(1));
+  ThreadPool pool(1);
+  const auto backend = MakeCpuBackend(pool, path);
+  backend->Reserve({.tokens = tokens, .context = context, .heads = kHeads, .head_dim = kHeadDim});
+  const int blocks = (context + kBlockTokens - 1) / kBlockTokens;
+  std::vector<std::vector<std::byte>> storage(
+      static_cast<std::size_t>(2 * blocks),
+      std::vector<std::byte>(2 * kKvHeads * kBlockTokens * kHeadDim));
+  std::vector<std::byte*> keys;
+  std::vector<std::byte*> values;
+  for (std::size_t i = 0; i < storage.size(); i += 2) {
+    keys.push_back(storage[i].data());
+    values.push_back(storage[i + 1].data());
+  }
+  const KvView kv{.keys = keys,
+                  .values = values,
+                  .dtype = DType::kF16,
+                  .block_tokens = kBlockTokens,
+                  .kv_heads = kKvHeads,
+                  .head_dim = kHeadDim};
+  OwnedRows queries(tokens, kHeads * kHeadDim,
+                    GaussianValues(static_cast<std::size_t>(tokens * kHeads * kHeadDim), 3));
+  OwnedRows out(tokens, kHeads * kHeadDim);
+  for (auto _ : state) {
+    backend->Attention(queries.view(), kHeads, 0.1f, context - tokens, kv, out.view());
+  }
+  state.counters["FLOP"] = benchmark::Counter(4.0 * tokens * context * kHeads * kHeadDim,
+                                              benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void SwiGlu(benchmark::State& state, CpuPath path) {
+  constexpr int kSize = 14336;
+  ThreadPool pool(1);
+  const auto backend = MakeCpuBackend(pool, path);
+  OwnedRows gate(1, kSize, GaussianValues(kSize, 4));
+  OwnedRows up(1, kSize, GaussianValues(kSize, 5));
+  OwnedRows out(1, kSize);
+  for (auto _ : state) backend->SwiGlu(gate.view(), up.view(), out.view());
+  state.SetItemsProcessed(state.iterations() * kSize);
+}
+
+const bool kRegistered = [] {
+  benchmark::RegisterBenchmark("ReadMemory", ReadMemory)->Arg(1)->Arg(2)->UseRealTime();
+  for (const CpuPath path : RunnablePaths()) {
+    const std::string suffix = "/" + std::string(CpuPathName(path));
+    for (const DTypeTraits& traits : kDTypes) {
+      const auto run = [path, dtype = traits.dtype](benchmark::State& state) {
+        MatMul(state, path, dtype);
+      };
+      benchmark::RegisterBenchmark(("MatMul" + suffix + "/" + std::string(traits.name)).c_str(),
+                                   run)
+          ->ArgNames({"tokens", "threads"})
+          ->ArgsProduct({{1, 64}, {1, 2}})
+          ->Unit(benchmark::kMillisecond)
+          ->UseRealTime();
+    }
+    benchmark::RegisterBenchmark(("Attention" + suffix).c_str(),
+                                 [path](benchmark::State& state) { Attention(state, path); })
+        ->ArgNames({"tokens", "context"})
+        ->Args({1, 4096})
+        ->Args({64, 1024})
+        ->Unit(benchmark::kMicrosecond);
+    benchmark::RegisterBenchmark(("SwiGlu" + suffix).c_str(),
+                                 [path](benchmark::State& state) { SwiGlu(state, path); });
+  }
+  return true;
+}();
+
+}  // namespace
+}  // namespace doppler
