@@ -61,10 +61,12 @@ void StreamInterleaved(const File& file, const SourceTensor& tensor,
 }  // namespace
 
 Checkpoint OpenCheckpoint(const fs::path& path, bool allow_missing_tokenizer) {
-  if (fs::is_directory(path)) return OpenHubCheckpoint(path, allow_missing_tokenizer);
-  if (!fs::exists(path)) {
-    Throw("'{}' does not exist; give a folder with config.json and safetensors files, or a GGUF file",
-          path.string());
+  std::error_code error;  // a folder that may not be searched counts as missing here
+  if (fs::is_directory(path, error)) return OpenHubCheckpoint(path, allow_missing_tokenizer);
+  if (!fs::exists(path, error)) {
+    Throw(
+        "'{}' does not exist; give a folder with config.json and safetensors files, or a GGUF file",
+        path.string());
   }
   return OpenGgufCheckpoint(path);
 }
@@ -85,11 +87,11 @@ std::string_view PartOf(std::string_view tensor_name) {
 }
 
 void ThrowShape(const std::string& where, const std::string& name,
-                const std::vector<std::int64_t>& found,
-                const std::vector<std::int64_t>& expected) {
-  Throw("{}: the tensor '{}' is [{}], but the configuration asks for [{}]; they do not belong "
-        "together",
-        where, name, fmt::join(found, ", "), fmt::join(expected, ", "));
+                const std::vector<std::int64_t>& found, const std::vector<std::int64_t>& expected) {
+  Throw(
+      "{}: the tensor '{}' is [{}], but the configuration asks for [{}]; they do not belong "
+      "together",
+      where, name, fmt::join(found, ", "), fmt::join(expected, ", "));
 }
 
 }  // namespace doppler

@@ -41,9 +41,8 @@ std::vector<PlannedShard> PlanShards(const TensorPlan& plan, const ConvertOption
 }
 
 Bytes TotalSize(const std::vector<PlannedShard>& shards) {
-  return std::accumulate(
-      shards.begin(), shards.end(), Bytes{0},
-      [](Bytes total, const PlannedShard& shard) { return total + shard.size; });
+  return std::accumulate(shards.begin(), shards.end(), Bytes{0},
+                         [](Bytes total, const PlannedShard& shard) { return total + shard.size; });
 }
 
 void RequireSpace(const fs::path& folder, Bytes shard_bytes) {
@@ -52,9 +51,10 @@ void RequireSpace(const fs::path& folder, Bytes shard_bytes) {
   std::error_code error;
   const fs::space_info space = fs::space(folder, error);
   if (error || space.available >= needed) return;
-  Throw("the model needs {} but only {} are free where '{}' stands; free some space or choose "
-        "another place",
-        FormatSize(needed), FormatSize(space.available), folder.string());
+  Throw(
+      "the model needs {} but only {} are free where '{}' stands; free some space or choose "
+      "another place",
+      FormatSize(needed), FormatSize(space.available), folder.string());
 }
 
 class ArtifactWriter {
@@ -132,8 +132,7 @@ class ArtifactWriter {
 
 ConvertReport Convert(const ConvertOptions& options, const ConvertProgress& on_progress) {
   StagingFolder staging(options.output);
-  const Checkpoint checkpoint =
-      OpenCheckpoint(options.checkpoint, options.allow_missing_tokenizer);
+  const Checkpoint checkpoint = OpenCheckpoint(options.checkpoint, options.allow_missing_tokenizer);
   const TensorPlan plan = PlanTensors(checkpoint, options.quantize);
   const std::vector<PlannedShard> shards = PlanShards(plan, options);
   RequireSpace(staging.path(), TotalSize(shards));

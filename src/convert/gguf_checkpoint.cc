@@ -41,8 +41,8 @@ class GgufMapper {
 
   SourceTensor Find(const TensorSpec& spec) {
     const std::string name = GgufName(spec);
-    SourceTensor source =
-        spec.expert >= 0 ? FindExpert(spec, name) : At(spec, name + ".weight", Use(name + ".weight"));
+    SourceTensor source = spec.expert >= 0 ? FindExpert(spec, name)
+                                           : At(spec, name + ".weight", Use(name + ".weight"));
     const std::string_view part = PartOf(spec.name);
     if (family_.gguf_interleaved_rope && (part == "q_proj" || part == "k_proj")) {
       source.interleaved_head_dim = config_.head_dim;
@@ -53,9 +53,10 @@ class GgufMapper {
   void RequireAllUsed() const {
     for (const auto& [name, tensor] : model_.tensors()) {
       if (used_.contains(name) || name == "rope_freqs.weight") continue;
-      Throw("{}: the tensor '{}' is not part of a model of this family; Doppler cannot compute what "
-            "it is for",
-            model_.files()[tensor.file].path().string(), name);
+      Throw(
+          "{}: the tensor '{}' is not part of a model of this family; Doppler cannot compute what "
+          "it is for",
+          model_.files()[tensor.file].path().string(), name);
     }
   }
 
@@ -78,7 +79,8 @@ class GgufMapper {
   const GgufTensor& Use(const std::string& name) {
     const GgufTensor* const found = TryUse(name);
     if (found != nullptr) return *found;
-    Throw("{}: the tensor '{}' is missing; the file is not complete, fetch it again", where(), name);
+    Throw("{}: the tensor '{}' is missing; the file is not complete, fetch it again", where(),
+          name);
   }
 
   // Experts are stacked, [experts, rows, cols]; the first Mixtral files had a tensor for each.
@@ -100,9 +102,10 @@ class GgufMapper {
     if (tensor.shape != spec.shape) ThrowShape(where(), name, tensor.shape, spec.shape);
     const std::optional<DType> dtype = DTypeOfGgml(tensor.type);
     if (!dtype) {
-      Throw("{}: the tensor '{}' is stored as {}, which is not supported; get a file in F32, F16, "
-            "BF16, Q8_0, Q4_0, Q4_K, Q5_K or Q6_K",
-            where(), name, GgmlTypeName(tensor.type).value_or("an unknown format"));
+      Throw(
+          "{}: the tensor '{}' is stored as {}, which is not supported; get a file in F32, F16, "
+          "BF16, Q8_0, Q4_0, Q4_K, Q5_K or Q6_K",
+          where(), name, GgmlTypeName(tensor.type).value_or("an unknown format"));
     }
     return {.spec = spec,
             .dtype = *dtype,

@@ -37,9 +37,10 @@ class HubTensors {
     } else if (fs::exists(single)) {
       AddFile(single.filename().string(), nullptr);
     } else {
-      Throw("'{}' has neither model.safetensors nor model.safetensors.index.json; only checkpoints "
-            "in safetensors form can be converted",
-            folder.string());
+      Throw(
+          "'{}' has neither model.safetensors nor model.safetensors.index.json; only checkpoints "
+          "in safetensors form can be converted",
+          folder.string());
     }
   }
 
@@ -58,9 +59,10 @@ class HubTensors {
   void RequireAllUsed() const {
     for (const auto& [name, tensor] : tensors_) {
       if (tensor.used || name.ends_with(".rotary_emb.inv_freq")) continue;
-      Throw("{}: the tensor '{}' is not part of a model of this family; Doppler cannot compute what "
-            "it is for",
-            files_[tensor.file].path().string(), name);
+      Throw(
+          "{}: the tensor '{}' is not part of a model of this family; Doppler cannot compute what "
+          "it is for",
+          files_[tensor.file].path().string(), name);
     }
   }
 
@@ -113,9 +115,10 @@ DType HubDType(const std::string& name, const HubTensor& tensor, const std::stri
   if (tensor.tensor.dtype == "F32") return DType::kF32;
   if (tensor.tensor.dtype == "F16") return DType::kF16;
   if (tensor.tensor.dtype == "BF16") return DType::kBf16;
-  Throw("{}: the tensor '{}' is stored as {}, which is not supported; supported are F32, F16 and "
-        "BF16",
-        where, name, tensor.tensor.dtype);
+  Throw(
+      "{}: the tensor '{}' is stored as {}, which is not supported; supported are F32, F16 and "
+      "BF16",
+      where, name, tensor.tensor.dtype);
 }
 
 class HubMapper {
@@ -142,9 +145,8 @@ class HubMapper {
     if (spec.expert < 0) return spec.name;
     const std::string_view part = PartOf(spec.name);
     const char* const short_name = part == "gate_proj" ? "w1" : part == "up_proj" ? "w3" : "w2";
-    return LayerTensorName(
-        LayerId(spec.layer),
-        fmt::format("block_sparse_moe.experts.{}.{}.weight", spec.expert, short_name));
+    return LayerTensorName(LayerId(spec.layer), fmt::format("block_sparse_moe.experts.{}.{}.weight",
+                                                            spec.expert, short_name));
   }
 
   std::optional<SourceTensor> Whole(const TensorSpec& spec, const std::string& name) {
@@ -193,9 +195,10 @@ std::vector<TextFile> ReadTokenizerFiles(const fs::path& folder, bool allow_miss
     if (fs::exists(folder / name)) files.push_back({name, ReadTextFile(folder / name)});
   }
   if (!allow_missing && !fs::exists(folder / "tokenizer.json")) {
-    Throw("'{}' has no tokenizer.json, without which the model cannot read text; fetch it from "
-          "where the checkpoint came from",
-          folder.string());
+    Throw(
+        "'{}' has no tokenizer.json, without which the model cannot read text; fetch it from "
+        "where the checkpoint came from",
+        folder.string());
   }
   return files;
 }

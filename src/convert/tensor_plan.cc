@@ -5,6 +5,7 @@
 
 #include "backend/quantize.h"
 #include "base/error.h"
+#include "format/manifest.h"
 
 namespace doppler {
 namespace {
@@ -17,11 +18,11 @@ bool IsQuantizable(TensorRole role) {
 
 TensorPlan PlanTensors(const Checkpoint& checkpoint, std::optional<DType> quantize) {
   if (quantize && (IsFloat(*quantize) || !CanQuantize(*quantize))) {
-    throw UsageError(fmt::format(
-        "weights cannot be quantised to '{}'; choose q8_0 or q4_k", DTypeName(*quantize)));
+    throw UsageError(fmt::format("weights cannot be quantised to '{}'; choose q8_0 or q4_k",
+                                 DTypeName(*quantize)));
   }
   TensorPlan plan;
-  std::map<DType, int> already;                             // tensors by the format they have
+  std::map<DType, int> already;                            // tensors by the format they have
   std::map<std::pair<DType, std::int64_t>, int> odd_rows;  // by format and row length
   for (const SourceTensor& source : checkpoint.tensors) {
     OutputTensor out = {.source = &source, .dtype = source.dtype, .size = source.size};
@@ -44,8 +45,8 @@ TensorPlan PlanTensors(const Checkpoint& checkpoint, std::optional<DType> quanti
   }
   for (const auto& [kind, count] : odd_rows) {
     plan.notes.push_back(fmt::format(
-        "{} tensors stay {}: their rows of {} values are not a multiple of {}'s blocks of {}", count,
-        DTypeName(kind.first), kind.second, DTypeName(*quantize),
+        "{} tensors stay {}: their rows of {} values are not a multiple of {}'s blocks of {}",
+        count, DTypeName(kind.first), kind.second, DTypeName(*quantize),
         Traits(*quantize).block_elements));
   }
   return plan;

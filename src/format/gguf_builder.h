@@ -40,34 +40,57 @@ class GgufBuilder {
   }
 
   // `dims` innermost first, as GGUF has them.
-  void AddTensor(std::string_view name, const std::vector<std::uint64_t>& dims, std::uint32_t type,
-                 std::span<const std::byte> bytes) {
+  void AddTensor(const std::string& name, const std::vector<std::uint64_t>& dims,
+                 std::uint32_t type, std::span<const std::byte> bytes) {
     AddTensorAt(name, dims, type, data_.size());
-    data_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    data_.resize(AlignUp(data_.size(), alignment_));
+    AppendData(bytes);
   }
   // A tensor list entry without bytes.
-  void AddTensorAt(std::string_view name, const std::vector<std::uint64_t>& dims,
+  void AddTensorAt(const std::string& name, const std::vector<std::uint64_t>& dims,
                    std::uint32_t type, std::uint64_t offset) {
-    Append(infos_, name);
-    Append(infos_, static_cast<std::uint32_t>(dims.size()));
-    for (const std::uint64_t dim : dims) Append(infos_, dim);
-    Append(infos_, type);
-    Append(infos_, offset);
-    ++tensor_count_;
+    infos_.push_back({name, dims, type, offset});
+  }
+  // Gives a tensor that was added another format and bytes.
+  void ReplaceTensor(const std::string& name, std::uint32_t type,
+                     std::span<const std::byte> bytes) {
+    for (Info& info : infos_) {
+      if (info.name != name) continue;
+      info.type = type;
+      info.offset = data_.size();
+    }
+    AppendData(bytes);
   }
 
   std::string Build(std::uint32_t version = 3) const {
     std::string file = "GGUF";
     Append(file, version);
-    Append(file, tensor_count_);
+    Append(file, std::uint64_t{infos_.size()});
     Append(file, value_count_);
-    file += values_ + infos_;
+    file += values_;
+    for (const Info& info : infos_) AppendInfo(file, info);
     file.resize(AlignUp(file.size(), alignment_));
     return file + data_;
   }
 
  private:
+  struct Info {
+    std::string name;
+    std::vector<std::uint64_t> dims;
+    std::uint32_t type = 0;
+    std::uint64_t offset = 0;
+  };
+
+  static void AppendInfo(std::string& to, const Info& info) {
+    Append(to, std::string_view(info.name));
+    Append(to, static_cast<std::uint32_t>(info.dims.size()));
+    for (const std::uint64_t dim : info.dims) Append(to, dim);
+    Append(to, info.type);
+    Append(to, info.offset);
+  }
+  void AppendData(std::span<const std::byte> bytes) {
+    data_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    data_.resize(AlignUp(data_.size(), alignment_));
+  }
   template <typename T>
   static void Append(std::string& to, T value) requires std::is_arithmetic_v<T> {
     to.append(reinterpret_cast<const char*>(&value), sizeof(value));
@@ -93,9 +116,10 @@ class GgufBuilder {
   }
 
   Bytes alignment_;
-  std::uint64_t tensor_count_ = 0;
   std::uint64_t value_count_ = 0;
-  std::string values_, infos_, data_;
+  std::vector<Info> infos_;
+  std::string values_;
+  std::string data_;
 };
 
 }  // namespace doppler
