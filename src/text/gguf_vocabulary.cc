@@ -13,10 +13,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Token types, as GGUF numbers them.
+// Token types, as GGUF numbers them; 2 (unknown) and 3 (control) are special.
 constexpr std::int32_t kNormal = 1;
-constexpr std::int32_t kUnknown = 2;
-constexpr std::int32_t kControl = 3;
 constexpr std::int32_t kUserDefined = 4;
 constexpr std::int32_t kUnused = 5;
 
@@ -117,7 +115,7 @@ std::string AddedTokensJson(const GgufVocabulary& vocabulary) {
         "{}\n    {{\"id\": {}, \"content\": {}, \"single_word\": false, \"lstrip\": false, "
         "\"rstrip\": false, \"normalized\": false, \"special\": {}}}",
         out.empty() ? "" : ",", id, Quoted(vocabulary.tokens[id], "an added token"),
-        type == kControl || type == kUnknown);
+        type != kUserDefined);
   }
   return out;
 }
