@@ -45,7 +45,9 @@ void DequantizeQ4_0(const Byte* block, float* out) {
   }
 }
 
-// What q4_k and q5_k share: `high_bits` is null for four bits per value.
+// What q4_k and q5_k share: the high bits are all 0 with four bits per value. The inner loops have
+// no branches, so that they become vector code.
+template <bool kHasHighBits>
 void DequantizeSubBlocks(const Byte* block, const Byte* sub_scales, const Byte* nibbles,
                          const Byte* high_bits, float* out) {
   const float scale = LoadFp16(block);
@@ -55,35 +57,42 @@ void DequantizeSubBlocks(const Byte* block, const Byte* sub_scales, const Byte* 
     const float sub_scale = scale * static_cast<float>(sub.scales[j]);
     const float sub_minimum = minimum * static_cast<float>(sub.minimums[j]);
     const Byte* run = nibbles + 32 * (j / 2);
-    for (unsigned i = 0; i < 32; ++i) {
-      unsigned q = j % 2 == 0 ? run[i] & 15u : run[i] >> 4u;
-      if (high_bits != nullptr) q |= ((high_bits[i] >> j) & 1u) << 4;
-      out[32 * j + i] = sub_scale * static_cast<float>(q) - sub_minimum;
+    const int shift = j % 2 == 0 ? 0 : 4;
+    for (int i = 0; i < 32; ++i) {
+      int q = (run[i] >> shift) & 15;
+      if constexpr (kHasHighBits) q |= ((high_bits[i] >> j) & 1) << 4;
+      out[32 * j + static_cast<unsigned>(i)] = sub_scale * static_cast<float>(q) - sub_minimum;
     }
   }
 }
 
 void DequantizeQ4_K(const Byte* block, float* out) {
   using L = Q4_KLayout;
-  DequantizeSubBlocks(block, block + L::kSubScales, block + L::kNibbles, nullptr, out);
+  DequantizeSubBlocks<false>(block, block + L::kSubScales, block + L::kNibbles, nullptr, out);
 }
 
 void DequantizeQ5_K(const Byte* block, float* out) {
   using L = Q5_KLayout;
-  DequantizeSubBlocks(block, block + L::kSubScales, block + L::kNibbles, block + L::kHighBits, out);
+  DequantizeSubBlocks<true>(block, block + L::kSubScales, block + L::kNibbles, block + L::kHighBits,
+                            out);
 }
 
 void DequantizeQ6_K(const Byte* block, float* out) {
   const float scale = LoadFp16(block + Q6_KLayout::kScale);
-  for (unsigned i = 0; i < 256; ++i) {
-    const unsigned half = i / 128;
-    const unsigned quarter = i % 128 / 32;
-    const Byte nibbles = block[Q6_KLayout::kNibbles + 64 * half + 32 * (quarter % 2) + i % 32];
-    const unsigned low = quarter < 2 ? nibbles & 15u : nibbles >> 4u;
-    const unsigned high = (block[Q6_KLayout::kHighBits + 32 * half + i % 32] >> (2 * quarter)) & 3u;
-    const auto sub_scale = std::bit_cast<std::int8_t>(block[Q6_KLayout::kSubScales + i / 16]);
-    const int q = static_cast<int>(low | (high << 4)) - 32;
-    out[i] = scale * static_cast<float>(sub_scale) * static_cast<float>(q);
+  for (int run = 0; run < 16; ++run) {
+    const auto sub_scale = std::bit_cast<std::int8_t>(block[Q6_KLayout::kSubScales + run]);
+    const float factor = scale * static_cast<float>(sub_scale);
+    const int half = run / 8;
+    const int quarter = run % 8 / 2;
+    const int at = 16 * (run % 2);
+    const Byte* nibbles = block + Q6_KLayout::kNibbles + 64 * half + 32 * (quarter % 2) + at;
+    const Byte* high_bits = block + Q6_KLayout::kHighBits + 32 * half + at;
+    const int shift = quarter < 2 ? 0 : 4;
+    for (int i = 0; i < 16; ++i) {
+      const int high = (high_bits[i] >> (2 * quarter)) & 3;
+      const int q = (((nibbles[i] >> shift) & 15) | (high << 4)) - 32;
+      out[16 * run + i] = factor * static_cast<float>(q);
+    }
   }
 }
 

@@ -52,12 +52,13 @@ class CpuBackend final : public Backend {
   std::string_view path() const override { return CpuPathName(path_); }
 
   Bytes ScratchBytes(const KernelLimits& limits) const override {
-    return ScratchLayout(limits).end;
+    return kernels_.quantize != nullptr ? ScratchLayout(limits).end : 0;
   }
 
   void Reserve(const KernelLimits& limits) override {
-    const ScratchLayout layout(limits);
     limits_ = limits;
+    if (kernels_.quantize == nullptr) return;
+    const ScratchLayout layout(limits);
     scratch_.resize(layout.end / sizeof(CacheLine));
     auto* base = reinterpret_cast<std::byte*>(scratch_.data());
     quantized_.values = reinterpret_cast<std::int8_t*>(base);
@@ -70,7 +71,7 @@ class CpuBackend final : public Backend {
     DOPPLER_CHECK(in.cols == weights.cols && out.cols == weights.rows && in.rows == out.rows);
     const auto row_bytes = RowBytes(weights.dtype, static_cast<std::uint64_t>(weights.cols));
     DOPPLER_CHECK(row_bytes.has_value());
-    if (!IsFloat(weights.dtype)) Quantize(in);
+    if (ReadsInt8(weights.dtype)) QuantizeActivations(in);
     const auto rows = static_cast<std::size_t>(weights.rows);
     pool_.ParallelFor(
         rows, RowsPerPiece(rows, *row_bytes, in.rows), [&](std::size_t begin, std::size_t end) {
@@ -190,7 +191,9 @@ class CpuBackend final : public Backend {
     return AlignUp(std::max((rows + pieces - 1) / pieces, least), 4);
   }
 
-  void Quantize(ConstRows in) {
+  bool ReadsInt8(DType dtype) const { return !IsFloat(dtype) && kernels_.quantize != nullptr; }
+
+  void QuantizeActivations(ConstRows in) {
     DOPPLER_CHECK(in.rows <= limits_.tokens && in.cols <= limits_.cols);
     quantized_.cols = in.cols;
     ForEachRow(in.rows, in.cols,
@@ -209,7 +212,7 @@ class CpuBackend final : public Backend {
               .tokens = std::min(kTokensAtOnce, in.rows - token),
               .in = in.Row(token),
               .in_stride = in.stride,
-              .quantized = IsFloat(weights.dtype) ? QuantizedRows{} : RowsFrom(quantized_, token),
+              .quantized = ReadsInt8(weights.dtype) ? RowsFrom(quantized_, token) : QuantizedRows{},
               .out = out.Row(token) + begin,
               .out_stride = out.stride});
     }

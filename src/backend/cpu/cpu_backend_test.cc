@@ -162,7 +162,7 @@ TEST_P(CpuBackendTest, DoesNotAllocate) {
 TEST_P(CpuBackendTest, ScratchGrowsWithTheLimits) {
   const Bytes one = backend_->ScratchBytes({.tokens = 1, .cols = 4096});
   const Bytes many = backend_->ScratchBytes({.tokens = 64, .cols = 4096});
-  EXPECT_GE(one, 4096u);
+  EXPECT_EQ(one == 0, GetParam() == CpuPath::kPortable);
   EXPECT_EQ(many, 64 * one);
 }
 

@@ -28,7 +28,8 @@ struct QuantizedRows {
   int cols = 0;
 };
 
-// Some rows of a weight matrix times some tokens. Float weights read `in`, others `quantized`.
+// Some rows of a weight matrix times some tokens. Float weights read `in`, others `quantized`
+// if the table can quantise.
 struct MatMulTile {
   const unsigned char* weights = nullptr;  // [rows], row_bytes apart
   std::size_t row_bytes = 0;
@@ -67,7 +68,7 @@ struct CpuKernels {
   // By DType.
   MatMulKernel matmul[8];
 
-  // Writes one row of `out`.
+  // Writes one row of `out`. Null if every product reads floats.
   void (*quantize)(const float* in, const QuantizedRows& out);
 
   void (*rms_norm)(const float* in, const float* weight, float epsilon, int size, float* out);

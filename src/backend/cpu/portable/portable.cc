@@ -60,10 +60,6 @@ struct Vector4 {
   static void StorePart(Fp16* to, int count, F a) {
     for (int i = 0; i < count; ++i) to[i].bits = FloatToFp16(a[i]);
   }
-  static void StoreInt8(std::int8_t* to, F a) {
-    const I whole = __builtin_convertvector(a, I);
-    for (int i = 0; i < kLanes; ++i) to[i] = static_cast<std::int8_t>(whole[i]);
-  }
 };
 
 using V = Vector4;
@@ -75,7 +71,7 @@ const CpuKernels kPortableKernels = {
     .matmul = {RunTile<FloatMatMul<V, float>>, RunTile<FloatMatMul<V, Fp16>>,
                RunTile<FloatMatMul<V, Bf16>>, portable::MatMulQ8_0, portable::MatMulQ4_0,
                portable::MatMulQ4_K, portable::MatMulQ5_K, portable::MatMulQ6_K},
-    .quantize = QuantizeRow<V>,
+    .quantize = nullptr,
     .rms_norm = RmsNormRun<V>,
     .rope = RopeHead<V>,
     .swiglu = SwiGluRow<V>,
