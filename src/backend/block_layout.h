@@ -5,14 +5,14 @@
 namespace doppler {
 
 // 32 values, each `scale * q`.
-struct Q8_0Layout {
+struct Q80Layout {
   static constexpr int kScale = 0;   // f16
   static constexpr int kValues = 2;  // 32 x int8
   static constexpr int kBytes = 34;
 };
 
 // 32 values, each `scale * (q - 8)`. Byte i holds value i low and value i + 16 high.
-struct Q4_0Layout {
+struct Q40Layout {
   static constexpr int kScale = 0;    // f16
   static constexpr int kNibbles = 2;  // 16 bytes
   static constexpr int kBytes = 18;
@@ -23,7 +23,7 @@ struct Q4_0Layout {
 // the minimums 0-3 in their low 6 bits; byte 8 + i holds the low 4 bits of scale 4 + i and of
 // minimum 4 + i, whose upper 2 bits are the upper bits of bytes i and 4 + i. Of the nibbles, run j
 // of 32 bytes holds sub-block 2 j low and 2 j + 1 high.
-struct Q4_KLayout {
+struct Q4KLayout {
   static constexpr int kScale = 0;      // f16
   static constexpr int kMinimum = 2;    // f16
   static constexpr int kSubScales = 4;  // 12 bytes
@@ -32,7 +32,7 @@ struct Q4_KLayout {
 };
 
 // As Q4_K with a fifth bit: bit j of kHighBits[i] belongs to value i of sub-block j.
-struct Q5_KLayout {
+struct Q5KLayout {
   static constexpr int kScale = 0;      // f16
   static constexpr int kMinimum = 2;    // f16
   static constexpr int kSubScales = 4;  // 12 bytes
@@ -44,7 +44,7 @@ struct Q5_KLayout {
 // 256 values in 16 sub-blocks of 16, each `scale * sub_scale * (q - 32)`. Each half of 128 values
 // has 64 bytes of nibbles and 32 of high bits; its quarter k of 32 values takes the nibbles of run
 // k % 2, low for k < 2 and high otherwise, and bits 2 k and 2 k + 1 of the high bits.
-struct Q6_KLayout {
+struct Q6KLayout {
   static constexpr int kNibbles = 0;      // 128 bytes
   static constexpr int kHighBits = 128;   // 64 bytes
   static constexpr int kSubScales = 192;  // 16 x int8

@@ -28,17 +28,17 @@ void DequantizeBf16(const Byte* block, float* out) {
   *out = Bf16ToFloat(Load<std::uint16_t>(block));
 }
 
-void DequantizeQ8_0(const Byte* block, float* out) {
-  const float scale = LoadFp16(block + Q8_0Layout::kScale);
-  const Byte* values = block + Q8_0Layout::kValues;
+void DequantizeQ80(const Byte* block, float* out) {
+  const float scale = LoadFp16(block + Q80Layout::kScale);
+  const Byte* values = block + Q80Layout::kValues;
   for (int i = 0; i < 32; ++i) {
     out[i] = scale * static_cast<float>(std::bit_cast<std::int8_t>(values[i]));
   }
 }
 
-void DequantizeQ4_0(const Byte* block, float* out) {
-  const float scale = LoadFp16(block + Q4_0Layout::kScale);
-  const Byte* nibbles = block + Q4_0Layout::kNibbles;
+void DequantizeQ40(const Byte* block, float* out) {
+  const float scale = LoadFp16(block + Q40Layout::kScale);
+  const Byte* nibbles = block + Q40Layout::kNibbles;
   for (int i = 0; i < 16; ++i) {
     out[i] = scale * static_cast<float>((nibbles[i] & 15) - 8);
     out[i + 16] = scale * static_cast<float>((nibbles[i] >> 4) - 8);
@@ -66,27 +66,27 @@ void DequantizeSubBlocks(const Byte* block, const Byte* sub_scales, const Byte* 
   }
 }
 
-void DequantizeQ4_K(const Byte* block, float* out) {
-  using L = Q4_KLayout;
+void DequantizeQ4K(const Byte* block, float* out) {
+  using L = Q4KLayout;
   DequantizeSubBlocks<false>(block, block + L::kSubScales, block + L::kNibbles, nullptr, out);
 }
 
-void DequantizeQ5_K(const Byte* block, float* out) {
-  using L = Q5_KLayout;
+void DequantizeQ5K(const Byte* block, float* out) {
+  using L = Q5KLayout;
   DequantizeSubBlocks<true>(block, block + L::kSubScales, block + L::kNibbles, block + L::kHighBits,
                             out);
 }
 
-void DequantizeQ6_K(const Byte* block, float* out) {
-  const float scale = LoadFp16(block + Q6_KLayout::kScale);
+void DequantizeQ6K(const Byte* block, float* out) {
+  const float scale = LoadFp16(block + Q6KLayout::kScale);
   for (int run = 0; run < 16; ++run) {
-    const auto sub_scale = std::bit_cast<std::int8_t>(block[Q6_KLayout::kSubScales + run]);
+    const auto sub_scale = std::bit_cast<std::int8_t>(block[Q6KLayout::kSubScales + run]);
     const float factor = scale * static_cast<float>(sub_scale);
     const int half = run / 8;
     const int quarter = run % 8 / 2;
     const int at = 16 * (run % 2);
-    const Byte* nibbles = block + Q6_KLayout::kNibbles + 64 * half + 32 * (quarter % 2) + at;
-    const Byte* high_bits = block + Q6_KLayout::kHighBits + 32 * half + at;
+    const Byte* nibbles = block + Q6KLayout::kNibbles + 64 * half + 32 * (quarter % 2) + at;
+    const Byte* high_bits = block + Q6KLayout::kHighBits + 32 * half + at;
     const int shift = quarter < 2 ? 0 : 4;
     for (int i = 0; i < 16; ++i) {
       const int high = (high_bits[i] >> (2 * quarter)) & 3;
@@ -98,8 +98,8 @@ void DequantizeQ6_K(const Byte* block, float* out) {
 
 using BlockFunction = void (*)(const Byte* block, float* out);
 constexpr std::array<BlockFunction, kDTypes.size()> kDequantize = {
-    DequantizeF32,  DequantizeF16,  DequantizeBf16, DequantizeQ8_0,
-    DequantizeQ4_0, DequantizeQ4_K, DequantizeQ5_K, DequantizeQ6_K};
+    DequantizeF32, DequantizeF16, DequantizeBf16, DequantizeQ80,
+    DequantizeQ40, DequantizeQ4K, DequantizeQ5K,  DequantizeQ6K};
 
 }  // namespace
 

@@ -14,6 +14,7 @@
 
 namespace doppler {
 
+// NOLINTNEXTLINE(readability-identifier-naming): ggml's names
 enum class DType : std::uint8_t { kF32, kF16, kBf16, kQ8_0, kQ4_0, kQ4_K, kQ5_K, kQ6_K };
 
 struct DTypeTraits {

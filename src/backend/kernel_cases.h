@@ -34,15 +34,15 @@ inline std::vector<float> GaussianValues(std::size_t count, unsigned seed, float
 inline std::vector<int> FactorOffsets(DType dtype) {
   switch (dtype) {
     case DType::kQ8_0:
-      return {Q8_0Layout::kScale};
+      return {Q80Layout::kScale};
     case DType::kQ4_0:
-      return {Q4_0Layout::kScale};
+      return {Q40Layout::kScale};
     case DType::kQ4_K:
-      return {Q4_KLayout::kScale, Q4_KLayout::kMinimum};
+      return {Q4KLayout::kScale, Q4KLayout::kMinimum};
     case DType::kQ5_K:
-      return {Q5_KLayout::kScale, Q5_KLayout::kMinimum};
+      return {Q5KLayout::kScale, Q5KLayout::kMinimum};
     case DType::kQ6_K:
-      return {Q6_KLayout::kScale};
+      return {Q6KLayout::kScale};
     default:
       return {};
   }

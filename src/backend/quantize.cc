@@ -22,20 +22,20 @@ void QuantizeBf16(const float* values, Byte* block) { StoreUint16(FloatToBf16(*v
 
 // The quotients use the scale before it is rounded to f16, and round half away from zero: so does
 // ggml, and the bytes agree.
-void QuantizeQ8_0(const float* values, Byte* block) {
+void QuantizeQ80(const float* values, Byte* block) {
   float largest = 0;
   for (int i = 0; i < 32; ++i) largest = std::max(largest, std::abs(values[i]));
   const float scale = largest / 127.0f;
   const float inverse = scale != 0 ? 1.0f / scale : 0.0f;
-  StoreUint16(FloatToFp16(scale), block + Q8_0Layout::kScale);
+  StoreUint16(FloatToFp16(scale), block + Q80Layout::kScale);
   for (int i = 0; i < 32; ++i) {
     const float q = std::clamp(std::round(values[i] * inverse), -127.0f, 127.0f);
-    block[Q8_0Layout::kValues + i] = static_cast<Byte>(static_cast<int>(q));
+    block[Q80Layout::kValues + i] = static_cast<Byte>(static_cast<int>(q));
   }
 }
 
-void QuantizeQ4_KBlock(const float* values, Byte* block) {
-  QuantizeQ4_K(std::span<const float, 256>(values, 256), block);
+void QuantizeQ4KBlock(const float* values, Byte* block) {
+  QuantizeQ4K(std::span<const float, 256>(values, 256), block);
 }
 
 using BlockFunction = void (*)(const float* values, Byte* block);
@@ -49,9 +49,9 @@ BlockFunction QuantizerOf(DType dtype) {
     case DType::kBf16:
       return QuantizeBf16;
     case DType::kQ8_0:
-      return QuantizeQ8_0;
+      return QuantizeQ80;
     case DType::kQ4_K:
-      return QuantizeQ4_KBlock;
+      return QuantizeQ4KBlock;
     case DType::kQ4_0:
     case DType::kQ5_K:
     case DType::kQ6_K:

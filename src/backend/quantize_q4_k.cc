@@ -103,7 +103,7 @@ std::uint8_t NearestSub(float value, float largest) {
 
 }  // namespace
 
-void QuantizeQ4_K(std::span<const float, 256> values, std::uint8_t* block) {
+void QuantizeQ4K(std::span<const float, 256> values, std::uint8_t* block) {
   std::array<Line, 8> lines;
   Line largest;
   for (std::size_t j = 0; j < 8; ++j) {
@@ -116,14 +116,14 @@ void QuantizeQ4_K(std::span<const float, 256> values, std::uint8_t* block) {
     sub.scales[j] = NearestSub(lines[j].scale, largest.scale);
     sub.minimums[j] = NearestSub(lines[j].minimum, largest.minimum);
   }
-  StoreFp16(largest.scale / kMaxSub, block + Q4_KLayout::kScale);
-  StoreFp16(largest.minimum / kMaxSub, block + Q4_KLayout::kMinimum);
-  PackSubScales(sub, block + Q4_KLayout::kSubScales);
+  StoreFp16(largest.scale / kMaxSub, block + Q4KLayout::kScale);
+  StoreFp16(largest.minimum / kMaxSub, block + Q4KLayout::kMinimum);
+  PackSubScales(sub, block + Q4KLayout::kSubScales);
 
   // The values are rounded against the scales as stored, not as found.
   const float scale = Fp16ToFloat(FloatToFp16(largest.scale / kMaxSub));
   const float minimum = Fp16ToFloat(FloatToFp16(largest.minimum / kMaxSub));
-  std::uint8_t* nibbles = block + Q4_KLayout::kNibbles;
+  std::uint8_t* nibbles = block + Q4KLayout::kNibbles;
   std::fill_n(nibbles, 128, std::uint8_t{0});
   for (std::size_t i = 0; i < 256; ++i) {
     const std::size_t j = i / kSubBlock;

@@ -7,6 +7,6 @@
 namespace doppler {
 
 // Writes the 144 bytes of the q4_k block of 256 `values`.
-void QuantizeQ4_K(std::span<const float, 256> values, std::uint8_t* block);
+void QuantizeQ4K(std::span<const float, 256> values, std::uint8_t* block);
 
 }  // namespace doppler

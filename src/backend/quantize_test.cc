@@ -56,7 +56,7 @@ TEST(Quantize, WhatWasReadIsWrittenTheSameAgain) {
   }
 }
 
-TEST(Quantize, Q8_0StaysWithinHalfAStep) {
+TEST(Quantize, Q80StaysWithinHalfAStep) {
   const auto values = Gaussian(1024, 0, 3);
   const auto read = RoundTrip(DType::kQ8_0, values);
   for (std::size_t block = 0; block < values.size(); block += 32) {
@@ -68,7 +68,7 @@ TEST(Quantize, Q8_0StaysWithinHalfAStep) {
   }
 }
 
-TEST(Quantize, Q4_KErrorIsSmallWhateverTheMean) {
+TEST(Quantize, Q4KErrorIsSmallWhateverTheMean) {
   for (const float mean : {-2.0f, 0.0f, 2.0f}) {
     const auto values = Gaussian(4096, mean, 1);
     EXPECT_LT(RelativeError(values, RoundTrip(DType::kQ4_K, values)), 0.08) << mean;
@@ -87,7 +87,7 @@ TEST(Quantize, ZerosAndTinyValuesStayFinite) {
   }
 }
 
-TEST(Quantize, Q4_KKeepsABlockOfOneValue) {
+TEST(Quantize, Q4KKeepsABlockOfOneValue) {
   for (const float value : {-3.0f, 3.0f}) {
     const std::vector<float> values(256, value);
     EXPECT_LT(RelativeError(values, RoundTrip(DType::kQ4_K, values)), 1e-3) << value;

@@ -69,8 +69,8 @@ using V = Vector4;
 const CpuKernels kPortableKernels = {
     .name = "portable",
     .matmul = {RunTile<FloatMatMul<V, float>>, RunTile<FloatMatMul<V, Fp16>>,
-               RunTile<FloatMatMul<V, Bf16>>, portable::MatMulQ8_0, portable::MatMulQ4_0,
-               portable::MatMulQ4_K, portable::MatMulQ5_K, portable::MatMulQ6_K},
+               RunTile<FloatMatMul<V, Bf16>>, portable::MatMulQ80, portable::MatMulQ40,
+               portable::MatMulQ4K, portable::MatMulQ5K, portable::MatMulQ6K},
     .quantize = nullptr,
     .rms_norm = RmsNormRun<V>,
     .rope = RopeHead<V>,

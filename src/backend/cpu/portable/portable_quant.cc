@@ -47,11 +47,11 @@ void MatMul(const MatMulTile& tile) {
 }  // namespace
 
 namespace portable {
-void MatMulQ8_0(const MatMulTile& tile) { MatMul<DType::kQ8_0>(tile); }
-void MatMulQ4_0(const MatMulTile& tile) { MatMul<DType::kQ4_0>(tile); }
-void MatMulQ4_K(const MatMulTile& tile) { MatMul<DType::kQ4_K>(tile); }
-void MatMulQ5_K(const MatMulTile& tile) { MatMul<DType::kQ5_K>(tile); }
-void MatMulQ6_K(const MatMulTile& tile) { MatMul<DType::kQ6_K>(tile); }
+void MatMulQ80(const MatMulTile& tile) { MatMul<DType::kQ8_0>(tile); }
+void MatMulQ40(const MatMulTile& tile) { MatMul<DType::kQ4_0>(tile); }
+void MatMulQ4K(const MatMulTile& tile) { MatMul<DType::kQ4_K>(tile); }
+void MatMulQ5K(const MatMulTile& tile) { MatMul<DType::kQ5_K>(tile); }
+void MatMulQ6K(const MatMulTile& tile) { MatMul<DType::kQ6_K>(tile); }
 }  // namespace portable
 
 }  // namespace doppler

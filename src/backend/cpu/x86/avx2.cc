@@ -82,8 +82,8 @@ using V = Vector8;
 const CpuKernels kAvx2Kernels = {
     .name = "avx2",
     .matmul = {RunTile<FloatMatMul<V, float>>, RunTile<FloatMatMul<V, Fp16>>,
-               RunTile<FloatMatMul<V, Bf16>>, avx2::MatMulQ8_0, avx2::MatMulQ4_0, avx2::MatMulQ4_K,
-               avx2::MatMulQ5_K, avx2::MatMulQ6_K},
+               RunTile<FloatMatMul<V, Bf16>>, avx2::MatMulQ80, avx2::MatMulQ40, avx2::MatMulQ4K,
+               avx2::MatMulQ5K, avx2::MatMulQ6K},
     .quantize = QuantizeRow<V>,
     .rms_norm = RmsNormRun<V>,
     .rope = RopeHead<V>,

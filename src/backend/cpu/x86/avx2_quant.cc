@@ -77,15 +77,15 @@ __m256 AddMinimums(const Head& head, const QuantizedRows& x, std::ptrdiff_t firs
                          sum);
 }
 
-struct Q4_K {
-  static constexpr int kBytes = Q4_KLayout::kBytes;
+struct Q4K {
+  static constexpr int kBytes = Q4KLayout::kBytes;
 
   static void Load(const Byte* block, Head& head) {
-    LoadSubScales(block, block + Q4_KLayout::kSubScales, head);
+    LoadSubScales(block, block + Q4KLayout::kSubScales, head);
   }
   static __m256 Scales(const Head& head, int sub) { return _mm256_set1_ps(head.scales[sub]); }
   static __m256i Values(const Byte* block, int sub) {
-    return Nibbles32(block + Q4_KLayout::kNibbles + 32 * (sub / 2), sub % 2 != 0);
+    return Nibbles32(block + Q4KLayout::kNibbles + 32 * (sub / 2), sub % 2 != 0);
   }
   static __m256 AddOffsets(const Head& head, const QuantizedRows& x, std::ptrdiff_t first,
                            __m256 sum) {
@@ -93,16 +93,16 @@ struct Q4_K {
   }
 };
 
-struct Q5_K {
-  static constexpr int kBytes = Q5_KLayout::kBytes;
+struct Q5K {
+  static constexpr int kBytes = Q5KLayout::kBytes;
 
   static void Load(const Byte* block, Head& head) {
-    LoadSubScales(block, block + Q5_KLayout::kSubScales, head);
+    LoadSubScales(block, block + Q5KLayout::kSubScales, head);
   }
   static __m256 Scales(const Head& head, int sub) { return _mm256_set1_ps(head.scales[sub]); }
   static __m256i Values(const Byte* block, int sub) {
-    const __m256i low = Nibbles32(block + Q5_KLayout::kNibbles + 32 * (sub / 2), sub % 2 != 0);
-    const __m256i bits = _mm256_srli_epi16(Load32(block + Q5_KLayout::kHighBits), sub);
+    const __m256i low = Nibbles32(block + Q5KLayout::kNibbles + 32 * (sub / 2), sub % 2 != 0);
+    const __m256i bits = _mm256_srli_epi16(Load32(block + Q5KLayout::kHighBits), sub);
     const __m256i high = _mm256_slli_epi16(_mm256_and_si256(bits, _mm256_set1_epi8(1)), 4);
     return _mm256_or_si256(low, high);
   }
@@ -112,14 +112,14 @@ struct Q5_K {
   }
 };
 
-struct Q6_K {
-  static constexpr int kBytes = Q6_KLayout::kBytes;
+struct Q6K {
+  static constexpr int kBytes = Q6KLayout::kBytes;
 
   static void Load(const Byte* block, Head& head) {
-    const __m256 scale = _mm256_set1_ps(LoadFp16(block + Q6_KLayout::kScale));
+    const __m256 scale = _mm256_set1_ps(LoadFp16(block + Q6KLayout::kScale));
     for (int half = 0; half < 2; ++half) {
       const __m128i bytes = _mm_loadl_epi64(
-          reinterpret_cast<const __m128i_u*>(block + Q6_KLayout::kSubScales + 8 * half));
+          reinterpret_cast<const __m128i_u*>(block + Q6KLayout::kSubScales + 8 * half));
       const __m256 scales = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), scale);
       _mm256_storeu_ps(head.scales + 8 * half, scales);
       _mm256_storeu_ps(head.offsets + 8 * half, _mm256_mul_ps(scales, _mm256_set1_ps(-32.0f)));
@@ -134,8 +134,8 @@ struct Q6_K {
     const int half = sub / 4;
     const int quarter = sub % 4;
     const __m256i low =
-        Nibbles32(block + Q6_KLayout::kNibbles + 64 * half + 32 * (quarter % 2), quarter >= 2);
-    const __m256i bits = Load32(block + Q6_KLayout::kHighBits + 32 * half);
+        Nibbles32(block + Q6KLayout::kNibbles + 64 * half + 32 * (quarter % 2), quarter >= 2);
+    const __m256i bits = Load32(block + Q6KLayout::kHighBits + 32 * half);
     const __m256i high = quarter < 2 ? _mm256_slli_epi16(bits, 4 - 2 * quarter)
                                      : _mm256_srli_epi16(bits, 2 * quarter - 4);
     return _mm256_or_si256(low, _mm256_and_si256(high, _mm256_set1_epi8(0x30)));
@@ -200,15 +200,15 @@ struct SuperBlockMatMul {
 };
 
 // Formats of 32 signed values with one scale.
-struct Q8_0 {
-  static constexpr int kBytes = Q8_0Layout::kBytes;
-  static __m256i Values(const Byte* block) { return Load32(block + Q8_0Layout::kValues); }
+struct Q80 {
+  static constexpr int kBytes = Q80Layout::kBytes;
+  static __m256i Values(const Byte* block) { return Load32(block + Q80Layout::kValues); }
 };
 
-struct Q4_0 {
-  static constexpr int kBytes = Q4_0Layout::kBytes;
+struct Q40 {
+  static constexpr int kBytes = Q40Layout::kBytes;
   static __m256i Values(const Byte* block) {
-    return _mm256_sub_epi8(UnpackNibbles16(block + Q4_0Layout::kNibbles), _mm256_set1_epi8(8));
+    return _mm256_sub_epi8(UnpackNibbles16(block + Q40Layout::kNibbles), _mm256_set1_epi8(8));
   }
 };
 
@@ -256,11 +256,11 @@ struct BlockMatMul {
 }  // namespace
 
 namespace avx2 {
-void MatMulQ8_0(const MatMulTile& tile) { RunTile<BlockMatMul<Q8_0>>(tile); }
-void MatMulQ4_0(const MatMulTile& tile) { RunTile<BlockMatMul<Q4_0>>(tile); }
-void MatMulQ4_K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q4_K>>(tile); }
-void MatMulQ5_K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q5_K>>(tile); }
-void MatMulQ6_K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q6_K>>(tile); }
+void MatMulQ80(const MatMulTile& tile) { RunTile<BlockMatMul<Q80>>(tile); }
+void MatMulQ40(const MatMulTile& tile) { RunTile<BlockMatMul<Q40>>(tile); }
+void MatMulQ4K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q4K>>(tile); }
+void MatMulQ5K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q5K>>(tile); }
+void MatMulQ6K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q6K>>(tile); }
 }  // namespace avx2
 
 }  // namespace doppler

@@ -80,8 +80,8 @@ using V = Vector16;
 const CpuKernels kAvx512VnniKernels = {
     .name = "avx512-vnni",
     .matmul = {RunTile<FloatMatMul<V, float>>, RunTile<FloatMatMul<V, Fp16>>,
-               RunTile<FloatMatMul<V, Bf16>>, avx512::MatMulQ8_0, avx512::MatMulQ4_0,
-               avx512::MatMulQ4_K, avx512::MatMulQ5_K, avx512::MatMulQ6_K},
+               RunTile<FloatMatMul<V, Bf16>>, avx512::MatMulQ80, avx512::MatMulQ40,
+               avx512::MatMulQ4K, avx512::MatMulQ5K, avx512::MatMulQ6K},
     .quantize = QuantizeRow<V>,
     .rms_norm = RmsNormRun<V>,
     .rope = RopeHead<V>,

@@ -70,29 +70,29 @@ struct SubBlocks32 {
   }
 };
 
-struct Q4_K : SubBlocks32 {
-  static constexpr int kBytes = Q4_KLayout::kBytes;
+struct Q4K : SubBlocks32 {
+  static constexpr int kBytes = Q4KLayout::kBytes;
 
   static Head Load(const Byte* block) {
-    return LoadSubScales(block, block + Q4_KLayout::kSubScales);
+    return LoadSubScales(block, block + Q4KLayout::kSubScales);
   }
   static __m512i Values(const Byte* block, int pair) {
-    const __m512i run = LoadTwice(block + Q4_KLayout::kNibbles + 32 * pair);
+    const __m512i run = LoadTwice(block + Q4KLayout::kNibbles + 32 * pair);
     return _mm512_and_si512(_mm512_srlv_epi32(run, IntHalves(0, 4)), _mm512_set1_epi8(15));
   }
 };
 
-struct Q5_K : SubBlocks32 {
-  static constexpr int kBytes = Q5_KLayout::kBytes;
+struct Q5K : SubBlocks32 {
+  static constexpr int kBytes = Q5KLayout::kBytes;
 
   static Head Load(const Byte* block) {
-    return LoadSubScales(block, block + Q5_KLayout::kSubScales);
+    return LoadSubScales(block, block + Q5KLayout::kSubScales);
   }
   static __m512i Values(const Byte* block, int pair) {
-    const __m512i run = LoadTwice(block + Q5_KLayout::kNibbles + 32 * pair);
+    const __m512i run = LoadTwice(block + Q5KLayout::kNibbles + 32 * pair);
     const __m512i low =
         _mm512_and_si512(_mm512_srlv_epi32(run, IntHalves(0, 4)), _mm512_set1_epi8(15));
-    const __m512i high_bits = LoadTwice(block + Q5_KLayout::kHighBits);
+    const __m512i high_bits = LoadTwice(block + Q5KLayout::kHighBits);
     const int bit = 0x01010101 << (2 * pair);
     const __mmask64 high = _mm512_test_epi8_mask(
         high_bits, IntHalves(bit, static_cast<int>(static_cast<unsigned>(bit) << 1)));
@@ -100,14 +100,14 @@ struct Q5_K : SubBlocks32 {
   }
 };
 
-struct Q6_K {
-  static constexpr int kBytes = Q6_KLayout::kBytes;
+struct Q6K {
+  static constexpr int kBytes = Q6KLayout::kBytes;
 
   static Head Load(const Byte* block) {
     const __m128i bytes =
-        _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(block + Q6_KLayout::kSubScales));
+        _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(block + Q6KLayout::kSubScales));
     const __m512 scales = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)),
-                                        _mm512_set1_ps(LoadFp16(block + Q6_KLayout::kScale)));
+                                        _mm512_set1_ps(LoadFp16(block + Q6KLayout::kScale)));
     return {scales, _mm512_mul_ps(scales, _mm512_set1_ps(-32.0f))};
   }
   static __m512 ActivationScales(const QuantizedRows& x, std::ptrdiff_t first) {
@@ -124,8 +124,8 @@ struct Q6_K {
   }
   static __m512i Values(const Byte* block, int pair) {
     const int half = pair / 2;
-    const __m512i run = Load64(block + Q6_KLayout::kNibbles + 64 * half);
-    const __m512i high_bits = LoadTwice(block + Q6_KLayout::kHighBits + 32 * half);
+    const __m512i run = Load64(block + Q6KLayout::kNibbles + 64 * half);
+    const __m512i high_bits = LoadTwice(block + Q6KLayout::kHighBits + 32 * half);
     const bool upper = pair % 2 != 0;
     const __m512i low =
         _mm512_and_si512(upper ? _mm512_srli_epi32(run, 4) : run, _mm512_set1_epi8(15));
@@ -189,28 +189,28 @@ struct SuperBlockMatMul {
 
 // Formats of 32 values with one scale. Two blocks fill a register; Odd() is the last block of a
 // row with an odd number of them. Weights are stored unsigned with their zero at kZero.
-struct Q8_0 {
-  static constexpr int kBytes = Q8_0Layout::kBytes;
+struct Q80 {
+  static constexpr int kBytes = Q80Layout::kBytes;
   static constexpr char kZero = -128;
 
   static __m512i Values(__m512i bytes) { return _mm512_xor_si512(bytes, _mm512_set1_epi8(kZero)); }
   static __m512i Pair(const Byte* block) {
-    const __m256i second = Load32(block + kBytes + Q8_0Layout::kValues);
+    const __m256i second = Load32(block + kBytes + Q80Layout::kValues);
     return Values(_mm512_inserti64x4(Odd256(block), second, 1));
   }
   static __m512i Odd(const Byte* block) { return Values(Odd256(block)); }
   static __m512i Odd256(const Byte* block) {
-    return _mm512_zextsi256_si512(Load32(block + Q8_0Layout::kValues));
+    return _mm512_zextsi256_si512(Load32(block + Q80Layout::kValues));
   }
 };
 
-struct Q4_0 {
-  static constexpr int kBytes = Q4_0Layout::kBytes;
+struct Q40 {
+  static constexpr int kBytes = Q40Layout::kBytes;
   static constexpr char kZero = 8;
 
   static __m256i Unpack(const Byte* block) {
     const __m128i low =
-        _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(block + Q4_0Layout::kNibbles));
+        _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(block + Q40Layout::kNibbles));
     const __m256i both =
         _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_srli_epi16(low, 4), 1);
     return _mm256_and_si256(both, _mm256_set1_epi8(15));
@@ -294,11 +294,11 @@ struct BlockMatMul {
 }  // namespace
 
 namespace avx512 {
-void MatMulQ8_0(const MatMulTile& tile) { RunTile<BlockMatMul<Q8_0>>(tile); }
-void MatMulQ4_0(const MatMulTile& tile) { RunTile<BlockMatMul<Q4_0>>(tile); }
-void MatMulQ4_K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q4_K>>(tile); }
-void MatMulQ5_K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q5_K>>(tile); }
-void MatMulQ6_K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q6_K>>(tile); }
+void MatMulQ80(const MatMulTile& tile) { RunTile<BlockMatMul<Q80>>(tile); }
+void MatMulQ40(const MatMulTile& tile) { RunTile<BlockMatMul<Q40>>(tile); }
+void MatMulQ4K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q4K>>(tile); }
+void MatMulQ5K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q5K>>(tile); }
+void MatMulQ6K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q6K>>(tile); }
 }  // namespace avx512
 
 }  // namespace doppler
