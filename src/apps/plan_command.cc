@@ -65,7 +65,7 @@ PlannedModel PlanConfig(const PlanCommand& command) {
   const ModelSizes sizes = SizesOfConfig(config, command.quantize);
   const Bytes budget = BudgetOf(command.engine);
   const PlanRequest request{.budget = budget,
-                            .process = ProcessBytes(CurrentResidentBytes(), budget),
+                            .process = ProcessBytes(CurrentResidentBytes()),
                             .context = command.engine.context,
                             .ubatch = command.engine.ubatch,
                             .kv_dtype = command.engine.kv_dtype};

@@ -36,19 +36,13 @@ std::string PlanLine(const char* name, Bytes bytes, const std::string& note) {
 }  // namespace
 
 OrderedJson PlanToJson(const MemoryPlan& plan) {
-  return {{"budget_bytes", plan.budget},
-          {"total_bytes", plan.Total()},
-          {"process_bytes", plan.process},
-          {"dense_bytes", plan.dense},
-          {"leaf_hash_bytes", plan.leaf_hashes},
-          {"kv_bytes", plan.kv},
-          {"activation_bytes", plan.activations},
-          {"scratch_bytes", plan.scratch},
-          {"expert_bytes", plan.experts},
-          {"expert_slots", plan.slots},
-          {"experts", plan.records},
-          {"context", plan.context},
-          {"ubatch", plan.ubatch}};
+  return {{"budget_bytes", plan.budget},   {"total_bytes", plan.Total()},
+          {"process_bytes", plan.process}, {"page_table_bytes", plan.page_tables},
+          {"dense_bytes", plan.dense},     {"leaf_hash_bytes", plan.leaf_hashes},
+          {"kv_bytes", plan.kv},           {"activation_bytes", plan.activations},
+          {"scratch_bytes", plan.scratch}, {"expert_bytes", plan.experts},
+          {"expert_slots", plan.slots},    {"experts", plan.records},
+          {"context", plan.context},       {"ubatch", plan.ubatch}};
 }
 
 std::string PlanToText(const MemoryPlan& plan) {
@@ -63,7 +57,8 @@ std::string PlanToText(const MemoryPlan& plan) {
   text += PlanLine("KV", plan.kv, fmt::format("{} tokens of context", plan.context));
   text += PlanLine("activations", plan.activations + plan.scratch,
                    fmt::format("{} tokens at once in prefill", plan.ubatch));
-  text += PlanLine("process", plan.process + plan.leaf_hashes, "program, tokenizer, hashes");
+  text += PlanLine("process", plan.process + plan.page_tables + plan.leaf_hashes,
+                   "program, tokenizer, hashes, page tables");
   text += PlanLine("in all", plan.Total(), fmt::format("of {}", FormatSize(plan.budget)));
   return text;
 }

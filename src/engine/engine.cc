@@ -25,8 +25,8 @@ Engine::Engine(const std::filesystem::path& folder, const EngineOptions& options
     : start_(std::chrono::steady_clock::now()),
       prepared_(folder, options),
       plan_(PlanOrThrow(prepared_, options)),
-      budget_(std::make_unique<MemoryBudget>(plan_.budget - plan_.process - plan_.leaf_hashes -
-                                             plan_.scratch)) {
+      budget_(std::make_unique<MemoryBudget>(plan_.budget - plan_.process - plan_.page_tables -
+                                             plan_.leaf_hashes - plan_.scratch)) {
   Load(options);
   load_seconds_ = SecondsSince(start_);
 }

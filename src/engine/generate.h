@@ -21,7 +21,7 @@ struct GenerateOptions {
 };
 
 enum class StopReason : std::uint8_t {
-  kEndOfText,    // the model said so
+  kEndOfText,  // the model said so
   kMaxTokens,
   kStopString,
   kContextFull,

@@ -14,6 +14,9 @@ constexpr int kSmallestAutomaticContext = 256;
 constexpr int kLargestAutomaticUbatch = 512;
 constexpr int kSmallestAutomaticUbatch = 16;
 
+// One entry of 8 bytes maps 4096 bytes.
+Bytes PageTables(Bytes mapped) { return mapped / 512; }
+
 class Planner {
  public:
   Planner(const ModelConfig& config, const ModelSizes& sizes, const PlanRequest& request,
@@ -36,6 +39,7 @@ class Planner {
                                       .logit_rows = request_.logit_rows,
                                       .wave = static_cast<std::size_t>(config_.num_experts)});
     plan.scratch = scratch_bytes_(LimitsOf(config_, ubatch, context));
+    plan.page_tables = PageTables(plan.Total());
     return plan;
   }
 
@@ -75,15 +79,19 @@ class Planner {
     return sizes_.records == 0 ? 0 : static_cast<std::size_t>(config_.experts_per_token);
   }
 
+  // A slot and the page tables that map it.
+  Bytes SlotCost() const { return sizes_.record + PageTables(sizes_.record); }
+
   // Gives what is left to expert slots; nothing if that is too little.
   std::optional<MemoryPlan> WithExperts(MemoryPlan plan) const {
     const Bytes fixed = plan.Total();
     if (fixed > plan.budget) return std::nullopt;
     if (sizes_.records == 0) return plan;
-    const Bytes fit = (plan.budget - fixed) / sizes_.record;
+    const Bytes fit = (plan.budget - fixed) / SlotCost();
     plan.slots = static_cast<std::size_t>(std::min<Bytes>(fit, sizes_.records));
     if (plan.slots < NeededSlots()) return std::nullopt;
     plan.experts = plan.slots * sizes_.record;
+    plan.page_tables += plan.slots * (SlotCost() - sizes_.record);
     return plan;
   }
 
@@ -134,7 +142,7 @@ PlanResult PlanMemory(const ModelConfig& config, const ModelSizes& sizes,
   const int least_context = planner.SmallestContext();
   const MemoryPlan least = planner.Fixed(least_context, planner.SmallestUbatch(least_context));
   PlanResult result{.plan = std::nullopt,
-                    .smallest = least.Total() + planner.NeededSlots() * sizes.record};
+                    .smallest = least.Total() + planner.NeededSlots() * planner.SlotCost()};
   const int context = planner.Context();
   result.plan = planner.WithExperts(planner.Fixed(context, planner.Ubatch(context)));
   if (!result.plan) result.plan = planner.WithExperts(least);
@@ -162,10 +170,9 @@ Bytes AutomaticBudget(const MemoryInfo& memory) {
   return memory.usable > kept ? memory.usable - kept : 0;
 }
 
-Bytes ProcessBytes(Bytes resident, Bytes budget) {
+Bytes ProcessBytes(Bytes resident) {
   constexpr Bytes kLaterCodeAndStacks = 4 * kMiB;
-  // One page table entry of 8 bytes maps 4096 bytes.
-  return resident + kLaterCodeAndStacks + budget / 512;
+  return resident + kLaterCodeAndStacks;
 }
 
 }  // namespace doppler

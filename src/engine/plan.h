@@ -1,6 +1,6 @@
 // How a memory budget is spent: a pure function from a model's sizes to bytes per purpose.
 //
-//   budget = process + dense + leaf hashes + KV + activations + scratch + expert slots
+//   budget = process + page tables + dense + leaf hashes + KV + activations + scratch + slots
 //
 // `doppler plan` prints the plan and the engine allocates by it, so both say the same.
 #pragma once
@@ -45,6 +45,7 @@ struct PlanRequest {
 struct MemoryPlan {
   Bytes budget = 0;
   Bytes process = 0;
+  Bytes page_tables = 0;  // the kernel's; a container's accounting includes them
   Bytes dense = 0;
   Bytes leaf_hashes = 0;
   Bytes kv = 0;
@@ -58,7 +59,7 @@ struct MemoryPlan {
   std::size_t records = 0;
 
   Bytes Total() const {
-    return process + dense + leaf_hashes + kv + activations + scratch + experts;
+    return process + page_tables + dense + leaf_hashes + kv + activations + scratch + experts;
   }
 };
 
@@ -82,8 +83,8 @@ KvShape KvShapeOf(const ModelConfig& config, DType dtype);
 // less an eighth (64 MiB to 4 GiB) for everything else that runs.
 Bytes AutomaticBudget(const MemoryInfo& memory);
 
-// What to count for a process that holds `resident` bytes now: code that is not mapped yet, thread
-// stacks, and page tables for the budget.
-Bytes ProcessBytes(Bytes resident, Bytes budget);
+// What to count for a process that holds `resident` bytes now: those, code that is not mapped yet,
+// and thread stacks.
+Bytes ProcessBytes(Bytes resident);
 
 }  // namespace doppler

@@ -84,7 +84,7 @@ PreparedModel::PreparedModel(const fs::path& folder, const EngineOptions& option
 PlanResult PreparedModel::Plan(const EngineOptions& options) const {
   const Bytes budget = BudgetOf(options);
   const PlanRequest request{.budget = budget,
-                            .process = ProcessBytes(CurrentResidentBytes(), budget),
+                            .process = ProcessBytes(CurrentResidentBytes()),
                             .context = options.context,
                             .ubatch = options.ubatch,
                             .logit_rows = options.logit_rows,

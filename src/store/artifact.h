@@ -61,8 +61,8 @@ class Artifact {
   void LoadLeaves(ShardId shard);
 
   std::filesystem::path folder_;
+  Digest id_{};  // before manifest_: reading that fills it
   Manifest manifest_;
-  Digest id_{};
   std::vector<File> files_;                  // [ShardId]
   std::vector<std::vector<Digest>> leaves_;  // [ShardId]; empty for expert shards
 };

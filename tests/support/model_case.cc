@@ -1,0 +1,102 @@
+#include "support/model_case.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include <nlohmann/json.hpp>
+
+#include "format/safetensors.h"
+
+namespace doppler {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<float> Floats(const std::vector<std::byte>& bytes) {
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+TokenId ArgMax(std::span<const float> logits) {
+  return static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+}  // namespace
+
+fs::path DataFolder() { return fs::path(DOPPLER_SOURCE_DIR) / "tests" / "data"; }
+
+fs::path DemoCheckpoint() {
+  return fs::path(DOPPLER_SOURCE_DIR) / "models" / "classics-66m-a18m.Q4_K_M.gguf";
+}
+
+ConvertedModel::ConvertedModel(const fs::path& checkpoint, ShardingStrategy sharding,
+                               std::optional<DType> quantize)
+    : path_(folder_.path() / "model") {
+  ConvertOptions options;
+  options.checkpoint = checkpoint;
+  options.output = path_;
+  options.sharding = sharding;
+  options.quantize = quantize;
+  Convert(options, [](Bytes, Bytes) {});
+}
+
+const fs::path& DemoModel() {
+  static const ConvertedModel model(DemoCheckpoint());
+  return model.path();
+}
+
+GoldenCase LoadGoldenCase(const std::string& name) {
+  const fs::path folder = DataFolder() / "golden" / name;
+  const auto json = nlohmann::json::parse(ReadTextFile(folder / "expected.json"));
+  const SafetensorsFile tensors(folder / "expected.safetensors");
+  GoldenCase golden;
+  json.at("input_ids").get_to(golden.input_ids);
+  json.at("greedy_ids").get_to(golden.greedy_ids);
+  json.at("router_expert_ids").get_to(golden.router_experts);
+  golden.logits = Floats(tensors.Read("logits", "F32"));
+  return golden;
+}
+
+std::vector<float> AllLogits(Engine& engine, const std::vector<TokenId>& ids) {
+  return AllLogits(engine, ids, 0);
+}
+
+std::vector<float> AllLogits(Engine& engine, const std::vector<TokenId>& ids, std::size_t decoded) {
+  Session session(engine);
+  std::vector<float> all;
+  const auto keep = [&all](std::size_t, std::span<const float> logits) {
+    all.insert(all.end(), logits.begin(), logits.end());
+  };
+  const std::span<const TokenId> tokens(ids);
+  const std::size_t prefilled = ids.size() - decoded;
+  if (prefilled > 0) session.AppendAll(tokens.first(prefilled), keep);
+  for (std::size_t i = prefilled; i < ids.size(); ++i) {
+    keep(i, session.Append(tokens.subspan(i, 1)));
+  }
+  return all;
+}
+
+std::vector<TokenId> GreedyTokens(Engine& engine, const std::vector<TokenId>& prompt, int count) {
+  Session session(engine);
+  std::vector<TokenId> tokens;
+  std::span<const float> logits = session.Append(prompt);
+  for (int i = 0; i < count; ++i) {
+    tokens.push_back(ArgMax(logits));
+    if (i + 1 < count) logits = session.Append({&tokens.back(), 1});
+  }
+  return tokens;
+}
+
+RouterObserver RouteRecorder::Observer(int experts_per_token) {
+  return [this, experts_per_token](LayerId layer, int first_position,
+                                   std::span<const RoutedExpert> routed) {
+    for (std::size_t i = 0; i < routed.size(); ++i) {
+      const int position = first_position + static_cast<int>(i) / experts_per_token;
+      routes_[{layer.value, position}].push_back(routed[i].expert.value);
+    }
+    for (auto& [key, experts] : routes_) std::sort(experts.begin(), experts.end());
+  };
+}
+
+}  // namespace doppler

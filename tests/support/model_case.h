@@ -1,0 +1,66 @@
+// Models for tests: checkpoints from tests/data converted into temporary folders, and what an
+// independent implementation computes from them.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/ids.h"
+#include "convert/convert.h"
+#include "engine/engine.h"
+#include "engine/session.h"
+#include "io/file.h"
+
+namespace doppler {
+
+std::filesystem::path DataFolder();
+// The model that ships with the project, 24 experts in each of 6 layers.
+std::filesystem::path DemoCheckpoint();
+
+// An artifact in a temporary folder.
+class ConvertedModel {
+ public:
+  explicit ConvertedModel(const std::filesystem::path& checkpoint,
+                          ShardingStrategy sharding = ShardingStrategy::kExpert,
+                          std::optional<DType> quantize = std::nullopt);
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  TempFolder folder_;
+  std::filesystem::path path_;
+};
+
+// The demo model, converted once per process.
+const std::filesystem::path& DemoModel();
+
+// tests/data/golden/NAME: what Hugging Face transformers computes in float32.
+struct GoldenCase {
+  std::vector<TokenId> input_ids;                             // [40]
+  std::vector<float> logits;                                  // [40, 320]
+  std::vector<TokenId> greedy_ids;                            // [24]
+  std::vector<std::vector<std::vector<int>>> router_experts;  // [moe layer][token], sorted
+};
+GoldenCase LoadGoldenCase(const std::string& name);
+
+// The logits after each of `ids`, [ids, vocab_size], by sessions of their own.
+std::vector<float> AllLogits(Engine& engine, const std::vector<TokenId>& ids);
+// The same, with the last `decoded` ids appended one by one.
+std::vector<float> AllLogits(Engine& engine, const std::vector<TokenId>& ids, std::size_t decoded);
+
+// `count` greedy tokens after `prompt`.
+std::vector<TokenId> GreedyTokens(Engine& engine, const std::vector<TokenId>& prompt, int count);
+
+// Records every router's choices, sorted, by layer and position.
+class RouteRecorder {
+ public:
+  RouterObserver Observer(int experts_per_token);
+  const std::map<std::pair<int, int>, std::vector<int>>& routes() const { return routes_; }
+
+ private:
+  std::map<std::pair<int, int>, std::vector<int>> routes_;
+};
+
+}  // namespace doppler
