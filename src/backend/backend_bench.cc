@@ -58,7 +58,7 @@ void MatMul(benchmark::State& state, CpuPath path, DType dtype) {
   OwnedMatrix matrix = LargeMatrix(dtype);
   if (tokens > 1) matrix.view.rows = 1024;
   const int rows = matrix.view.rows;
-  OwnedRows in(tokens, kCols, GaussianValues(static_cast<std::size_t>(tokens * kCols), 2));
+  OwnedRows in(tokens, kCols, GaussianValues(tokens * kCols, 2));
   OwnedRows out(tokens, rows);
   for (auto _ : state) backend->MatMul(matrix.view, in.view(), out.view());
   const double products = static_cast<double>(rows) * kCols * tokens;
@@ -94,8 +94,7 @@ void Attention(benchmark::State& state, CpuPath path) {
                   .block_tokens = kBlockTokens,
                   .kv_heads = kKvHeads,
                   .head_dim = kHeadDim};
-  OwnedRows queries(tokens, kHeads * kHeadDim,
-                    GaussianValues(static_cast<std::size_t>(tokens * kHeads * kHeadDim), 3));
+  OwnedRows queries(tokens, kHeads * kHeadDim, GaussianValues(tokens * kHeads * kHeadDim, 3));
   OwnedRows out(tokens, kHeads * kHeadDim);
   for (auto _ : state) {
     backend->Attention(queries.view(), kHeads, 0.1f, context - tokens, kv, out.view());

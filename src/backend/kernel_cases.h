@@ -1,6 +1,7 @@
 // What the tests and benchmarks of kernels share: the cases, and data to run them on.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -22,10 +23,11 @@ inline std::vector<CpuPath> RunnablePaths() {
   return paths;
 }
 
-inline std::vector<float> GaussianValues(std::size_t count, unsigned seed, float deviation = 1) {
+template <typename Int>
+std::vector<float> GaussianValues(Int count, unsigned seed, float deviation = 1) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal(0, deviation);
-  std::vector<float> out(count);
+  std::vector<float> out(static_cast<std::size_t>(count));
   for (float& value : out) value = normal(random);
   return out;
 }
@@ -93,12 +95,14 @@ class OwnedRows {
       : rows_(rows),
         cols_(cols),
         stride_(cols + gap),
-        data_(static_cast<std::size_t>(rows * stride_ - gap)) {}
+        data_(static_cast<std::size_t>(rows) * static_cast<std::size_t>(stride_) -
+              static_cast<std::size_t>(gap)) {}
   OwnedRows(int rows, int cols, std::span<const float> values, int gap = 0)
       : OwnedRows(rows, cols, gap) {
+    std::size_t index = 0;
     for (int r = 0; r < rows; ++r) {
       for (int c = 0; c < cols; ++c) {
-        view().Row(r)[c] = values[static_cast<std::size_t>(r * cols + c)];
+        view().Row(r)[c] = values[index++];
       }
     }
   }
@@ -106,6 +110,12 @@ class OwnedRows {
   Rows view() { return {data_.data(), rows_, cols_, stride_}; }
   // Rows [begin, begin + count).
   Rows Slice(int begin, int count) { return {view().Row(begin), count, cols_, stride_}; }
+
+  std::vector<std::uint32_t> Bits() const {
+    std::vector<std::uint32_t> out;
+    for (const float value : data_) out.push_back(std::bit_cast<std::uint32_t>(value));
+    return out;
+  }
 
  private:
   int rows_;

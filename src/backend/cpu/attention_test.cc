@@ -1,7 +1,6 @@
 // Attention and the KV of every path against the reference backend.
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <tuple>
 
@@ -24,13 +23,14 @@ struct Shape {
 class OwnedKv {
  public:
   OwnedKv(DType dtype, const Shape& shape, int positions) : dtype_(dtype), shape_(shape) {
-    const int blocks = (positions + shape.block_tokens - 1) / shape.block_tokens;
-    const auto size = static_cast<std::size_t>(Traits(dtype).block_bytes * shape.kv_heads *
-                                               shape.block_tokens * shape.head_dim);
-    storage_.assign(static_cast<std::size_t>(2 * blocks), std::vector<std::byte>(size));
-    for (int block = 0; block < blocks; ++block) {
-      keys_.push_back(storage_[static_cast<std::size_t>(2 * block)].data());
-      values_.push_back(storage_[static_cast<std::size_t>(2 * block + 1)].data());
+    const auto blocks =
+        static_cast<std::size_t>((positions + shape.block_tokens - 1) / shape.block_tokens);
+    const int elements = shape.kv_heads * shape.block_tokens * shape.head_dim;
+    const std::size_t size = *RowBytes(dtype, static_cast<std::uint64_t>(elements));
+    storage_.assign(2 * blocks, std::vector<std::byte>(size));
+    for (std::size_t block = 0; block < blocks; ++block) {
+      keys_.push_back(storage_[2 * block].data());
+      values_.push_back(storage_[2 * block + 1].data());
     }
   }
 
@@ -61,7 +61,7 @@ class AttentionTest : public testing::TestWithParam<std::tuple<CpuPath, DType>> 
 
   static void Fill(Backend& backend, const OwnedKv& kv, const Shape& shape) {
     const int cols = shape.kv_heads * shape.head_dim;
-    const auto count = static_cast<std::size_t>(kPositions * cols);
+    const int count = kPositions * cols;
     OwnedRows keys(kPositions, cols, GaussianValues(count, 11), 4);
     OwnedRows values(kPositions, cols, GaussianValues(count, 12));
     backend.StoreKv(keys.Slice(0, 9), values.Slice(0, 9), 0, kv.view());
@@ -79,7 +79,7 @@ class AttentionTest : public testing::TestWithParam<std::tuple<CpuPath, DType>> 
 
   static OwnedRows Queries(int tokens, const Shape& shape) {
     const int cols = shape.heads * shape.head_dim;
-    return {tokens, cols, GaussianValues(static_cast<std::size_t>(tokens * cols), 13, 2)};
+    return {tokens, cols, GaussianValues(tokens * cols, 13, 2)};
   }
 
   static float Scale(const Shape& shape) {
@@ -145,9 +145,7 @@ TEST_P(AttentionTest, OneTokenHasTheSameBitsInAnyCompanyAndOnAnyThreads) {
       OwnedRows out(kPositions, cols);
       Make(pool, shape)
           ->Attention(queries.view(), shape.heads, Scale(shape), 0, kv.view(), out.view());
-      const auto size = sizeof(float) * static_cast<std::size_t>(kPositions * cols);
-      EXPECT_EQ(std::memcmp(out.view().data, alone.view().data, size), 0)
-          << threads << " threads, dim " << shape.head_dim;
+      EXPECT_EQ(out.Bits(), alone.Bits()) << threads << " threads, dim " << shape.head_dim;
     }
   }
 }
@@ -159,7 +157,7 @@ TEST_P(AttentionTest, DoesNotAllocate) {
   OwnedKv kv(dtype(), shape, kPositions);
   Fill(*backend, kv, shape);
   const int cols = shape.kv_heads * shape.head_dim;
-  OwnedRows row(1, cols, GaussianValues(static_cast<std::size_t>(cols), 14));
+  OwnedRows row(1, cols, GaussianValues(cols, 14));
   OwnedRows queries = Queries(1, shape);
   OwnedRows out(1, shape.heads * shape.head_dim);
   {
