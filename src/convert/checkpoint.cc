@@ -68,7 +68,7 @@ Checkpoint OpenCheckpoint(const fs::path& path, bool allow_missing_tokenizer) {
         "'{}' does not exist; give a folder with config.json and safetensors files, or a GGUF file",
         path.string());
   }
-  return OpenGgufCheckpoint(path);
+  return OpenGgufCheckpoint(path, allow_missing_tokenizer);
 }
 
 void StreamTensor(const Checkpoint& checkpoint, const SourceTensor& tensor,

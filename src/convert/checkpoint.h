@@ -42,10 +42,11 @@ struct Checkpoint {
 };
 
 // A hub folder or a GGUF file. Throws Error, by name, for what is missing, unknown or does not fit
-// the configuration; and for a hub folder without tokenizer.json unless that is allowed.
+// the configuration; and for a hub folder without tokenizer.json, or a GGUF file without a
+// vocabulary, unless that is allowed.
 Checkpoint OpenCheckpoint(const std::filesystem::path& path, bool allow_missing_tokenizer);
 Checkpoint OpenHubCheckpoint(const std::filesystem::path& folder, bool allow_missing_tokenizer);
-Checkpoint OpenGgufCheckpoint(const std::filesystem::path& path);
+Checkpoint OpenGgufCheckpoint(const std::filesystem::path& path, bool allow_missing_tokenizer);
 
 // The configuration that a GGUF's metadata and tensor shapes describe.
 ModelConfig ConfigFromGguf(const GgufModel& model);

@@ -45,14 +45,23 @@ Bytes TotalSize(const std::vector<PlannedShard>& shards) {
                          [](Bytes total, const PlannedShard& shard) { return total + shard.size; });
 }
 
-void RequireSpace(const fs::path& folder, Bytes shard_bytes) {
-  // Leaf hashes, the manifest and the tokenizer take far less than this.
-  const Bytes needed = shard_bytes + shard_bytes / 256 + 64 * kMiB;
+// What the artifact takes on disk: rather too much than too little.
+Bytes DiskBytes(const std::vector<PlannedShard>& shards, const Checkpoint& checkpoint) {
+  constexpr Bytes kManifestLine = 512;
+  Bytes total = TotalSize(shards);
+  total += total / (kLeafBytes / sizeof(Digest));
+  total += (checkpoint.tensors.size() + shards.size()) * kManifestLine;
+  total += 2 * shards.size() * kDirectAlignment;  // each file's last block, for leaf files
+  for (const TextFile& file : checkpoint.tokenizer_files) total += file.text.size();
+  return total;
+}
+
+void RequireSpace(const fs::path& folder, Bytes needed) {
   std::error_code error;
   const fs::space_info space = fs::space(folder, error);
   if (error || space.available >= needed) return;
   Throw(
-      "the model needs {} but only {} are free where '{}' stands; free some space or choose "
+      "the model needs {} but only {} are free where '{}' is to stand; free some space or choose "
       "another place",
       FormatSize(needed), FormatSize(space.available), folder.string());
 }
@@ -135,7 +144,7 @@ ConvertReport Convert(const ConvertOptions& options, const ConvertProgress& on_p
   const Checkpoint checkpoint = OpenCheckpoint(options.checkpoint, options.allow_missing_tokenizer);
   const TensorPlan plan = PlanTensors(checkpoint, options.quantize);
   const std::vector<PlannedShard> shards = PlanShards(plan, options);
-  RequireSpace(staging.path(), TotalSize(shards));
+  RequireSpace(staging.path().parent_path(), DiskBytes(shards, checkpoint));
 
   Manifest manifest;
   manifest.model_id = options.model_id.empty() ? ModelId(checkpoint.name, options.quantize)

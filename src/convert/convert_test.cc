@@ -329,6 +329,16 @@ TEST_F(ConvertTest, IgnoresRotaryBuffersAndCopiesOfATiedTable) {
   EXPECT_EQ(ReadManifest().tensors.size(), sample.specs.size() - 2);
 }
 
+TEST_F(ConvertTest, ReadsAGgufWithoutVocabularyIfAllowed) {
+  GgufBuilder builder = BuildGguf(MakeSample("llama"));
+  builder.RemoveValues("tokenizer.");
+  const fs::path path = source() / "x.gguf";
+  WriteTextFile(path, builder.Build());
+  EXPECT_THAT(Failure({.checkpoint = path}), HasSubstr("tokenizer.ggml.model"));
+  Run({.checkpoint = path, .allow_missing_tokenizer = true});
+  EXPECT_FALSE(fs::exists(output() / "tokenizer.json"));
+}
+
 TEST_F(ConvertTest, NamesWhatIsWrongWithAGguf) {
   const SampleModel sample = MakeSample("mixtral");
   const fs::path path = source() / "x.gguf";

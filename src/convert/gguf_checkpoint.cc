@@ -130,12 +130,14 @@ std::string ModelName(const fs::path& path, std::size_t parts) {
 
 }  // namespace
 
-Checkpoint OpenGgufCheckpoint(const fs::path& path) {
+Checkpoint OpenGgufCheckpoint(const fs::path& path, bool allow_missing_tokenizer) {
   GgufModel model(path);
   Checkpoint checkpoint;
   checkpoint.name = ModelName(path, model.files().size());
   checkpoint.config = ConfigFromGguf(model);
-  checkpoint.tokenizer_files = TokenizerFilesFromGguf(model.metadata());
+  if (!allow_missing_tokenizer || HasVocabulary(model.metadata())) {
+    checkpoint.tokenizer_files = TokenizerFilesFromGguf(model.metadata());
+  }
   GgufMapper mapper(model, checkpoint.config);
   for (const TensorSpec& spec : ExpectedTensors(checkpoint.config)) {
     checkpoint.tensors.push_back(mapper.Find(spec));

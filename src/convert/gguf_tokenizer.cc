@@ -45,6 +45,8 @@ GgufVocabulary ReadVocabulary(const GgufMetadata& metadata) {
 
 }  // namespace
 
+bool HasVocabulary(const GgufMetadata& metadata) { return metadata.Has("tokenizer.ggml.model"); }
+
 std::vector<TextFile> TokenizerFilesFromGguf(const GgufMetadata& metadata) {
   const GgufVocabulary vocabulary = ReadVocabulary(metadata);
   try {

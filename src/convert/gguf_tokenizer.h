@@ -8,6 +8,8 @@
 
 namespace doppler {
 
+bool HasVocabulary(const GgufMetadata& metadata);
+
 // tokenizer.json, tokenizer_config.json and generation_config.json. Throws Error for a vocabulary
 // that is missing or of a kind that is not supported.
 std::vector<TextFile> TokenizerFilesFromGguf(const GgufMetadata& metadata);

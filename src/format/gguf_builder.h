@@ -21,22 +21,22 @@ class GgufBuilder {
   void AddInt32(const std::string& key, std::int32_t value) { AddValue(key, 5, value); }
   void AddFloat(const std::string& key, float value) { AddValue(key, 6, value); }
   void AddBool(const std::string& key, bool value) { AddValue(key, 7, std::uint8_t{value}); }
-  void AddString(const std::string& key, std::string_view value) {
-    AddKey(key, 8);
-    Append(values_, value);
-  }
+  void AddString(const std::string& key, std::string_view value) { Append(AddKey(key, 8), value); }
   void AddStrings(const std::string& key, const std::vector<std::string>& list) {
-    AddArrayHead(key, 8, list.size());
-    for (const std::string& item : list) Append(values_, item);
+    std::string& encoded = AddArrayHead(key, 8, list.size());
+    for (const std::string& item : list) Append(encoded, std::string_view(item));
   }
   void AddInt32s(const std::string& key, const std::vector<std::int32_t>& list) {
-    AddArrayHead(key, 5, list.size());
-    for (const std::int32_t item : list) Append(values_, item);
+    std::string& encoded = AddArrayHead(key, 5, list.size());
+    for (const std::int32_t item : list) Append(encoded, item);
   }
   // A value of any type, already encoded.
   void AddRaw(const std::string& key, std::uint32_t type, std::string_view encoded) {
-    AddKey(key, type);
-    values_.append(encoded);
+    AddKey(key, type).append(encoded);
+  }
+  // Takes back every value whose key begins with `prefix`.
+  void RemoveValues(const std::string& prefix) {
+    std::erase_if(values_, [&](const Value& value) { return value.key.starts_with(prefix); });
   }
 
   // `dims` innermost first, as GGUF has them.
@@ -65,14 +65,21 @@ class GgufBuilder {
     std::string file = "GGUF";
     Append(file, version);
     Append(file, std::uint64_t{infos_.size()});
-    Append(file, value_count_);
-    file += values_;
+    Append(file, std::uint64_t{values_.size()});
+    for (const Value& value : values_) {
+      Append(file, std::string_view(value.key));
+      file += value.encoded;
+    }
     for (const Info& info : infos_) AppendInfo(file, info);
     file.resize(AlignUp(file.size(), alignment_));
     return file + data_;
   }
 
  private:
+  struct Value {
+    std::string key;
+    std::string encoded;  // type and value
+  };
   struct Info {
     std::string name;
     std::vector<std::uint64_t> dims;
@@ -99,26 +106,26 @@ class GgufBuilder {
     Append(to, std::uint64_t{text.size()});
     to.append(text);
   }
-  void AddKey(const std::string& key, std::uint32_t type) {
-    Append(values_, std::string_view(key));
-    Append(values_, type);
-    ++value_count_;
+  // Begins a value; its bytes follow its type.
+  std::string& AddKey(const std::string& key, std::uint32_t type) {
+    values_.push_back({key, {}});
+    Append(values_.back().encoded, type);
+    return values_.back().encoded;
   }
   template <typename T>
   void AddValue(const std::string& key, std::uint32_t type, T value) {
-    AddKey(key, type);
-    Append(values_, value);
+    Append(AddKey(key, type), value);
   }
-  void AddArrayHead(const std::string& key, std::uint32_t type, std::uint64_t count) {
-    AddKey(key, 9);
-    Append(values_, type);
-    Append(values_, count);
+  std::string& AddArrayHead(const std::string& key, std::uint32_t type, std::uint64_t count) {
+    std::string& encoded = AddKey(key, 9);
+    Append(encoded, type);
+    Append(encoded, count);
+    return encoded;
   }
 
   Bytes alignment_;
-  std::uint64_t value_count_ = 0;
+  std::vector<Value> values_;
   std::vector<Info> infos_;
-  std::string values_;
   std::string data_;
 };
 
