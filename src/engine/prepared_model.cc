@@ -88,6 +88,7 @@ PlanResult PreparedModel::Plan(const EngineOptions& options) const {
                             .context = options.context,
                             .ubatch = options.ubatch,
                             .logit_rows = options.logit_rows,
+                            .most_slots = options.most_slots,
                             .kv_dtype = options.kv_dtype};
   return PlanMemory(config, sizes, request,
                     [this](const KernelLimits& limits) { return backend->ScratchBytes(limits); });
