@@ -52,11 +52,6 @@ class ThreadPool {
   std::atomic<std::uint32_t> state_{0};
   std::atomic<bool> stop_{false};
   std::vector<std::thread> workers_;
-};                                          // first index that no thread has taken
-std::atomic<std::uint32_t> generation_{0};  // counts loops; workers wait for it to change
-std::atomic<int> busy_{0};                  // workers that have not finished this loop
-std::atomic<bool> stop_{false};
-std::vector<std::thread> workers_;
 };
 
 }  // namespace doppler
