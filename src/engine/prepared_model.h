@@ -60,6 +60,8 @@ class PreparedModel {
 
 // The budget that the options ask for, or the automatic one.
 Bytes BudgetOf(const EngineOptions& options);
+// Throws Error if the options ask for more context than the model was made for.
+void CheckContext(const EngineOptions& options, const ModelConfig& config);
 // What the user is told when a plan is refused.
 std::string RefusalMessage(const EngineOptions& options, Bytes smallest);
 

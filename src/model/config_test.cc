@@ -126,8 +126,7 @@ TEST(ConfigFromJson, ReadsBackWhatConvertWrites) {
   const std::string text = ConfigToJson(config);
   EXPECT_EQ(ConfigToJson(ConfigFromJson(text, "manifest.json")), text);
   const ModelConfig llama = ConfigFromHub(Llama().dump(), "config.json");
-  EXPECT_EQ(ConfigFromJson(ConfigToJson(llama), "manifest.json").rope_factors,
-            llama.rope_factors);
+  EXPECT_EQ(ConfigFromJson(ConfigToJson(llama), "manifest.json").rope_factors, llama.rope_factors);
 }
 
 TEST(ConfigFromJson, RefusesMissingAndForeignEntries) {

@@ -38,8 +38,8 @@ TEST(RouteToken, KeepsProbabilitiesWhenNotNormalised) {
 TEST(RouteToken, RefusesScoresThatAreNotFinite) {
   const ModelConfig config;
   std::array<RoutedExpert, 2> chosen;
-  for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
-                          std::numeric_limits<float>::infinity()}) {
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     for (const std::size_t place : {0u, 1u, 2u}) {
       std::array<float, 3> scores = {0, 1, 2};
       scores[place] = bad;
