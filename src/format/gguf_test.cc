@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/error.h"
+#include "base/error_testing.h"
 #include "format/gguf_builder.h"
 
 namespace doppler {
@@ -23,18 +23,6 @@ GgufHeader Parse(const std::string& file) {
   return ParseGguf(read, file.size(), "x.gguf");
 }
 
-std::string MessageOf(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-std::string ErrorOf(const std::string& file) {
-  return MessageOf([&] { Parse(file); });
-}
-
 const std::vector<std::byte> kData(1024, std::byte{7});
 
 GgufBuilder Sample() {
@@ -49,6 +37,10 @@ GgufBuilder Sample() {
   builder.AddTensor("a.weight", {64, 3}, 30, std::span(kData).first(384));
   builder.AddTensor("b.weight", {32, 2, 5}, 8, std::span(kData).first(340));
   return builder;
+}
+
+std::string ErrorOf(const std::string& file) {
+  return MessageOf([&] { Parse(file); });
 }
 
 TEST(Gguf, ReadsMetadataAndTensors) {

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/error.h"
+#include "base/error_testing.h"
 #include "store/local_store.h"
 #include "store/verify.h"
 #include "support/model_case.h"
@@ -13,15 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
-
-std::string MessageOf(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 class ArtifactTest : public testing::TestWithParam<ShardingStrategy> {
  protected:

@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/error.h"
+#include "base/error_testing.h"
 #include "engine/generate.h"
 #include "support/model_case.h"
 
@@ -26,15 +26,6 @@ EngineOptions Options() {
 const std::filesystem::path& TinyModel() {
   static const ConvertedModel model(DataFolder() / "golden" / "qwen3-moe");
   return model.path();
-}
-
-std::string MessageOf(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 TEST(Session, PrefillAndDecodeGiveTheSameBits) {
