@@ -47,7 +47,7 @@ class ConvertTest : public testing::Test {
     });
   }
   std::string Failure(const ConvertOptions& options = {}) {
-    const std::string message = MessageOf([&] { Run(options); });
+    std::string message = MessageOf([&] { Run(options); });
     EXPECT_FALSE(fs::exists(output()));
     EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 1);
     return message;
