@@ -182,10 +182,10 @@ void RewriteWithDtype(const fs::path& path, const std::string& changed, const st
 }
 
 TEST(ConvertTest, NumberFormatsThatAreNotSupported) {
-  const std::string name = "model.layers.1.self_attn.q_proj.weight";
+  const std::string name = "layers.1.self_attn.q_proj.weight";
   for (const auto& [dtype, bytes] : {std::pair("F8_E4M3", 1), {"I32", 4}}) {
     const DamagedCheckpoint checkpoint(Golden("llama3"));
-    RewriteWithDtype(checkpoint.path() / "model.safetensors", name, dtype,
+    RewriteWithDtype(checkpoint.path() / "model.safetensors", "model." + name, dtype,
                      static_cast<Bytes>(bytes));
     checkpoint.ExpectRefusedWith({"model.safetensors", "'" + name + "'", dtype, "BF16"});
   }

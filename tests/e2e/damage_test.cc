@@ -14,27 +14,29 @@ using testing::HasSubstr;
 // The artifact's shards of a type, in the manifest's order.
 std::vector<std::string> Shards(const fs::path& model, const std::string& type) {
   std::vector<std::string> files;
-  for (const json& shard : ReadJson(model / "manifest.json").at("shards")) {
+  const json manifest = ReadJson(model / "manifest.json");
+  for (const json& shard : manifest.at("shards")) {
     if (shard.at("type") == type) files.push_back(shard.at("file"));
   }
   return files;
 }
 
-ProcessResult Run(const fs::path& model) {
+ProcessResult RunModel(const fs::path& model) {
   return Doppler({"run", model, "-p", "Once upon a time", "-n", "4"});
 }
 
 // `run` and `verify` both refuse the model; verify lists exactly these shards.
 void ExpectDamaged(const fs::path& model, const std::vector<std::string>& files,
                    const std::vector<std::string>& parts) {
-  ExpectRefused(Run(model), kFailed, parts);
+  ExpectRefused(RunModel(model), kFailed, parts);
   const ProcessResult text = Doppler({"verify", model});
   ExpectRefused(text, kFailed, {std::to_string(files.size()) + " of ", "are damaged"});
   for (const std::string& file : files) EXPECT_THAT(text.output, HasSubstr(file + ": "));
-  const ProcessResult report = Doppler({"verify", model, "--json"});
-  EXPECT_EQ(report.status, kFailed);
+  const ProcessResult result = Doppler({"verify", model, "--json"});
+  EXPECT_EQ(result.status, kFailed);
+  const json report = json::parse(result.output);
   std::vector<std::string> listed;
-  for (const json& shard : json::parse(report.output).at("damaged")) {
+  for (const json& shard : report.at("damaged")) {
     listed.push_back(shard.at("file"));
     EXPECT_NE(shard.at("problem"), "");
   }
@@ -61,7 +63,8 @@ TEST(DamageTest, AFlippedBitInTheFirstExpertThatIsUsed) {
   const GoldenCase golden = LoadGoldenCase("mixtral");
   const std::string key = "0_" + std::to_string(golden.router_experts[0][0][0]);
   std::string file;
-  for (const json& shard : ReadJson(model.path() / "manifest.json").at("shards")) {
+  const json manifest = ReadJson(model.path() / "manifest.json");
+  for (const json& shard : manifest.at("shards")) {
     if (shard.value("expertKey", "") == key) file = shard.at("file");
   }
   FlipBit(model.path() / file, 0);
@@ -125,15 +128,17 @@ TEST(DamageTest, MissingShards) {
 TEST(DamageTest, ADamagedListOfLeafHashes) {
   const ConvertedModel model(Golden("mixtral"));
   const fs::path leaves = model.path() / "shards" / "00000.leaves";
-  const std::string text = Run(MoeModel()).output;
+  const std::string text = RunModel(MoeModel()).output;
   FlipBit(leaves, 40);
-  ExpectRefused(Run(model.path()), kFailed, {leaves.string(), "delete it"});
+  ExpectRefused(RunModel(model.path()), kFailed, {leaves.string(), "delete it"});
   fs::resize_file(leaves, 100);
-  ExpectRefused(Run(model.path()), kFailed, {leaves.string(), "delete it"});
+  ExpectRefused(RunModel(model.path()), kFailed, {leaves.string(), "delete it"});
   // It can be computed from the shard.
   fs::remove(leaves);
-  ExpectDone(Run(model.path()));
-  EXPECT_EQ(Run(model.path()).output, text);
+  ExpectDone(RunModel(model.path()));
+  EXPECT_EQ(RunModel(model.path()).output, text);
+  FlipBit(model.path() / "shards" / "00000.bin", 5'000);
+  ExpectRefused(RunModel(model.path()), kFailed, {"00000.bin", "damaged", "convert again"});
 }
 
 TEST(DamageTest, Tokenizers) {
@@ -141,19 +146,19 @@ TEST(DamageTest, Tokenizers) {
   const fs::path file = model.path() / "tokenizer.json";
   const std::string good = ReadTextFile(file);
   fs::remove(file);
-  ExpectRefused(Run(model.path()), kFailed, {file, "missing", "convert again"});
+  ExpectRefused(RunModel(model.path()), kFailed, {file, "missing", "convert again"});
   for (const std::string& bad : {std::string(), good.substr(0, good.size() / 2), std::string("[]"),
                                  std::string("\xff\xfe\x00", 3)}) {
     Overwrite(file, bad);
-    ExpectRefused(Run(model.path()), kFailed, {"tokenizer.json"});
+    ExpectRefused(RunModel(model.path()), kFailed, {"tokenizer.json"});
   }
   json edited = json::parse(good);
   edited["model"]["type"] = "Unigram";
   Overwrite(file, edited.dump());
-  ExpectRefused(Run(model.path()), kFailed, {"tokenizer.json", "Unigram"});
+  ExpectRefused(RunModel(model.path()), kFailed, {"tokenizer.json", "Unigram"});
   Overwrite(file, good);
   Overwrite(model.path() / "tokenizer_config.json", "{\"eos_token\": \"nowhere\"}");
-  ExpectRefused(Run(model.path()), kFailed, {"tokenizer_config.json", "nowhere"});
+  ExpectRefused(RunModel(model.path()), kFailed, {"tokenizer_config.json", "nowhere"});
   // Nothing but text needs it.
   ExpectDone(Doppler({"bench", model.path(), "--prefill", "4", "--decode", "1"}));
 }

@@ -77,9 +77,9 @@ void ExpectWithin(const BudgetRun& run, const std::string& budget) {
 void ExpectSameTextWithin(const fs::path& model, const std::string& budget,
                           const std::string& text) {
   SCOPED_TRACE(model.string() + " in " + budget);
-  const BudgetRun free = RunInBudget(model, budget);
-  EXPECT_EQ(free.text, text);
-  ExpectWithin(free, budget);
+  const BudgetRun alone = RunInBudget(model, budget);
+  EXPECT_EQ(alone.text, text);
+  ExpectWithin(alone, budget);
   const MemoryGroup group(ParseSize(budget));
   const BudgetRun confined = RunInBudget(model, budget, group.Options());
   EXPECT_EQ(confined.text, text);
