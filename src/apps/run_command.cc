@@ -68,7 +68,8 @@ void RequireStatsFile(const std::filesystem::path& file) {
 
 void RunRun(const RunCommand& command) {
   if (command.device_memory > 0) {
-    throw UsageError("--device-memory: this build has no accelerator backend");
+    throw UsageError(
+        "--device-memory: this build has no accelerator backend; leave the flag out, or give 0");
   }
   RequireStatsFile(command.stats_file);
   ValidateSamplerOptions(command.generate.sampler);

@@ -36,7 +36,7 @@ Tokenizer LoadTokenizer(const fs::path& folder) {
           path.string());
   }
   return Tokenizer::FromJson(ReadTextFile(path), ReadOptionalFile(folder / "tokenizer_config.json"),
-                             path.string(), ReadOptionalFile(folder / "generation_config.json"));
+                             folder.string(), ReadOptionalFile(folder / "generation_config.json"));
 }
 
 std::unique_ptr<Backend> MakeBackend(BackendKind kind, std::optional<CpuPath> path,

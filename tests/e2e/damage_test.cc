@@ -150,7 +150,7 @@ TEST(DamageTest, Tokenizers) {
   for (const std::string& bad : {std::string(), good.substr(0, good.size() / 2), std::string("[]"),
                                  std::string("\xff\xfe\x00", 3)}) {
     Overwrite(file, bad);
-    ExpectRefused(RunModel(model.path()), kFailed, {"tokenizer.json"});
+    ExpectRefused(RunModel(model.path()), kFailed, {model.path().string() + ": tokenizer.json"});
   }
   json edited = json::parse(good);
   edited["model"]["type"] = "Unigram";
@@ -158,7 +158,8 @@ TEST(DamageTest, Tokenizers) {
   ExpectRefused(RunModel(model.path()), kFailed, {"tokenizer.json", "Unigram"});
   Overwrite(file, good);
   Overwrite(model.path() / "tokenizer_config.json", "{\"eos_token\": \"nowhere\"}");
-  ExpectRefused(RunModel(model.path()), kFailed, {"tokenizer_config.json", "nowhere"});
+  ExpectRefused(RunModel(model.path()), kFailed,
+                {model.path().string() + ": tokenizer_config.json", "nowhere"});
   // Nothing but text needs it.
   ExpectDone(Doppler({"bench", model.path(), "--prefill", "4", "--decode", "1"}));
 }

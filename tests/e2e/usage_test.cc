@@ -27,7 +27,7 @@ const std::vector<WrongUsage> kWrongUsages = {
     {{"run", "MODEL", "--host-memory", "banana"}, {"--host-memory", "'banana'", "512M"}},
     {{"run", "MODEL", "--host-memory", "-5"}, {"--host-memory", "'-5'"}},
     {{"run", "MODEL", "--host-memory", "99999999999T"}, {"--host-memory", "too large"}},
-    {{"run", "MODEL", "--device-memory", "1G"}, {"--device-memory", "no accelerator"}},
+    {{"run", "MODEL", "--device-memory", "1G"}, {"--device-memory", "no accelerator", "leave"}},
     {{"run", "MODEL", "--temperature", "-1"}, {"--temperature", "-1"}},
     {{"run", "MODEL", "--temperature", "nan"}, {"--temperature", "nan"}},
     {{"run", "MODEL", "--top-p", "2"}, {"--top-p", "2"}},
