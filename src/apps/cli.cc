@@ -1,8 +1,11 @@
 #include "apps/cli.h"
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <functional>
 #include <map>
+#include <string_view>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -10,6 +13,7 @@
 #include <spdlog/spdlog.h>
 
 #include "apps/commands.h"
+#include "base/error.h"
 #include "base/interrupt.h"
 
 namespace doppler {
@@ -257,9 +261,31 @@ void SetUpLogging() {
   spdlog::set_pattern("doppler: %v");
 }
 
-int Report(const char* message, int status) {
+int Report(std::string_view message, int status) {
   fmt::print(stderr, "doppler: {}\n", message);
   return status;
+}
+
+// Requests for help, and command lines that cannot be understood.
+int ReportParseError(CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);
+  const std::vector<CLI::App*> commands = app.get_subcommands();
+  const std::vector<std::string> unknown = app.remaining();
+  if (!commands.empty()) {
+    return Report(
+        fmt::format("{}; see 'doppler {} --help'", error.what(), commands.front()->get_name()),
+        kWrongUsage);
+  }
+  const std::string problem = unknown.empty()
+                                  ? "there is no command"
+                                  : fmt::format("there is no command '{}'", unknown.front());
+  return Report(problem + "; see 'doppler --help'", kWrongUsage);
+}
+
+// What was printed may still wait in memory, to be lost without a word when the program ends.
+void FlushOutput() {
+  if (std::fflush(stdout) == 0) return;
+  Throw("cannot write to standard output: {}", std::strerror(errno));
 }
 
 }  // namespace
@@ -280,9 +306,10 @@ int RunCommandLine(int argc, char** argv) {
   }
   try {
     app.parse(argc, argv);
+    FlushOutput();
     return kDone;
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kDone : kWrongUsage;
+    return ReportParseError(app, error);
   } catch (const UsageError& error) {
     return Report(error.what(), kWrongUsage);
   } catch (const std::bad_alloc&) {

@@ -1,8 +1,11 @@
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include "apps/commands.h"
@@ -19,11 +22,21 @@ std::string ReadStandardInput() {
     throw UsageError("there is no prompt; give one with -p, with -f, or on standard input");
   }
   std::string text;
-  char buffer[65536];
-  while (const std::size_t got = std::fread(buffer, 1, sizeof(buffer), stdin)) {
-    text.append(buffer, got);
+  std::array<char, 65536> buffer;
+  for (;;) {
+    // A read would go on waiting after Ctrl-C.
+    constexpr int kLookAtFlagMilliseconds = 200;
+    struct pollfd input {
+      STDIN_FILENO, POLLIN, 0
+    };
+    const int ready = ::poll(&input, 1, kLookAtFlagMilliseconds);
+    ThrowIfInterrupted();
+    if (ready <= 0) continue;
+    const ssize_t got = ::read(STDIN_FILENO, buffer.data(), buffer.size());
+    if (got < 0) Throw("cannot read standard input: {}", std::strerror(errno));
+    if (got == 0) return text;
+    text.append(buffer.data(), static_cast<std::size_t>(got));
   }
-  return text;
 }
 
 std::string PromptOf(const RunCommand& command) {
@@ -39,18 +52,27 @@ void Print(std::string_view text) {
 }
 
 // Checked before minutes are spent on what could not be written afterwards.
-void RequireStatsFile(const std::string& file) {
-  if (file.empty() || !std::filesystem::exists(file)) return;
-  throw UsageError(fmt::format("--stats: '{}' exists already; choose another name", file));
+void RequireStatsFile(const std::filesystem::path& file) {
+  if (file.empty()) return;
+  if (std::filesystem::exists(file)) {
+    throw UsageError(
+        fmt::format("--stats: '{}' exists already; choose another name", file.string()));
+  }
+  const std::filesystem::path folder = file.parent_path();
+  if (!folder.empty() && !std::filesystem::is_directory(folder)) {
+    throw UsageError(fmt::format("--stats: the folder '{}' does not exist", folder.string()));
+  }
 }
 
 }  // namespace
 
 void RunRun(const RunCommand& command) {
   if (command.device_memory > 0) {
-    throw UsageError("--device-memory: this build has no accelerator backend");
+    throw UsageError(
+        "--device-memory: this build has no accelerator backend; leave the flag out, or give 0");
   }
   RequireStatsFile(command.stats_file);
+  ValidateSamplerOptions(command.generate.sampler);
   const std::string prompt = PromptOf(command);
   Engine engine(ResolveModel(command.model), command.engine);
   Session session(engine);

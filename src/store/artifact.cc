@@ -80,12 +80,14 @@ void Artifact::LoadLeaves(ShardId id) {
     root = HashShardFile(
         folder_ / shard.file, [](Bytes) {}, &leaves);
   }
-  if (root != shard.hash) {
-    Throw(
-        "the leaf hashes of the shard '{}' do not match the manifest; run 'doppler verify {}' to "
-        "see what is damaged",
-        shard.file, folder_.string());
+  if (root == shard.hash) return;
+  if (!fs::exists(path)) {
+    throw Error(DamageMessage({.shard = id, .offset = 0, .size = shard.size}));
   }
+  Throw(
+      "'{}' does not match the manifest; delete it and it will be computed again from the shard, "
+      "or run 'doppler verify {}' to see whether the shard is damaged too",
+      path.string(), folder_.string());
 }
 
 Extent Artifact::Cover(ShardId id, Bytes offset, Bytes size) const {

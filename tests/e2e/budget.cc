@@ -1,0 +1,30 @@
+#include "e2e/budget.h"
+
+#include <regex>
+
+#include <gtest/gtest.h>
+
+namespace doppler {
+
+std::string SmallestBudget(const fs::path& model) {
+  const ProcessResult result = Doppler({"run", model, "-p", "Once", "--host-memory", "1M"});
+  ExpectRefused(result, kFailed, {"1.00 MiB", "the smallest that would do is --host-memory "});
+  EXPECT_EQ(result.output, "");
+  std::smatch found;
+  EXPECT_TRUE(std::regex_search(result.errors, found, std::regex("--host-memory ([0-9]+M)")));
+  return found[1];
+}
+
+BudgetRun RunInBudget(const fs::path& model, const std::string& budget,
+                      const ProcessOptions& options) {
+  const TempFolder folder;
+  const fs::path file = folder.path() / "stats.json";
+  BudgetRun run;
+  run.text = Output({"run", model, "-p", "Once upon a time", "-n", "24", "--temperature", "0",
+                     "--host-memory", budget, "--stats", file},
+                    options);
+  if (fs::exists(file)) run.stats = ReadJson(file);
+  return run;
+}
+
+}  // namespace doppler

@@ -1,0 +1,168 @@
+// The commands that report: inspect, plan, verify, bench, perplexity and logits.
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "e2e/program.h"
+#include "format/safetensors.h"
+
+namespace doppler {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+TEST(ReportsTest, Inspect) {
+  const json report = JsonOutput({"inspect", MoeModel(), "--json", "--tensors"});
+  EXPECT_EQ(report.at("model"), "mixtral");
+  EXPECT_EQ(report.at("id").get<std::string>().size(), 64u);
+  EXPECT_EQ(report.at("architecture").at("numExperts"), 8);
+  EXPECT_EQ(report.at("sharding"), "expert");
+  EXPECT_EQ(report.at("shards").at("expert").at("count"), 24);
+  EXPECT_EQ(report.at("shards").at("dense").at("count"), 1);
+  EXPECT_EQ(report.at("bytes"), report["shards"]["expert"]["bytes"].get<Bytes>() +
+                                    report["shards"]["dense"]["bytes"].get<Bytes>());
+  EXPECT_EQ(report.at("tensors").at("embed_tokens.weight").at("shape"), json({320, 64}));
+  EXPECT_GT(report.at("parameters"), 400'000);
+
+  const std::string text = Output({"inspect", MoeModel(), "--tensors"});
+  EXPECT_THAT(text, HasSubstr("8 in each of 3 layers, 2 per token"));
+  EXPECT_THAT(text, HasSubstr("layers.2.mlp.experts.7.down_proj.weight  [64, 96]  bf16"));
+}
+
+void ExpectPlan(const json& report) {
+  EXPECT_GT(report.at("machine").at("physical_bytes"), 0);
+  EXPECT_GT(report.at("machine").at("usable_bytes"), 0);
+  EXPECT_GT(report.at("smallest_budget_bytes"), 0);
+  EXPECT_LE(report.at("plan").at("total_bytes"), report.at("plan").at("budget_bytes"));
+  EXPECT_EQ(report.at("plan").at("budget_bytes"), 64 * kMiB);
+  EXPECT_GT(report.at("expected").at("decode_tokens_per_second"), 0);
+}
+
+TEST(ReportsTest, PlanOfAModel) {
+  const json report = JsonOutput({"plan", MoeModel(), "--json", "--host-memory", "64M"});
+  ExpectPlan(report);
+  EXPECT_EQ(report.at("family"), "mixtral");
+  EXPECT_EQ(report.at("plan").at("experts"), 24);
+  EXPECT_THAT(Output({"plan", MoeModel(), "--host-memory", "64M"}),
+              HasSubstr("host memory  64.0 MiB"));
+}
+
+TEST(ReportsTest, PlanOfAModelThatIsNotHere) {
+  const fs::path config = Golden("qwen3-moe") / "config.json";
+  const auto plan = [&config](const char* quant) {
+    return JsonOutput(
+        {"plan", "--config", config, "--json", "--host-memory", "64M", "--quant", quant});
+  };
+  const json report = plan("q8_0");
+  ExpectPlan(report);
+  EXPECT_EQ(report.at("family"), "qwen3_moe");
+  EXPECT_EQ(report.at("plan").at("experts"), 48);
+  // Each of 16 experts in 3 layers: three matrices of 64 x 96 weights, 34 bytes for 32 of them,
+  // on a boundary of 4096 bytes.
+  EXPECT_EQ(report.at("expert_bytes"), 48 * 3 * 8192);
+}
+
+TEST(ReportsTest, PlanIsRefusedWithTheSmallestBudget) {
+  const fs::path config = Golden("qwen3-moe") / "config.json";
+  for (const std::vector<std::string>& model :
+       {std::vector<std::string>{MoeModel()}, {"--config", config}}) {
+    std::vector<std::string> arguments = {"plan", "--json", "--host-memory", "1M"};
+    arguments.insert(arguments.end(), model.begin(), model.end());
+    const ProcessResult result = Doppler(arguments);
+    ExpectRefused(result, kFailed, {"1.00 MiB", "the smallest that would do is --host-memory "});
+    EXPECT_TRUE(json::parse(result.output).at("plan").is_null());
+  }
+}
+
+TEST(ReportsTest, PlanProbesTheMachine) {
+  const json report = JsonOutput({"plan", MoeModel(), "--json", "--probe"});
+  EXPECT_GT(report.at("machine").at("memory_bytes_per_second"), 0);
+  EXPECT_GT(report.at("machine").at("disk_bytes_per_second"), 0);
+}
+
+TEST(ReportsTest, PlanRefusesConfigurationsItCannotRead) {
+  const TempFolder folder;
+  const fs::path config = folder.path() / "config.json";
+  ExpectRefused(Doppler({"plan", "--config", config}), kFailed, {config, "No such file"});
+  Overwrite(config, R"({"model_type": "bert"})");
+  ExpectRefused(Doppler({"plan", "--config", config}), kFailed,
+                {"'bert' is not supported", "mixtral"});
+  Overwrite(config, "{");
+  ExpectRefused(Doppler({"plan", "--config", config}), kFailed, {config, "not valid JSON"});
+}
+
+TEST(ReportsTest, VerifyOfAWholeModel) {
+  const json report = JsonOutput({"verify", MoeModel(), "--json"});
+  EXPECT_EQ(report.at("shards"), 25);
+  EXPECT_EQ(report.at("bytes"), JsonOutput({"inspect", MoeModel(), "--json"}).at("bytes"));
+  EXPECT_EQ(report.at("damaged"), json::array());
+  EXPECT_THAT(Output({"verify", MoeModel(), "--threads", "1"}), HasSubstr("25 shards"));
+}
+
+TEST(ReportsTest, Bench) {
+  const json report = JsonOutput({"bench", MoeModel(), "--json", "--prefill", "32", "--decode", "4",
+                                  "--repetitions", "3", "--host-memory", "64M"});
+  EXPECT_EQ(report.at("repetitions"), 3);
+  EXPECT_EQ(report.at("prefill").at("tokens"), 32);
+  EXPECT_EQ(report.at("decode").at("tokens"), 4);
+  EXPECT_EQ(report.at("plan").at("budget_bytes"), 64 * kMiB);
+  for (const char* phase : {"prefill", "decode"}) {
+    EXPECT_GT(report.at(phase).at("tokens_per_second"), 0);
+    EXPECT_LE(report.at(phase).at("seconds_min"), report.at(phase).at("seconds_median"));
+    EXPECT_LE(report.at(phase).at("seconds_median"), report.at(phase).at("seconds_max"));
+  }
+  EXPECT_THAT(Output({"bench", MoeModel(), "--prefill", "8", "--decode", "0"}),
+              HasSubstr("prefill "));
+}
+
+TEST(ReportsTest, Perplexity) {
+  const TempFolder folder;
+  const fs::path ids = folder.path() / "ids.u16";
+  // Two rows of four ids below 320.
+  Overwrite(ids,
+            std::string("\x05\x00\x07\x01\x09\x00\x01\x01\x30\x00\x31\x00\x32\x00\x33\x00", 16));
+  const json report = JsonOutput({"perplexity", MoeModel(), "--json", "--ids", ids, "--row", "4"});
+  EXPECT_EQ(report.at("rows"), 2);
+  EXPECT_EQ(report.at("tokens"), 6);
+  EXPECT_NEAR(report.at("perplexity").get<double>(),
+              std::exp(report.at("mean_negative_log_likelihood").get<double>()), 1e-6);
+  EXPECT_THAT(Output({"perplexity", MoeModel(), "--ids", ids, "--row", "8"}),
+              HasSubstr("7 tokens predicted in 1 rows"));
+}
+
+std::vector<float> Logits(const fs::path& file) {
+  const std::vector<std::byte> bytes = SafetensorsFile(file).Read("logits", "F32");
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+TEST(ReportsTest, LogitsAreThoseOfAnotherImplementation) {
+  const TempFolder folder;
+  const fs::path ids = folder.path() / "ids.json";
+  const fs::path file = folder.path() / "logits.safetensors";
+  const GoldenCase golden = LoadGoldenCase("mixtral");
+  Overwrite(ids, json(golden.input_ids).dump());
+  EXPECT_EQ(Output({"logits", MoeModel(), "--ids", ids, "-o", file}), "");
+  EXPECT_EQ(SafetensorsFile(file).Tensor("logits").shape, (std::vector<std::int64_t>{40, 320}));
+  const std::vector<float> logits = Logits(file);
+  ASSERT_EQ(logits.size(), golden.logits.size());
+  float largest = 0;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    largest = std::max(largest, std::abs(logits[i] - golden.logits[i]));
+  }
+  EXPECT_LT(largest, 5e-4f);
+  ExpectRefused(Doppler({"logits", MoeModel(), "--ids", ids, "-o", file}), kFailed,
+                {file, "exists already"});
+  ExpectRefused(Doppler({"logits", MoeModel(), "--ids", ids, "-o", folder.path() / "x" / "y"}),
+                kFailed, {"/x/y", "No such file"});
+  EXPECT_EQ(Entries(folder.path()), (std::vector<std::string>{"ids.json", "logits.safetensors"}));
+}
+
+}  // namespace
+}  // namespace doppler
