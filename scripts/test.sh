@@ -9,10 +9,10 @@ usage: scripts/test.sh [--all | --stage NAME...] [--fuzz-seconds N]
 Without options: --stage release. Stages, in the order of --all:
   lint     formatting, order of modules, links of the documents
   tidy     clang-tidy over every source file and header but the tests
-  asan     all tests under the address and undefined-behaviour sanitizers
-  tsan     all tests under the thread sanitizer
+  asan     all tests under Clang's address and undefined-behaviour sanitizers
   fuzz     every fuzz target for a short while (20 s, see --fuzz-seconds)
-  dev      all tests with debug checks; aborts when decode allocates memory
+  tsan     all tests under the thread sanitizer
+  dev      the tests that run models, in a debug build that aborts when decode allocates memory
   release  all tests of the optimised build
 END
 }
@@ -22,7 +22,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=scripts/packages.sh
 source scripts/packages.sh
 
-ALL_STAGES=(lint tidy asan tsan fuzz dev release)
+ALL_STAGES=(lint tidy asan fuzz tsan dev release)
 FUZZ_SECONDS=20
 FUZZERS_AT_ONCE=2
 stage=""
@@ -64,15 +64,18 @@ run_tests() {
   without_address_randomisation ctest --preset "$1" -j "$(nproc)" --no-tests=error "${@:2}"
 }
 
-# Everything but the benchmarks, and but the perplexity of whole texts, which checks numbers that do
-# not depend on the build and would take minutes in a slow one.
+# build_and_test PRESET [PROGRAM...]
+# Without programs: all but the benchmarks, which would only cost time here. The perplexity of whole
+# texts is left out: its numbers do not depend on the build, and a slow one would take minutes.
 build_and_test() {
-  local programs
+  local preset="$1" programs=("${@:2}")
   install_packages build test
-  configure "$1"
-  mapfile -t programs < <(programs_of "$1" | grep -v '_bench$')
-  build "$1" "${programs[@]}"
-  run_tests "$1" -E Perplexity
+  configure "$preset"
+  if ((${#programs[@]} == 0)); then
+    mapfile -t programs < <(programs_of "$preset" | grep -v '_bench$')
+  fi
+  build "$preset" "${programs[@]}"
+  run_tests "$preset" -E "Perplexity|_NOT_BUILT"
 }
 
 stage_lint() {
@@ -96,9 +99,12 @@ stage_tidy() {
   fi
 }
 
-stage_asan() { build_and_test asan; }
+stage_asan() {
+  install_packages fuzz
+  build_and_test asan
+}
 stage_tsan() { build_and_test tsan; }
-stage_dev() { build_and_test dev; }
+stage_dev() { build_and_test dev base_test backend_test engine_test golden_test tiers_test; }
 
 stage_release() {
   install_packages build test
@@ -107,14 +113,14 @@ stage_release() {
   run_tests release
 }
 
-# Runs one fuzz target on its seeds. What it finds stays in build/fuzz/found/TARGET.
+# Runs one fuzz target on its seeds. What it finds stays in build/asan/found/TARGET.
 fuzz_one() {
   local program="$1" name found seeds=() status=0
   name="$(basename "$program")"
-  found="build/fuzz/found/$name"
+  found="build/asan/found/$name"
   mkdir -p "$found/corpus"
   if [[ -d "tests/fuzz/$name" ]]; then seeds=("tests/fuzz/$name"); fi
-  without_address_randomisation "build/fuzz/$program" -max_total_time="$FUZZ_SECONDS" -timeout=10 \
+  without_address_randomisation "build/asan/$program" -max_total_time="$FUZZ_SECONDS" -timeout=10 \
     -rss_limit_mb=2048 -artifact_prefix="$found/" -print_final_stats=1 \
     "$found/corpus" "${seeds[@]}" >"$found/log" 2>&1 || status=$?
   echo "$name: $(sed -n 's/^stat::number_of_executed_units: */runs: /p' "$found/log")"
@@ -125,17 +131,18 @@ fuzz_one() {
   fi
 }
 
+# The fuzz targets are part of the asan build.
 stage_fuzz() {
   install_packages build test fuzz
-  configure fuzz
+  configure asan
   local programs sources
-  mapfile -t programs < <(programs_of fuzz | grep '_fuzz$')
+  mapfile -t programs < <(programs_of asan | grep '_fuzz$')
   sources="$(find src tests -name '*_fuzz.cc' | wc -l)"
   if ((${#programs[@]} != sources)); then
     fail "${#programs[@]} fuzz targets are built of $sources sources"
   fi
   if ((sources == 0)); then return; fi
-  build fuzz "${programs[@]}"
+  build asan "${programs[@]}"
   export -f fuzz_one without_address_randomisation
   export FUZZ_SECONDS
   # shellcheck disable=SC2016  # for the inner shell to expand
