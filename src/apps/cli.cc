@@ -82,8 +82,8 @@ void AddEngine(CLI::App& app, EngineOptions& engine) {
       "eighth");
   app.add_option(
          "--context", engine.context,
-         "Tokens of context to make room for; by default as many as a quarter of the budget "
-         "holds, at most 8192")
+         "Tokens of context to make room for; by default as many as fit in a quarter of what "
+         "the dense weights leave, at most 8192")
       ->check(CLI::Range(1, 1 << 28));
   app.add_option("--ubatch", engine.ubatch, "Tokens computed at once in prefill")
       ->check(CLI::Range(1, 65536));
@@ -143,6 +143,9 @@ void AddSampling(CLI::App& app, SamplerOptions& sampler) {
       ->capture_default_str();
   app.add_option("--repetition-penalty", sampler.repetition_penalty,
                  "Makes recent tokens less probable; 1: off")
+      ->capture_default_str();
+  app.add_option("--repetition-window", sampler.repetition_window,
+                 "How many of the last tokens the penalty looks at")
       ->capture_default_str();
   app.add_option("--seed", sampler.seed, "Start of the random numbers")->capture_default_str();
 }

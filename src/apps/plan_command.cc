@@ -60,6 +60,7 @@ PlannedModel PlanArtifact(const PlanCommand& command) {
 PlannedModel PlanConfig(const PlanCommand& command) {
   const fs::path file = command.config_file;
   const ModelConfig config = ConfigFromHub(ReadTextFile(file), file.string());
+  CheckContext(command.engine, config);
   ThreadPool pool(1);
   const auto backend = MakeBackend(command.engine.backend, command.engine.cpu_path, pool);
   const ModelSizes sizes = SizesOfConfig(config, command.quantize);

@@ -1,6 +1,7 @@
 #include "apps/report.h"
 
 #include <cstdio>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -13,8 +14,15 @@ double PerSecond(std::size_t count, double seconds) {
   return seconds > 0 ? static_cast<double>(count) / seconds : 0;
 }
 
-double Share(std::uint64_t part, std::uint64_t rest) {
-  return part + rest > 0 ? static_cast<double>(part) / static_cast<double>(part + rest) : 1;
+// The part of expert uses that were hits; nothing if there were none.
+std::optional<double> HitRate(const ExpertCacheStats& experts) {
+  const std::uint64_t uses = experts.hits + experts.misses;
+  if (uses == 0) return std::nullopt;
+  return static_cast<double>(experts.hits) / static_cast<double>(uses);
+}
+
+OrderedJson OptionalToJson(std::optional<double> value) {
+  return value ? OrderedJson(*value) : OrderedJson(nullptr);
 }
 
 OrderedJson PhaseToJson(const PhaseStats& phase) {
@@ -23,7 +31,7 @@ OrderedJson PhaseToJson(const PhaseStats& phase) {
           {"tokens_per_second", PerSecond(phase.tokens, phase.seconds)},
           {"expert_hits", phase.experts.hits},
           {"expert_misses", phase.experts.misses},
-          {"expert_hit_rate", Share(phase.experts.hits, phase.experts.misses)},
+          {"expert_hit_rate", OptionalToJson(HitRate(phase.experts))},
           {"expert_evictions", phase.experts.evictions},
           {"expert_bytes_read", phase.experts.bytes_read},
           {"stall_seconds", phase.experts.stall_seconds}};
@@ -31,6 +39,16 @@ OrderedJson PhaseToJson(const PhaseStats& phase) {
 
 std::string PlanLine(const char* name, Bytes bytes, const std::string& note) {
   return fmt::format("  {:<14} {:>10}  {}\n", name, FormatSize(bytes), note);
+}
+
+std::string ExpertsLine(const MemoryPlan& plan, const PhaseStats& prefill,
+                        const PhaseStats& decode) {
+  std::string text = fmt::format("experts: {} of {} fit", plan.slots, plan.records);
+  if (const std::optional<double> rate = HitRate(decode.experts)) {
+    text += fmt::format(", hit rate {:.1f} % in decode", 100 * *rate);
+  }
+  return text + fmt::format(", {:.2f} s stalled\n",
+                            prefill.experts.stall_seconds + decode.experts.stall_seconds);
 }
 
 }  // namespace
@@ -88,13 +106,7 @@ std::string SummaryText(const Engine& engine, const GenerateResult& result) {
       fmt::format("prefill {:.1f} tokens/s ({} tokens), decode {:.1f} tokens/s ({} tokens)\n",
                   PerSecond(prefill.tokens, prefill.seconds), prefill.tokens,
                   PerSecond(decode.tokens, decode.seconds), decode.tokens);
-  if (engine.experts() != nullptr) {
-    const MemoryPlan& plan = engine.plan();
-    text += fmt::format("experts: {} of {} fit, hit rate {:.1f} % in decode, {:.2f} s stalled\n",
-                        plan.slots, plan.records,
-                        100 * Share(decode.experts.hits, decode.experts.misses),
-                        prefill.experts.stall_seconds + decode.experts.stall_seconds);
-  }
+  if (engine.experts() != nullptr) text += ExpertsLine(engine.plan(), prefill, decode);
   text += fmt::format("read {} from disk, peak memory {} of a budget of {}\n",
                       FormatSize(engine.dense_bytes_read() + prefill.experts.bytes_read +
                                  decode.experts.bytes_read),

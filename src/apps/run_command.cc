@@ -17,6 +17,8 @@
 namespace doppler {
 namespace {
 
+constexpr Bytes kLargestPrompt = 256 * kMiB;
+
 std::string ReadStandardInput() {
   if (::isatty(STDIN_FILENO) != 0) {
     throw UsageError("there is no prompt; give one with -p, with -f, or on standard input");
@@ -36,12 +38,15 @@ std::string ReadStandardInput() {
     if (got < 0) Throw("cannot read standard input: {}", std::strerror(errno));
     if (got == 0) return text;
     text.append(buffer.data(), static_cast<std::size_t>(got));
+    if (text.size() > kLargestPrompt) {
+      Throw("standard input holds more than {}, too long for a prompt", FormatSize(kLargestPrompt));
+    }
   }
 }
 
 std::string PromptOf(const RunCommand& command) {
   if (command.prompt) return *command.prompt;
-  if (!command.prompt_file.empty()) return ReadTextFile(command.prompt_file);
+  if (!command.prompt_file.empty()) return ReadTextFile(command.prompt_file, kLargestPrompt);
   return ReadStandardInput();
 }
 

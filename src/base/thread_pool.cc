@@ -12,6 +12,8 @@ namespace {
 // disk read.
 constexpr int kSpins = 4000;
 
+constexpr std::uint32_t kOpen = 1u << 31;
+
 void Pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -56,14 +58,28 @@ void ThreadPool::ParallelFor(std::size_t count, std::size_t grain,
   }
   loop_ = {.count = count, .grain = grain, .body = &body, .no_alloc = AllocationForbidden()};
   next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  state_.store(kOpen, std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   RunRanges();
-  for (int left = busy_.load(std::memory_order_acquire); left != 0;
-       left = busy_.load(std::memory_order_acquire)) {
-    WaitForChange(busy_, left);
+  // Nobody joins from here on; those inside finish the ranges they took.
+  std::uint32_t inside = state_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
+  while (inside != 0) {
+    WaitForChange(state_, inside);
+    inside = state_.load(std::memory_order_acquire);
   }
+}
+
+bool ThreadPool::JoinLoop() {
+  std::uint32_t state = state_.load(std::memory_order_relaxed);
+  while ((state & kOpen) != 0) {
+    if (state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) return true;
+  }
+  return false;
+}
+
+void ThreadPool::LeaveLoop() {
+  if (state_.fetch_sub(1, std::memory_order_acq_rel) == 1) state_.notify_one();
 }
 
 void ThreadPool::RunRanges() {
@@ -81,8 +97,9 @@ void ThreadPool::RunWorker() {
     WaitForChange(generation_, seen);
     seen = generation_.load(std::memory_order_acquire);
     if (stop_.load(std::memory_order_relaxed)) return;
+    if (!JoinLoop()) continue;
     RunRanges();
-    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
+    LeaveLoop();
   }
 }
 

@@ -41,11 +41,15 @@ class ThreadPool {
 
   void RunWorker();
   void RunRanges();
+  bool JoinLoop();
+  void LeaveLoop();
 
-  Loop loop_;                                 // written between loops only
+  Loop loop_;                                 // written only while no loop is open
   std::atomic<std::size_t> next_{0};          // first index that no thread has taken
-  std::atomic<std::uint32_t> generation_{0};  // counts loops; workers wait for it to change
-  std::atomic<int> busy_{0};                  // workers that have not finished this loop
+  std::atomic<std::uint32_t> generation_{0};  // counts loops; idle workers wait for it to change
+  // Whether a loop is open (kOpen) and how many workers are in it. A worker that comes late, or is
+  // not scheduled at all, is not waited for.
+  std::atomic<std::uint32_t> state_{0};
   std::atomic<bool> stop_{false};
   std::vector<std::thread> workers_;
 };

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backend/quantize.h"
-#include "base/error.h"
+#include "base/error_testing.h"
 #include "base/interrupt.h"
 #include "convert/sample_checkpoint.h"
 #include "format/merkle.h"
@@ -26,15 +26,6 @@ std::vector<std::byte> ReadBytes(const fs::path& path) {
   const std::string text = ReadTextFile(path);
   const auto bytes = std::as_bytes(std::span(text));
   return {bytes.begin(), bytes.end()};
-}
-
-std::string MessageOf(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 class ConvertTest : public testing::Test {
@@ -56,7 +47,7 @@ class ConvertTest : public testing::Test {
     });
   }
   std::string Failure(const ConvertOptions& options = {}) {
-    const std::string message = MessageOf([&] { Run(options); });
+    std::string message = MessageOf([&] { Run(options); });
     EXPECT_FALSE(fs::exists(output()));
     EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 1);
     return message;

@@ -147,6 +147,7 @@ void AddMetadata(const SampleModel& sample, GgufBuilder& builder) {
   builder.AddString("tokenizer.ggml.model", "gpt2");
   builder.AddString("tokenizer.ggml.pre", "qwen2");
   std::vector<std::string> tokens;
+  tokens.reserve(static_cast<std::size_t>(config.vocab_size));
   for (int i = 0; i < config.vocab_size; ++i)
     tokens.push_back(std::string(1, static_cast<char>('A' + i)));
   builder.AddStrings("tokenizer.ggml.tokens", tokens);
@@ -155,7 +156,7 @@ void AddMetadata(const SampleModel& sample, GgufBuilder& builder) {
 }
 
 const std::map<std::string, std::string>& GgufWords() {
-  static const std::map<std::string, std::string> words = {
+  static const std::map<std::string, std::string> kWords = {
       {"embed_tokens", "token_embd"},
       {"norm", "output_norm"},
       {"lm_head", "output"},
@@ -171,7 +172,7 @@ const std::map<std::string, std::string>& GgufWords() {
       {"up_proj", "ffn_up"},
       {"down_proj", "ffn_down"},
       {"post_attention_layernorm", "ffn_norm"}};
-  return words;
+  return kWords;
 }
 
 }  // namespace

@@ -88,7 +88,7 @@ class Planner {
     if (fixed > plan.budget) return std::nullopt;
     if (sizes_.records == 0) return plan;
     const Bytes fit = (plan.budget - fixed) / SlotCost();
-    plan.slots = static_cast<std::size_t>(std::min<Bytes>(fit, sizes_.records));
+    plan.slots = std::min({static_cast<std::size_t>(fit), sizes_.records, request_.most_slots});
     if (plan.slots < NeededSlots()) return std::nullopt;
     plan.experts = plan.slots * sizes_.record;
     plan.page_tables += plan.slots * (SlotCost() - sizes_.record);

@@ -39,6 +39,7 @@ struct PlanRequest {
   int context = 0;    // positions; 0: as many as a quarter of what is left holds
   int ubatch = 0;     // tokens at once in prefill; 0: as many as an eighth of what is left holds
   int logit_rows = 1;
+  std::size_t most_slots = ~std::size_t{0};  // fewer than fit, for tests and measurements
   DType kv_dtype = DType::kF16;
 };
 

@@ -21,13 +21,13 @@ int ThreadCount(const EngineOptions& options) {
   return options.threads > 0 ? options.threads : DetectProcessor().threads;
 }
 
+}  // namespace
+
 void CheckContext(const EngineOptions& options, const ModelConfig& config) {
   if (options.context <= config.context_length) return;
   Throw("a context of {} tokens was asked for and the model was made for {}; lower --context",
         options.context, config.context_length);
 }
-
-}  // namespace
 
 Tokenizer LoadTokenizer(const fs::path& folder) {
   const fs::path path = folder / "tokenizer.json";
@@ -88,9 +88,15 @@ PlanResult PreparedModel::Plan(const EngineOptions& options) const {
                             .context = options.context,
                             .ubatch = options.ubatch,
                             .logit_rows = options.logit_rows,
+                            .most_slots = options.most_slots,
                             .kv_dtype = options.kv_dtype};
-  return PlanMemory(config, sizes, request,
-                    [this](const KernelLimits& limits) { return backend->ScratchBytes(limits); });
+  PlanResult result = PlanMemory(config, sizes, request, [this](const KernelLimits& limits) {
+    return backend->ScratchBytes(limits);
+  });
+  // What opening took for a moment counts too: a large manifest, a large tokenizer.
+  result.smallest = std::max(result.smallest, PeakResidentBytes());
+  if (PeakResidentBytes() > budget) result.plan.reset();
+  return result;
 }
 
 Bytes BudgetOf(const EngineOptions& options) {

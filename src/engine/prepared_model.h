@@ -24,11 +24,12 @@ namespace doppler {
 enum class BackendKind : std::uint8_t { kReference, kCpu };
 
 struct EngineOptions {
-  std::optional<Bytes> host_memory;  // nothing: AutomaticBudget
-  int context = 0;                   // 0: the plan chooses
-  int ubatch = 0;                    // 0: the plan chooses
-  int threads = 0;                   // 0: one per core that this process may use
-  int logit_rows = 1;                // logits of how many tokens can be had at once
+  std::optional<Bytes> host_memory;          // nothing: AutomaticBudget
+  int context = 0;                           // 0: the plan chooses
+  int ubatch = 0;                            // 0: the plan chooses
+  int threads = 0;                           // 0: one per core that this process may use
+  std::size_t most_slots = ~std::size_t{0};  // expert slots, however many more would fit
+  int logit_rows = 1;                        // logits of how many tokens can be had at once
   DType kv_dtype = DType::kF16;
   BackendKind backend = BackendKind::kCpu;
   std::optional<CpuPath> cpu_path;  // nothing: the best for this processor
@@ -59,6 +60,8 @@ class PreparedModel {
 
 // The budget that the options ask for, or the automatic one.
 Bytes BudgetOf(const EngineOptions& options);
+// Throws Error if the options ask for more context than the model was made for.
+void CheckContext(const EngineOptions& options, const ModelConfig& config);
 // What the user is told when a plan is refused.
 std::string RefusalMessage(const EngineOptions& options, Bytes smallest);
 

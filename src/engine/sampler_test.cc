@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "base/alloc_guard.h"
-#include "base/error.h"
+#include "base/error_testing.h"
 
 namespace doppler {
 namespace {
@@ -163,15 +163,6 @@ TEST(Sampler, DoesNotAllocate) {
   for (int i = 0; i < 200; ++i) sampler.Accept(sampler.Sample(logits));
   greedy.Accept(greedy.Sample(logits));
   EXPECT_THROW(greedy.Sample(broken), Error);  // an error may
-}
-
-std::string MessageOf(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 TEST(Sampler, BrokenLogitsAreErrors) {

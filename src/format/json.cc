@@ -1,7 +1,6 @@
 #include "format/json.h"
 
 #include <algorithm>
-#include <set>
 #include <vector>
 
 namespace doppler {
@@ -23,6 +22,75 @@ bool IsPlainKey(std::string_view key) {
   });
 }
 
+// Builds the document as it is read. (The library's own parser with a callback looks at all
+// earlier members of an object after each one, which takes minutes for a large manifest.)
+class StrictBuilder : public nlohmann::json_sax<json> {
+ public:
+  StrictBuilder(const std::string& where, int max_depth) : where_(where), max_depth_(max_depth) {}
+
+  json Take() && { return std::move(document_); }
+
+  bool null() override { return Put(nullptr); }
+  bool boolean(bool value) override { return Put(value); }
+  bool number_integer(std::int64_t value) override { return Put(value); }
+  bool number_unsigned(std::uint64_t value) override { return Put(value); }
+  bool number_float(double value, const std::string& /*text*/) override { return Put(value); }
+  bool string(std::string& value) override { return Put(std::move(value)); }
+  bool binary(json::binary_t& /*value*/) override { return false; }
+
+  bool start_object(std::size_t /*size*/) override { return Open(json::object()); }
+  bool start_array(std::size_t /*size*/) override { return Open(json::array()); }
+  bool end_object() override { return Close(); }
+  bool end_array() override { return Close(); }
+
+  bool key(std::string& key) override {
+    auto& object = open_.back()->get_ref<json::object_t&>();
+    const auto [member, fresh] = object.try_emplace(key);
+    if (!fresh) {
+      Throw("{}: the key {} stands twice in one object; the file is damaged", where_, Quoted(key));
+    }
+    member_ = &member->second;
+    return true;
+  }
+
+  bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
+                   const json::exception& error) override {
+    Throw("{}: this is not valid JSON ({}); the file is damaged", where_, error.what());
+  }
+
+ private:
+  // Where the next value belongs.
+  json& Place() {
+    if (open_.empty()) return document_;
+    if (open_.back()->is_object()) return *member_;
+    return open_.back()->emplace_back();
+  }
+  template <typename Value>
+  bool Put(Value&& value) {
+    Place() = std::forward<Value>(value);
+    return true;
+  }
+  bool Open(json empty) {
+    if (open_.size() >= static_cast<std::size_t>(max_depth_)) {
+      Throw("{}: the JSON is nested more than {} deep; the file is damaged", where_, max_depth_);
+    }
+    json& place = Place();
+    place = std::move(empty);
+    open_.push_back(&place);
+    return true;
+  }
+  bool Close() {
+    open_.pop_back();
+    return true;
+  }
+
+  const std::string& where_;
+  int max_depth_;
+  json document_;
+  std::vector<json*> open_;  // from the outermost; only the last one grows, so none moves
+  json* member_ = nullptr;   // of the last one, if it is an object
+};
+
 }  // namespace
 
 json ParseStrictJson(std::string_view text, const std::string& where, const JsonLimits& limits) {
@@ -30,28 +98,9 @@ json ParseStrictJson(std::string_view text, const std::string& where, const Json
     Throw("{}: {} of JSON are more than the {} that are accepted", where, FormatSize(text.size()),
           FormatSize(limits.size));
   }
-  std::vector<std::set<std::string>> open_objects;
-  const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
-    const bool opens =
-        event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
-    if (opens && depth >= limits.depth) {
-      Throw("{}: the JSON is nested more than {} deep; the file is damaged", where, limits.depth);
-    }
-    if (event == json::parse_event_t::object_start) open_objects.emplace_back();
-    if (event == json::parse_event_t::object_end) open_objects.pop_back();
-    if (event == json::parse_event_t::key) {
-      const auto& key = parsed.get_ref<const std::string&>();
-      if (!open_objects.back().insert(key).second) {
-        Throw("{}: the key {} stands twice in one object; the file is damaged", where, Quoted(key));
-      }
-    }
-    return true;
-  };
-  try {
-    return json::parse(text, check);
-  } catch (const json::exception& error) {
-    Throw("{}: this is not valid JSON ({}); the file is damaged", where, error.what());
-  }
+  StrictBuilder builder(where, limits.depth);
+  json::sax_parse(text, &builder);
+  return std::move(builder).Take();
 }
 
 std::string JsonReader::Path() const {

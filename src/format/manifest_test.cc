@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
+#include "base/error_testing.h"
 
 namespace doppler {
 namespace {
@@ -50,15 +50,6 @@ json ValidDocument() {
         {expert + "up_proj.weight", tensor(1, 4096, 32 * 68, {32, 64}, "q8_0")},
         {expert + "down_proj.weight", tensor(1, 8192, 64 * 34, {64, 32}, "q8_0")}}},
   };
-}
-
-std::string MessageOf(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 std::string ParseError(const json& document) {

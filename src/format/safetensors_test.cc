@@ -1,5 +1,6 @@
 #include "format/safetensors.h"
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 
@@ -96,7 +97,8 @@ TEST(Safetensors, WritesAndReadsBack) {
   EXPECT_EQ(file.Tensor("logits").offset % 8, 0u);
   const std::vector<std::byte> read = file.Read("logits", "F32");
   ASSERT_EQ(read.size(), 24u);
-  EXPECT_EQ(std::memcmp(read.data(), logits.data(), 24), 0);
+  const auto written = std::as_bytes(std::span(logits));
+  EXPECT_TRUE(std::equal(read.begin(), read.end(), written.begin(), written.end()));
   EXPECT_THROW(file.Read("ids", "F32"), Error);
   EXPECT_THROW(file.Read("other", "F32"), Error);
   EXPECT_THROW(WriteSafetensors(path, outputs), Error);

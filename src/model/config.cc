@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "format/json.h"
 #include "model/families.h"
 
 namespace doppler {
@@ -134,6 +135,11 @@ ModelConfig ConfigFromJson(std::string_view architecture_json, const std::string
   ModelConfig config;
   try {
     const Json json = Json::parse(architecture_json);
+    JsonReader(json, where)
+        .RequireOnly({"family", "numLayers", "numExperts", "expertsPerToken", "modelDim",
+                      "numHeads", "numKvHeads", "headDim", "ffnDim", "expertFfnDim", "denseLayers",
+                      "normalizeExpertWeights", "vocabSize", "contextLength", "rmsNormEpsilon",
+                      "ropeTheta", "ropeFactors", "queryKeyNorm", "tiedEmbeddings"});
     const auto read = [&json](const char* key, auto& value) { json.at(key).get_to(value); };
     read("family", config.family);
     FamilyByName(config.family);

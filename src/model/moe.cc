@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/alloc_guard.h"
 #include "base/error.h"
 
 namespace doppler {
@@ -20,7 +21,10 @@ void Route(const Model& model, LayerId layer, int tokens, int first_position,
     RouteToken(model.config, {scores.Row(t), static_cast<std::size_t>(scores.cols)},
                routed.subspan(static_cast<std::size_t>(t) * k, k));
   }
-  if (model.on_route) model.on_route(layer, first_position, routed);
+  if (model.on_route) {
+    const AllowAllocScope observer;
+    model.on_route(layer, first_position, routed);
+  }
 }
 
 // Sorts the choices by expert, each expert's in token order: those of expert e are

@@ -78,6 +78,12 @@ std::size_t NormFloats(const ModelConfig& config) {
 void CheckShapes(const Manifest& manifest, const ModelConfig& config) {
   for (const TensorSpec& spec : ExpectedTensors(config)) {
     const TensorEntry& tensor = manifest.Tensor(spec.name);
+    if (tensor.layout != WeightLayout::kRow || tensor.slice) {
+      Throw(
+          "the tensor '{}' is stored by columns or in slices, which is not supported here; convert "
+          "again",
+          spec.name);
+    }
     if (tensor.shape == spec.shape) continue;
     Throw(
         "the tensor '{}' has the shape [{}] and the model's configuration asks for [{}]; the "

@@ -44,7 +44,8 @@ std::vector<std::string> DenseTensorNames(const ModelConfig& config);
 // Floats that Weights keeps of its own, for the plan.
 std::size_t NormFloats(const ModelConfig& config);
 
-// Throws Error if a tensor of the artifact has another shape than `config` says.
+// Throws Error if a tensor of the artifact has another shape than `config` says, or is not stored
+// whole and row by row.
 void CheckShapes(const Manifest& manifest, const ModelConfig& config);
 
 // REQUIRES: `dense` holds DenseTensorNames(config) and outlives the result; CheckShapes passed.

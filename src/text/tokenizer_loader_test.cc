@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
+#include "base/error_testing.h"
 #include "text/byte_alphabet.h"
 #include "text/tokenizer.h"
 
@@ -37,15 +37,6 @@ Json Small() {
 Tokenizer Load(const Json& json, const std::string& config = "",
                const std::string& generation = "") {
   return Tokenizer::FromJson(json.dump(), config, "here", generation);
-}
-
-std::string MessageOf(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 // What loading says after `change`.

@@ -105,7 +105,11 @@ ExpertCache::ExpertCache(const Artifact& artifact, ExpertTable table, MemoryBudg
   slot_of_.assign(keys, kNoSlot);
   to_read_.reserve(options.slots);
   for (std::size_t i = 0; i < slots_.size(); ++i) slots_[i].data = memory_.data() + i * slot_bytes_;
-  reader_ = options.make_reader({}, [this](std::uint64_t slot, int error) { OnRead(slot, error); });
+  // As deep as there can be reads, so that Submit does not wait; bounded for very large caches,
+  // where one Acquire asks for far fewer.
+  const int depth = static_cast<int>(std::clamp<std::size_t>(options.slots, 1, 1024));
+  reader_ = options.make_reader({.depth = depth},
+                                [this](std::uint64_t slot, int error) { OnRead(slot, error); });
 }
 
 ExpertCache::~ExpertCache() = default;

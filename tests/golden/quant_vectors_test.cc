@@ -4,8 +4,6 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <vector>
 
@@ -13,6 +11,8 @@
 #include <nlohmann/json.hpp>
 
 #include "backend/quantize.h"
+#include "format/safetensors.h"
+#include "io/file.h"
 
 namespace doppler {
 namespace {
@@ -21,36 +21,18 @@ const std::string kData = DOPPLER_SOURCE_DIR "/tests/data/quant_vectors";
 constexpr std::size_t kRowElements = 1024;
 constexpr std::size_t kGaussianRows = 8;
 
-std::vector<char> ReadAll(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  EXPECT_TRUE(in.good()) << path;
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
 class Vectors {
  public:
-  Vectors() : file_(ReadAll(kData + ".safetensors")) {
-    std::uint64_t header = 0;
-    std::memcpy(&header, file_.data(), sizeof(header));
-    const auto begin = file_.begin() + sizeof(header);
-    header_ = nlohmann::json::parse(begin, begin + static_cast<std::ptrdiff_t>(header));
-    data_ = sizeof(header) + header;
-  }
-
   template <typename T>
   std::vector<T> Tensor(const std::string& name) const {
-    const auto& offsets = header_.at(name).at("data_offsets");
-    const std::size_t begin = offsets[0];
-    const std::size_t end = offsets[1];
-    std::vector<T> out((end - begin) / sizeof(T));
-    std::memcpy(out.data(), file_.data() + data_ + begin, end - begin);
+    const std::vector<std::byte> bytes = file_.Read(name, sizeof(T) == 1 ? "U8" : "F32");
+    std::vector<T> out(bytes.size() / sizeof(T));
+    std::memcpy(out.data(), bytes.data(), bytes.size());
     return out;
   }
 
  private:
-  std::vector<char> file_;
-  nlohmann::json header_;
-  std::size_t data_ = 0;
+  const SafetensorsFile file_{kData + ".safetensors"};
 };
 
 struct Case {
@@ -122,7 +104,7 @@ TEST(QuantizeQ4K, IsAsCloseAsGgmlOnTheSameRows) {
   std::vector<float> out(input.size());
   Dequantize(DType::kQ4_K, blocks, out);
 
-  const std::vector<char> text = ReadAll(kData + ".json");
+  const std::string text = ReadTextFile(kData + ".json");
   const double of_ggml = nlohmann::json::parse(text).at("types").at("Q4_K").at("rmse_gauss");
   const double ours = RootMeanSquareError(input, out);
   RecordProperty("ratio_to_ggml", std::to_string(ours / of_ggml));

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "format/safetensors.h"
 
 namespace doppler {
@@ -86,6 +88,15 @@ std::vector<TokenId> GreedyTokens(Engine& engine, const std::vector<TokenId>& pr
     if (i + 1 < count) logits = session.Append({&tokens.back(), 1});
   }
   return tokens;
+}
+
+void FlipBit(const fs::path& file, Bytes offset) {
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  stream.seekg(static_cast<std::streamoff>(offset));
+  const int byte = stream.get();
+  stream.seekp(static_cast<std::streamoff>(offset));
+  stream.put(static_cast<char>(byte ^ 1));
+  if (!stream.flush()) Throw("cannot change '{}'", file.string());
 }
 
 RouterObserver RouteRecorder::Observer(int experts_per_token) {

@@ -53,6 +53,9 @@ std::vector<float> AllLogits(Engine& engine, const std::vector<TokenId>& ids, st
 // `count` greedy tokens after `prompt`.
 std::vector<TokenId> GreedyTokens(Engine& engine, const std::vector<TokenId>& prompt, int count);
 
+// Damages a file: inverts the lowest bit of one byte. Twice restores it.
+void FlipBit(const std::filesystem::path& file, Bytes offset);
+
 // Records every router's choices, sorted, by layer and position.
 class RouteRecorder {
  public:

@@ -1,0 +1,121 @@
+#include "engine/plan.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/estimate.h"
+
+namespace doppler {
+namespace {
+
+// About the shape of Qwen3-30B-A3B.
+ModelConfig Config() {
+  ModelConfig config;
+  config.family = "qwen3_moe";
+  config.num_layers = 48;
+  config.model_dim = 2048;
+  config.num_heads = 32;
+  config.num_kv_heads = 4;
+  config.head_dim = 128;
+  config.vocab_size = 151936;
+  config.context_length = 40960;
+  config.num_experts = 128;
+  config.experts_per_token = 8;
+  config.expert_ffn_dim = 768;
+  config.rms_norm_epsilon = 1e-6f;
+  config.rope_theta = 1e6;
+  config.query_key_norm = true;
+  return config;
+}
+
+Bytes Scratch(const KernelLimits& limits) {
+  return static_cast<Bytes>(limits.tokens) * static_cast<Bytes>(limits.cols);
+}
+
+PlanResult Plan(const PlanRequest& request) {
+  const ModelConfig config = Config();
+  return PlanMemory(config, SizesOfConfig(config, DType::kQ4_K), request, Scratch);
+}
+
+TEST(SizesOfConfig, CountsEveryByteOfTheShape) {
+  const ModelSizes sizes = SizesOfConfig(Config(), DType::kQ4_K);
+  // Three projections of 768 x 2048 values in blocks of 256 values and 144 bytes.
+  EXPECT_EQ(sizes.record, 3u * 768 * 2048 / 256 * 144);
+  EXPECT_EQ(sizes.records, 48u * 128);
+  EXPECT_EQ(sizes.experts_total, sizes.record * sizes.records);
+  EXPECT_EQ(sizes.embedding, 151936u * 2048 * 2);
+  const ModelSizes full = SizesOfConfig(Config(), std::nullopt);
+  EXPECT_EQ(full.record, 3u * 768 * 2048 * 2);
+}
+
+TEST(PlanMemory, NeverSpendsMoreThanTheBudget) {
+  for (Bytes budget = 3 * kGiB; budget <= 40 * kGiB; budget += kGiB / 2) {
+    const PlanResult result = Plan({.budget = budget, .process = 20 * kMiB});
+    ASSERT_TRUE(result.plan) << FormatSize(budget);
+    EXPECT_LE(result.plan->Total(), budget);
+    EXPECT_GE(result.plan->slots, 8u);
+    EXPECT_LE(result.plan->slots, 48u * 128);
+  }
+}
+
+TEST(PlanMemory, TheSmallestBudgetIsAcceptedAndOneByteLessIsNot) {
+  const PlanResult refused = Plan({.budget = 100 * kMiB});
+  EXPECT_FALSE(refused.plan);
+  EXPECT_TRUE(Plan({.budget = refused.smallest}).plan);
+  EXPECT_FALSE(Plan({.budget = refused.smallest - 1}).plan);
+  EXPECT_EQ(Plan({.budget = refused.smallest}).plan->slots, 8u);
+}
+
+TEST(PlanMemory, KeepsWhatTheUserAskedFor) {
+  const PlanRequest request{.budget = 8 * kGiB, .context = 5000, .ubatch = 33};
+  const MemoryPlan plan = *Plan(request).plan;
+  EXPECT_EQ(plan.context, 5000);
+  EXPECT_EQ(plan.ubatch, 33);
+  EXPECT_EQ(Plan({.budget = 8 * kGiB, .most_slots = 100}).plan->slots, 100u);
+}
+
+TEST(PlanMemory, AMoreGenerousContextNeedsMore) {
+  const Bytes little = Plan({.budget = 0, .context = 256}).smallest;
+  const Bytes much = Plan({.budget = 0, .context = 32768}).smallest;
+  // 48 layers x 2 x 4 heads x 128 values of two bytes per position.
+  EXPECT_GE(much - little, (32768u - 256) * 48 * 2 * 4 * 128 * 2);
+}
+
+TEST(PlanMemory, HugeBudgetsHoldEverything) {
+  const MemoryPlan plan = *Plan({.budget = 1024 * kGiB}).plan;
+  EXPECT_EQ(plan.slots, plan.records);
+  EXPECT_EQ(plan.context, 8192);
+}
+
+TEST(AutomaticBudget, LeavesRoomForTheSystem) {
+  MemoryInfo memory;
+  memory.usable = 16 * kGiB;
+  EXPECT_EQ(AutomaticBudget(memory), 14 * kGiB);
+  memory.usable = 256 * kGiB;
+  EXPECT_EQ(AutomaticBudget(memory), 252 * kGiB);
+  memory.usable = 10 * kMiB;
+  EXPECT_EQ(AutomaticBudget(memory), 0u);
+}
+
+TEST(ExpectedHitRate, FollowsTheMeasuredPoints) {
+  EXPECT_DOUBLE_EQ(ExpectedHitRate(6144, 6144, 384), 1);
+  EXPECT_NEAR(ExpectedHitRate(737, 6144, 384), 0.56, 0.005);
+  EXPECT_NEAR(ExpectedHitRate(1475, 6144, 384), 0.80, 0.005);
+  EXPECT_EQ(ExpectedHitRate(383, 6144, 384), 0);
+  EXPECT_EQ(ExpectedHitRate(0, 0, 0), 1);
+}
+
+TEST(EstimateSpeed, AddsComputingAndReading) {
+  const SpeedEstimate estimate = EstimateSpeed({.dense_per_token = 1'000'000'000,
+                                                .experts_per_token = 1'000'000'000,
+                                                .slots_per_token = 384,
+                                                .slots = 383,
+                                                .records = 6144,
+                                                .memory_rate = 20e9,
+                                                .disk_rate = 1e9});
+  EXPECT_NEAR(estimate.compute_seconds, 0.1, 1e-9);
+  EXPECT_NEAR(estimate.read_seconds, 1.0, 1e-9);
+  EXPECT_NEAR(estimate.tokens_per_second, 1 / 1.1, 1e-9);
+}
+
+}  // namespace
+}  // namespace doppler
