@@ -1,7 +1,5 @@
 #include "e2e/budget.h"
 
-#include <regex>
-
 #include <gtest/gtest.h>
 
 namespace doppler {
@@ -10,9 +8,9 @@ std::string SmallestBudget(const fs::path& model) {
   const ProcessResult result = Doppler({"run", model, "-p", "Once", "--host-memory", "1M"});
   ExpectRefused(result, kFailed, {"1.00 MiB", "the smallest that would do is --host-memory "});
   EXPECT_EQ(result.output, "");
-  std::smatch found;
-  EXPECT_TRUE(std::regex_search(result.errors, found, std::regex("--host-memory ([0-9]+M)")));
-  return found[1];
+  const std::string flag = "--host-memory ";
+  const std::size_t place = result.errors.find(flag) + flag.size();
+  return result.errors.substr(place, result.errors.find('\n') - place);
 }
 
 BudgetRun RunInBudget(const fs::path& model, const std::string& budget,

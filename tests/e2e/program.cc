@@ -71,14 +71,6 @@ void Overwrite(const fs::path& path, std::string_view text) {
   ASSERT_TRUE(file.good()) << path;
 }
 
-void FlipBit(const fs::path& path, Bytes offset) {
-  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
-  const auto place = static_cast<std::streamoff>(offset);
-  const int byte = file.seekg(place).get();
-  file.seekp(place).put(static_cast<char>(byte ^ 1));
-  ASSERT_TRUE(file.good()) << path;
-}
-
 std::vector<std::string> Entries(const fs::path& folder) {
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(folder)) {

@@ -42,7 +42,6 @@ const fs::path& MoeModel();
 
 nlohmann::json ReadJson(const fs::path& path);
 void Overwrite(const fs::path& path, std::string_view text);
-void FlipBit(const fs::path& path, Bytes offset);
 // The entries of a folder, hidden ones too, in order.
 std::vector<std::string> Entries(const fs::path& folder);
 

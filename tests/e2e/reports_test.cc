@@ -39,24 +39,24 @@ void ExpectPlan(const json& report) {
   EXPECT_GT(report.at("machine").at("usable_bytes"), 0);
   EXPECT_GT(report.at("smallest_budget_bytes"), 0);
   EXPECT_LE(report.at("plan").at("total_bytes"), report.at("plan").at("budget_bytes"));
-  EXPECT_EQ(report.at("plan").at("budget_bytes"), 64 * kMiB);
+  EXPECT_EQ(report.at("plan").at("budget_bytes"), kGiB);
   EXPECT_GT(report.at("expected").at("decode_tokens_per_second"), 0);
 }
 
 TEST(ReportsTest, PlanOfAModel) {
-  const json report = JsonOutput({"plan", MoeModel(), "--json", "--host-memory", "64M"});
+  const json report = JsonOutput({"plan", MoeModel(), "--json", "--host-memory", "1G"});
   ExpectPlan(report);
   EXPECT_EQ(report.at("family"), "mixtral");
   EXPECT_EQ(report.at("plan").at("experts"), 24);
-  EXPECT_THAT(Output({"plan", MoeModel(), "--host-memory", "64M"}),
-              HasSubstr("host memory  64.0 MiB"));
+  EXPECT_THAT(Output({"plan", MoeModel(), "--host-memory", "1G"}),
+              HasSubstr("host memory  1.00 GiB"));
 }
 
 TEST(ReportsTest, PlanOfAModelThatIsNotHere) {
   const fs::path config = Golden("qwen3-moe") / "config.json";
   const auto plan = [&config](const char* quant) {
     return JsonOutput(
-        {"plan", "--config", config, "--json", "--host-memory", "64M", "--quant", quant});
+        {"plan", "--config", config, "--json", "--host-memory", "1G", "--quant", quant});
   };
   const json report = plan("q8_0");
   ExpectPlan(report);
@@ -106,11 +106,11 @@ TEST(ReportsTest, VerifyOfAWholeModel) {
 
 TEST(ReportsTest, Bench) {
   const json report = JsonOutput({"bench", MoeModel(), "--json", "--prefill", "32", "--decode", "4",
-                                  "--repetitions", "3", "--host-memory", "64M"});
+                                  "--repetitions", "3", "--host-memory", "1G"});
   EXPECT_EQ(report.at("repetitions"), 3);
   EXPECT_EQ(report.at("prefill").at("tokens"), 32);
   EXPECT_EQ(report.at("decode").at("tokens"), 4);
-  EXPECT_EQ(report.at("plan").at("budget_bytes"), 64 * kMiB);
+  EXPECT_EQ(report.at("plan").at("budget_bytes"), kGiB);
   for (const char* phase : {"prefill", "decode"}) {
     EXPECT_GT(report.at(phase).at("tokens_per_second"), 0);
     EXPECT_LE(report.at(phase).at("seconds_min"), report.at(phase).at("seconds_median"));
