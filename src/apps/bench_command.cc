@@ -37,9 +37,9 @@ struct Samples {
 // benchmark must not depend on a tokenizer.
 std::vector<TokenId> RandomTokens(int count, int vocab_size) {
   std::mt19937 random(1);
-  std::vector<TokenId> tokens;
-  for (int i = 0; i < count; ++i) {
-    tokens.push_back(static_cast<TokenId>(random() % static_cast<unsigned>(vocab_size)));
+  std::vector<TokenId> tokens(static_cast<std::size_t>(count));
+  for (TokenId& token : tokens) {
+    token = static_cast<TokenId>(random() % static_cast<unsigned>(vocab_size));
   }
   return tokens;
 }

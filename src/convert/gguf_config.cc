@@ -114,7 +114,8 @@ void RefuseUnsupported(const Keys& keys, const ModelConfig& config) {
 ModelConfig ConfigFromGguf(const GgufModel& model) {
   const Keys keys(model);
   const bool experts = keys.Int("expert_count", 0) > 0;
-  const Family& family = FamilyByGguf(model.metadata().String("general.architecture"), experts);
+  const Family& family =
+      FamilyByGguf(model.metadata().String("general.architecture"), experts, keys.where());
   ModelConfig config;
   config.family = family.name;
   config.query_key_norm = family.query_key_norm;

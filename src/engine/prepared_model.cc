@@ -46,9 +46,9 @@ std::unique_ptr<Backend> MakeBackend(BackendKind kind, std::optional<CpuPath> pa
 }
 
 ExpertTable ExpertTableOf(const Artifact& artifact, const ModelConfig& config) {
-  std::vector<int> experts_of_layer;
-  for (int layer = 0; layer < config.num_layers; ++layer) {
-    experts_of_layer.push_back(config.HasExperts(LayerId(layer)) ? config.num_experts : 0);
+  std::vector<int> experts_of_layer(static_cast<std::size_t>(config.num_layers));
+  for (std::size_t layer = 0; layer < experts_of_layer.size(); ++layer) {
+    if (config.HasExperts(LayerId(layer))) experts_of_layer[layer] = config.num_experts;
   }
   return FindExperts(artifact, experts_of_layer);
 }

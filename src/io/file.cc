@@ -165,7 +165,8 @@ void SyncFolder(const fs::path& folder) {
   ::close(descriptor);
 }
 
-StagingFolder::StagingFolder(fs::path final_path) : final_(WithoutTrailingSlash(final_path)) {
+StagingFolder::StagingFolder(const fs::path& final_path)
+    : final_(WithoutTrailingSlash(final_path)) {
   if (fs::exists(fs::symlink_status(final_))) {
     Throw("'{}' exists already and is not overwritten; remove it or choose another name",
           final_.string());

@@ -69,7 +69,7 @@ void SyncFolder(const std::filesystem::path& folder);
 class StagingFolder {
  public:
   // `final_path` must not exist. Throws Error if it does or if its parent cannot be written.
-  explicit StagingFolder(std::filesystem::path final_path);
+  explicit StagingFolder(const std::filesystem::path& final_path);
   ~StagingFolder();
   StagingFolder(const StagingFolder&) = delete;
   StagingFolder& operator=(const StagingFolder&) = delete;

@@ -37,7 +37,7 @@ int ModelConfig::NumMoeLayers() const {
 }
 
 void ValidateConfig(const ModelConfig& config, const std::string& where) {
-  const Family& family = FamilyByName(config.family);
+  const Family& family = FamilyByName(config.family, where);
   RequireRange(config.num_layers, 1, 4096, "the number of layers", where);
   RequireRange(config.model_dim, 1, kMaxDimension, "the model dimension", where);
   RequireRange(config.num_heads, 1, 4096, "the number of heads", where);
@@ -142,7 +142,7 @@ ModelConfig ConfigFromJson(std::string_view architecture_json, const std::string
                       "ropeTheta", "ropeFactors", "queryKeyNorm", "tiedEmbeddings"});
     const auto read = [&json](const char* key, auto& value) { json.at(key).get_to(value); };
     read("family", config.family);
-    FamilyByName(config.family);
+    FamilyByName(config.family, where);
     read("numLayers", config.num_layers);
     read("numExperts", config.num_experts);
     read("expertsPerToken", config.experts_per_token);

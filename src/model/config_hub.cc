@@ -153,7 +153,7 @@ void RefuseUnsupported(const Reader& json) {
 }
 
 ModelConfig Read(const Reader& json) {
-  const Family& family = FamilyByHubType(json.String("model_type", ""));
+  const Family& family = FamilyByHubType(json.String("model_type", ""), json.where());
   RefuseUnsupported(json);
   ModelConfig config;
   config.family = family.name;

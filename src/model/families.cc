@@ -35,7 +35,8 @@ constexpr std::array kFamilies = {
 };
 
 template <typename Predicate>
-const Family& Find(std::string_view wanted, std::string_view Family::*name, Predicate matches) {
+const Family& Find(std::string_view wanted, std::string_view Family::*name, std::string_view where,
+                   Predicate matches) {
   for (const Family& family : kFamilies) {
     if (family.*name == wanted && matches(family)) return family;
   }
@@ -44,7 +45,7 @@ const Family& Find(std::string_view wanted, std::string_view Family::*name, Pred
     if (known.find(family.*name) != std::string::npos) continue;
     known += (known.empty() ? "" : ", ") + std::string(family.*name);
   }
-  Throw("the model family '{}' is not supported; supported are {}", wanted, known);
+  Throw("{}: the model family '{}' is not supported; supported are {}", where, wanted, known);
 }
 
 constexpr auto kAny = [](const Family&) { return true; };
@@ -53,14 +54,16 @@ constexpr auto kAny = [](const Family&) { return true; };
 
 std::span<const Family> Families() { return kFamilies; }
 
-const Family& FamilyByName(std::string_view name) { return Find(name, &Family::name, kAny); }
-
-const Family& FamilyByHubType(std::string_view model_type) {
-  return Find(model_type, &Family::hub_model_type, kAny);
+const Family& FamilyByName(std::string_view name, std::string_view where) {
+  return Find(name, &Family::name, where, kAny);
 }
 
-const Family& FamilyByGguf(std::string_view architecture, bool experts) {
-  return Find(architecture, &Family::gguf_architecture,
+const Family& FamilyByHubType(std::string_view model_type, std::string_view where) {
+  return Find(model_type, &Family::hub_model_type, where, kAny);
+}
+
+const Family& FamilyByGguf(std::string_view architecture, bool experts, std::string_view where) {
+  return Find(architecture, &Family::gguf_architecture, where,
               [experts](const Family& family) { return family.experts == experts; });
 }
 

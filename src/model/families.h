@@ -23,9 +23,10 @@ struct Family {
 
 std::span<const Family> Families();
 
-// Throw Error that names what was asked for and lists what there is.
-const Family& FamilyByName(std::string_view name);
-const Family& FamilyByHubType(std::string_view model_type);
-const Family& FamilyByGguf(std::string_view architecture, bool experts);
+// Throw Error that names the file, `where`, and what was asked for, and lists what there is. Do not
+// allocate otherwise.
+const Family& FamilyByName(std::string_view name, std::string_view where = "the model");
+const Family& FamilyByHubType(std::string_view model_type, std::string_view where);
+const Family& FamilyByGguf(std::string_view architecture, bool experts, std::string_view where);
 
 }  // namespace doppler

@@ -27,9 +27,9 @@ fs::path LocalStoreFolder() {
 }
 
 fs::path ResolveModel(const std::string& name) {
-  const fs::path path = name;
+  fs::path path = name;
   if (IsArtifact(path)) return path;
-  const fs::path stored = LocalStoreFolder() / path;
+  fs::path stored = LocalStoreFolder() / path;
   const bool plain_name = path.has_filename() && !path.has_parent_path();
   if (plain_name && IsArtifact(stored)) return stored;
   const bool checkpoint = fs::exists(path / "config.json") || path.extension() == ".gguf";

@@ -12,6 +12,7 @@
 
 namespace doppler {
 
+// Its move may throw where that of an unordered map may. NOLINTNEXTLINE(bugprone-exception-escape)
 struct ParsedTokenizerJson {
   Vocabulary::Builder vocabulary;  // model.vocab; added tokens not yet among it
   MergeList merges;                // model.merges

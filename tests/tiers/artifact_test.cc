@@ -68,7 +68,7 @@ TEST(Leaves, AreComputedWhereTheSidecarIsMissingAndCheckedWhereItIsThere) {
   ASSERT_TRUE(fs::exists(leaves));
   const Bytes size = Artifact(model.path()).LeafTableBytes();
   FlipBit(leaves, 5);
-  EXPECT_THAT(MessageOf([&] { Artifact artifact(model.path()); }), HasSubstr("leaf hashes"));
+  EXPECT_THAT(MessageOf([&] { Artifact artifact(model.path()); }), HasSubstr("00001.leaves"));
   fs::remove(leaves);
   EXPECT_EQ(Artifact(model.path()).LeafTableBytes(), size);
 }

@@ -31,8 +31,8 @@ void MatMul(const MatMulTile& tile) {
     for (int t = 0; t < tile.tokens; ++t) tile.out[t * tile.out_stride + row] = 0;
     for (int begin = 0; begin < tile.cols; begin += kStretch) {
       const int size = tile.cols - begin < kStretch ? tile.cols - begin : kStretch;
-      const auto bytes =
-          static_cast<std::size_t>(size / kTraits.block_elements * kTraits.block_bytes);
+      const auto bytes = static_cast<std::size_t>(size / kTraits.block_elements) *
+                         static_cast<std::size_t>(kTraits.block_bytes);
       float stretch[kStretch];
       Dequantize(kType, {blocks, bytes}, {stretch, static_cast<std::size_t>(size)});
       blocks += bytes;
