@@ -48,7 +48,5 @@ function(doppler_test TARGET)
   add_executable(${TARGET} ${ARG_SOURCES})
   target_link_libraries(${TARGET} ${ARG_LINK} GTest::gmock_main GTest::gtest)
   target_compile_definitions(${TARGET} PRIVATE DOPPLER_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-  # These headers take longer to read than most tests take to compile.
-  target_precompile_headers(${TARGET} PRIVATE <gmock/gmock.h> <gtest/gtest.h>)
   gtest_discover_tests(${TARGET} DISCOVERY_TIMEOUT 60 NO_PRETTY_VALUES PROPERTIES TIMEOUT 300)
 endfunction()

@@ -11,7 +11,7 @@ Without options: --stage release. Stages, in the order of --all:
   tidy     clang-tidy over every source file and header but the tests
   asan     all tests under Clang's address and undefined-behaviour sanitizers
   fuzz     every fuzz target for a short while (20 s, see --fuzz-seconds)
-  tsan     all tests under the thread sanitizer
+  tsan     the tests of what runs in several threads, under the thread sanitizer
   dev      the tests that run models, in a debug build that aborts when decode allocates memory
   release  all tests of the optimised build
 END
@@ -103,7 +103,9 @@ stage_asan() {
   install_packages fuzz
   build_and_test asan
 }
-stage_tsan() { build_and_test tsan; }
+stage_tsan() {
+  build_and_test tsan base_test io_test backend_test convert_test engine_test golden_test tiers_test
+}
 stage_dev() { build_and_test dev base_test backend_test engine_test golden_test tiers_test; }
 
 stage_release() {
