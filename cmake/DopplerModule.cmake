@@ -48,5 +48,7 @@ function(doppler_test TARGET)
   add_executable(${TARGET} ${ARG_SOURCES})
   target_link_libraries(${TARGET} ${ARG_LINK} GTest::gmock_main GTest::gtest)
   target_compile_definitions(${TARGET} PRIVATE DOPPLER_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  # What is tested is optimised, the tests themselves are only compiled quickly.
+  target_compile_options(${TARGET} PRIVATE -O0)
   gtest_discover_tests(${TARGET} DISCOVERY_TIMEOUT 60 NO_PRETTY_VALUES PROPERTIES TIMEOUT 300)
 endfunction()
