@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,12 +18,25 @@
 
 namespace doppler {
 
+// The exponents of MXFP4 as the hub keeps it, apart from the nibbles: one byte for each block.
+struct SourceScales {
+  std::size_t file = 0;
+  Bytes offset = 0;
+  Bytes row_stride = 0;  // bytes from row to row
+};
+
 struct SourceTensor {
   TensorSpec spec;  // what the model wants; the source's shape is the same
   DType dtype = DType::kF32;
   std::size_t file = 0;  // of Checkpoint::files
-  Bytes offset = 0;
+  Bytes offset = 0;      // of the first value
   Bytes size = 0;
+  // Of a float format whose values do not follow each other: bytes from a row's first value to the
+  // next row's, and from a value to the next of its row. Rows are all dimensions but the last. Of
+  // MXFP4 with `scales`: bytes from row to row of the nibbles.
+  Bytes row_stride = 0;
+  Bytes column_stride = 0;
+  std::optional<SourceScales> scales;
   // The rows of each head of this many stand in the order 0, half, 1, half + 1, ...: interleaved
   // rotary pairs. 0 for rows that are in order.
   int interleaved_head_dim = 0;
