@@ -149,7 +149,7 @@ std::vector<Damage> Damages() {
       {"/tensors/norm.weight/offset", 4096, "the top level", "overlap"},
       {"/tensors/norm.weight/offset", 6080, "the top level", "overlap"},
       {"/tensors/norm.weight/size", 255, ".size", "takes 256 bytes, not 255"},
-      {"/tensors/norm.weight/dtype", "iq2_xs", ".dtype", "'iq2_xs' is not known"},
+      {"/tensors/norm.weight/dtype", "tq1_0", ".dtype", "'tq1_0' is not known"},
       {"/tensors/norm.weight/dtype", "q8_0", ".size", "takes 68 bytes"},
       {"/tensors/norm.weight/dtype", "q4_k", kNorm, "not possible"},
       {"/tensors/norm.weight/layout", "diagonal", ".layout", "not known"},
