@@ -149,7 +149,6 @@ void RefuseUnsupported(const Reader& json) {
   if (activation != "silu") {
     Throw("{}: the activation '{}' is not supported; supported is silu", json.where(), activation);
   }
-  if (json.Has("quantization_config")) refuse("quantization_config");
 }
 
 ModelConfig Read(const Reader& json) {
