@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "convert/checkpoint.h"
-#include "convert/mxfp4.h"
+#include "convert/hub_quantization.h"
 #include "format/json.h"
 #include "format/safetensors.h"
 #include "model/families.h"
@@ -118,15 +118,17 @@ DType HubDType(const std::string& name, const HubTensor& tensor, const std::stri
   if (tensor.tensor.dtype == "F16") return DType::kF16;
   if (tensor.tensor.dtype == "BF16") return DType::kBf16;
   Throw(
-      "{}: the tensor '{}' is stored as {}, which is not supported; supported are F32, F16 and "
-      "BF16",
+      "{}: the tensor '{}' is stored as {}, which is not supported here; supported are F32, F16 "
+      "and BF16, and what config.json's quantization_config describes",
       where, name, tensor.tensor.dtype);
 }
 
 class HubMapper {
  public:
-  HubMapper(HubTensors& tensors, const ModelConfig& config, const fs::path& folder)
+  HubMapper(HubTensors& tensors, HubQuantization quantization, const ModelConfig& config,
+            const fs::path& folder)
       : tensors_(tensors),
+        quantization_(quantization),
         config_(config),
         family_(FamilyByName(config.family)),
         where_(folder.string()) {}
@@ -164,8 +166,11 @@ class HubMapper {
 
   std::optional<SourceTensor> Whole(const TensorSpec& spec, const std::string& name) {
     const HubTensor* const found = tensors_.Use(name);
-    if (found == nullptr) return std::nullopt;
+    if (found == nullptr) return PackedInt4(spec, name);
     RequireShape(name, *found, spec.shape);
+    if (quantization_ == HubQuantization::kFp8 && found->tensor.dtype == "F8_E4M3") {
+      return Fp8(spec, name, *found);
+    }
     return At(spec, name, *found, 0, found->tensor.size);
   }
 
@@ -219,35 +224,27 @@ class HubMapper {
   // [experts, 2 * ffn, dim / 32], rows of gate and up in turn; down in [experts, dim, ffn / 32,
   // ...].
   std::optional<SourceTensor> StackedMxfp4(const TensorSpec& spec, const std::string& name) {
-    const HubTensor* const nibbles = tensors_.Use(name + "_blocks");
-    const HubTensor* const exponents = tensors_.Use(name + "_scales");
-    if (nibbles == nullptr || exponents == nullptr) return std::nullopt;
+    constexpr std::int64_t kBlock = Traits(DType::kMxfp4).block_elements;
+    constexpr Bytes kNibbleBytes = kBlock / 2;
+    if (quantization_ != HubQuantization::kMxfp4) return std::nullopt;
+    if (spec.shape[1] % kBlock != 0) {
+      Throw("{}: '{}_blocks' has rows of {} values, which are not whole blocks of {}", where_, name,
+            spec.shape[1], kBlock);
+    }
     const std::int64_t step = IsDown(spec) ? 1 : 2;
-    const std::int64_t blocks = spec.shape[1] / Traits(DType::kMxfp4).block_elements;
-    if (blocks * Traits(DType::kMxfp4).block_elements != spec.shape[1]) {
-      Throw("{}: rows of {} values, as '{}' has, are not whole blocks of MXFP4", where_,
-            spec.shape[1], name);
-    }
-    RequireShape(name + "_blocks", *nibbles,
-                 {config_.num_experts, step * spec.shape[0], blocks, kMxfp4NibbleBytes});
-    RequireShape(name + "_scales", *exponents, {config_.num_experts, step * spec.shape[0], blocks});
-    for (const HubTensor* const part : {nibbles, exponents}) {
-      if (part->tensor.dtype == "U8") continue;
-      Throw("{}: the tensors '{}_blocks' and '{}_scales' must be U8", where_, name, name);
-    }
+    const std::int64_t rows = step * spec.shape[0];
+    const std::int64_t blocks = spec.shape[1] / kBlock;
+    const HubTensor& nibbles =
+        Part(name + "_blocks", "U8", {config_.num_experts, rows, blocks, kNibbleBytes});
+    const HubTensor& exponents = Part(name + "_scales", "U8", {config_.num_experts, rows, blocks});
+    SourceTensor source = Combined(spec, DType::kMxfp4, nibbles, exponents);
+    const Bytes first = static_cast<Bytes>(spec.expert * rows + (IsUp(spec) ? 1 : 0));
     const auto row = static_cast<Bytes>(blocks);
-    const auto rows = static_cast<Bytes>(step * spec.shape[0]);
-    const Bytes first = static_cast<Bytes>(spec.expert) * rows + (IsUp(spec) ? 1 : 0);
-    const Bytes stride = static_cast<Bytes>(step) * row;
-    return SourceTensor{.spec = spec,
-                        .dtype = DType::kMxfp4,
-                        .file = nibbles->file,
-                        .offset = nibbles->tensor.offset + first * row * kMxfp4NibbleBytes,
-                        .size = static_cast<Bytes>(spec.shape[0]) * row * kMxfp4BlockBytes,
-                        .row_stride = stride * kMxfp4NibbleBytes,
-                        .scales = SourceScales{.file = exponents->file,
-                                               .offset = exponents->tensor.offset + first * row,
-                                               .row_stride = stride}};
+    source.scales->offset += first * row;
+    source.scales->row_stride = static_cast<Bytes>(step) * row;
+    source.offset += first * row * kNibbleBytes;
+    source.row_stride = static_cast<Bytes>(step) * row * kNibbleBytes;
+    return source;
   }
 
   // GPT-OSS: gate and up in turn in [experts, 2 * ffn], down in [experts, dim].
@@ -277,7 +274,67 @@ class HubMapper {
             .size = size};
   }
 
+  // E4M3 values and their grid of scales.
+  SourceTensor Fp8(const TensorSpec& spec, const std::string& name, const HubTensor& found) {
+    if (spec.shape.size() != 2) Throw("{}: the tensor '{}' in FP8 is no matrix", where_, name);
+    const HubTensor& scales = Part(name + "_scale_inv", "F32", GridShape(spec.shape));
+    return Combined(spec, DType::kF8E4M3, found, scales);
+  }
+
+  static std::vector<std::int64_t> GridShape(const std::vector<std::int64_t>& shape) {
+    std::vector<std::int64_t> grid;
+    for (const std::int64_t extent : shape) {
+      grid.push_back(static_cast<std::int64_t>(GridExtent(static_cast<std::uint64_t>(extent))));
+    }
+    return grid;
+  }
+
+  // compressed-tensors' pack_to_int32: eight values with 8 added to a word, the first lowest. That
+  // is the order of nibbles of the hub's MXFP4.
+  std::optional<SourceTensor> PackedInt4(const TensorSpec& spec, const std::string& name) {
+    if (quantization_ != HubQuantization::kInt4 || spec.shape.size() != 2) return std::nullopt;
+    if (tensors_.Use(name + "_packed") == nullptr) return std::nullopt;
+    constexpr std::int64_t kGroup = 32;
+    if (spec.shape[1] % kGroup != 0) {
+      Throw("{}: '{}_packed' has rows of {} values, which are not whole groups of {}", where_, name,
+            spec.shape[1], kGroup);
+    }
+    const HubTensor& values = Part(name + "_packed", "I32", {spec.shape[0], spec.shape[1] / 8});
+    const HubTensor& scales =
+        Part(name + "_scale", "BF16", {spec.shape[0], spec.shape[1] / kGroup});
+    // The shape is in the configuration already.
+    tensors_.Use(name + "_shape");
+    return Combined(spec, DType::kInt4G32, values, scales);
+  }
+
+  // One of the tensors that make up a weight.
+  const HubTensor& Part(const std::string& name, std::string_view dtype,
+                        const std::vector<std::int64_t>& shape) {
+    const HubTensor* const found = tensors_.Use(name);
+    if (found == nullptr) {
+      Throw("{}: the tensor '{}' is missing; the checkpoint is not complete, fetch it again",
+            where_, name);
+    }
+    if (found->tensor.dtype != dtype) {
+      Throw("{}: the tensor '{}' is stored as {}; only {} is supported for it", where_, name,
+            found->tensor.dtype, dtype);
+    }
+    RequireShape(name, *found, shape);
+    return *found;
+  }
+
+  static SourceTensor Combined(const TensorSpec& spec, DType dtype, const HubTensor& values,
+                               const HubTensor& scales) {
+    return {.spec = spec,
+            .dtype = dtype,
+            .file = values.file,
+            .offset = values.tensor.offset,
+            .size = TensorBytes(dtype, spec.shape).value(),
+            .scales = SourceScales{.file = scales.file, .offset = scales.tensor.offset}};
+  }
+
   HubTensors& tensors_;
+  HubQuantization quantization_;
   const ModelConfig& config_;
   const Family& family_;
   std::string where_;
@@ -312,10 +369,12 @@ Checkpoint OpenHubCheckpoint(const fs::path& folder, bool allow_missing_tokenize
   }
   Checkpoint checkpoint;
   checkpoint.name = FolderName(folder);
-  checkpoint.config = ConfigFromHub(ReadTextFile(config_path), config_path.string());
+  const std::string config_text = ReadTextFile(config_path);
+  checkpoint.config = ConfigFromHub(config_text, config_path.string());
   checkpoint.tokenizer_files = ReadTokenizerFiles(folder, allow_missing_tokenizer);
   HubTensors tensors(folder);
-  HubMapper mapper(tensors, checkpoint.config, folder);
+  HubMapper mapper(tensors, ParseHubQuantization(config_text, config_path.string()),
+                   checkpoint.config, folder);
   for (const TensorSpec& spec : ExpectedTensors(checkpoint.config)) {
     checkpoint.tensors.push_back(mapper.Find(spec));
   }

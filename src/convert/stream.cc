@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "convert/checkpoint.h"
-#include "convert/mxfp4.h"
+#include "convert/hub_quantization.h"
 
 namespace doppler {
 namespace {
@@ -102,21 +102,25 @@ void StreamStrided(const File& file, const SourceTensor& tensor,
   StreamRows(tensor, fill, use);
 }
 
-// The same of one expert's MXFP4, whose nibbles and scales stand in tensors of their own.
-void StreamMxfp4(const Checkpoint& checkpoint, const SourceTensor& tensor,
-                 FunctionRef<void(std::span<const std::byte>)> use) {
+// The same of blocks whose nibbles and scales stand in tensors of their own.
+void StreamStridedBlocks(const Checkpoint& checkpoint, const SourceTensor& tensor,
+                         FunctionRef<void(std::span<const std::byte>)> use) {
   const SourceScales& scales = *tensor.scales;
-  const std::size_t blocks = RowBytesOf(tensor) / kMxfp4BlockBytes;
+  const auto block_bytes = static_cast<Bytes>(Traits(tensor.dtype).block_bytes);
+  const auto nibble_bytes = static_cast<Bytes>(Traits(tensor.dtype).block_elements) / 2;
+  const Bytes scale_bytes = block_bytes - nibble_bytes;
+  const std::size_t blocks = RowBytesOf(tensor) / block_bytes;
   const std::size_t last_row = tensor.size / RowBytesOf(tensor) - 1;
   const std::vector<std::byte> nibbles =
       ReadSpan(checkpoint.files[tensor.file], tensor.offset,
-               last_row * tensor.row_stride + blocks * kMxfp4NibbleBytes);
-  const std::vector<std::byte> exponents =
-      ReadSpan(checkpoint.files[scales.file], scales.offset, last_row * scales.row_stride + blocks);
+               last_row * tensor.row_stride + blocks * nibble_bytes);
+  const std::vector<std::byte> of_blocks =
+      ReadSpan(checkpoint.files[scales.file], scales.offset,
+               last_row * scales.row_stride + blocks * scale_bytes);
   const auto fill = [&](std::size_t row, std::byte* out) {
-    PackMxfp4(std::span(nibbles).subspan(row * tensor.row_stride, blocks * kMxfp4NibbleBytes),
-              std::span(exponents).subspan(row * scales.row_stride, blocks),
-              {out, blocks * kMxfp4BlockBytes});
+    JoinBlocks(std::span(nibbles).subspan(row * tensor.row_stride, blocks * nibble_bytes),
+               std::span(of_blocks).subspan(row * scales.row_stride, blocks * scale_bytes),
+               scale_bytes, {out, blocks * block_bytes});
   };
   StreamRows(tensor, fill, use);
 }
@@ -126,8 +130,10 @@ void StreamMxfp4(const Checkpoint& checkpoint, const SourceTensor& tensor,
 void StreamTensor(const Checkpoint& checkpoint, const SourceTensor& tensor,
                   FunctionRef<void(std::span<const std::byte>)> use) {
   const File& file = checkpoint.files[tensor.file];
-  if (tensor.scales) {
-    StreamMxfp4(checkpoint, tensor, use);
+  if (tensor.scales && tensor.row_stride != 0) {
+    StreamStridedBlocks(checkpoint, tensor, use);
+  } else if (tensor.scales) {
+    StreamWithScales(checkpoint, tensor, use);
   } else if (tensor.interleaved_head_dim != 0) {
     StreamInterleaved(file, tensor, use);
   } else if (tensor.column_stride != 0) {

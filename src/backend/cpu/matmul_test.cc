@@ -9,11 +9,18 @@
 #include "backend/kernel_cases.h"
 #include "backend/quantize.h"
 #include "base/alloc_guard.h"
+#include "base/float8.h"
 
 namespace doppler {
 namespace {
 
 using Parameters = std::tuple<CpuPath, DType>;
+
+std::vector<DType> AllTypes() {
+  std::vector<DType> types;
+  for (const DTypeTraits& traits : kDTypes) types.push_back(traits.dtype);
+  return types;
+}
 
 class MatMulTest : public testing::TestWithParam<Parameters> {
  protected:
@@ -24,7 +31,7 @@ class MatMulTest : public testing::TestWithParam<Parameters> {
 
   // One block, an odd number of blocks, several; for floats also lengths that fill no register.
   static std::vector<int> Columns() {
-    if (IsFloat(dtype())) return {1, 7, 16, 37, 300};
+    if (IsFloat(dtype()) || HasScaleGrid(dtype())) return {1, 7, 16, 37, 300};
     const int block = Traits(dtype()).block_elements;
     return {block, 2 * block, 3 * block, 5 * block};
   }
@@ -43,9 +50,8 @@ struct Sizes {
 };
 Sizes SizesOf(const WeightMatrix& matrix, int row, const float* x) {
   const auto cols = static_cast<std::size_t>(matrix.cols);
-  const Bytes bytes = *RowBytes(matrix.dtype, cols);
   std::vector<float> weights(cols);
-  Dequantize(matrix.dtype, {matrix.data + static_cast<std::size_t>(row) * bytes, bytes}, weights);
+  DequantizeColumns(matrix, static_cast<std::size_t>(row), 0, weights);
   Sizes out;
   for (std::size_t c = 0; c < cols; ++c) {
     out.products += std::abs(static_cast<double>(weights[c]) * x[c]);
@@ -106,7 +112,8 @@ TEST_P(MatMulTest, RoundingActivationsCostsAtMostHalfAStepEach) {
   for (int t = 0; t < 3; ++t) {
     float largest = 0;
     for (int c = 0; c < cols; ++c) largest = std::max(largest, std::abs(in.view().Row(t)[c]));
-    const double half_step = IsFloat(dtype()) ? 0 : largest / 127 / 2;
+    const bool reads_floats = IsFloat(dtype()) || HasScaleGrid(dtype());
+    const double half_step = reads_floats ? 0 : largest / 127 / 2;
     for (int r = 0; r < rows; ++r) {
       const Sizes sizes = SizesOf(matrix.view, r, in.view().Row(t));
       ASSERT_NEAR(out.view().Row(t)[r], expected.view().Row(t)[r],
@@ -168,15 +175,42 @@ TEST_P(MatMulTest, DoesNotAllocate) {
 
 INSTANTIATE_TEST_SUITE_P(Paths, MatMulTest,
                          testing::Combine(testing::ValuesIn(RunnablePaths()),
-                                          testing::Values(DType::kF32, DType::kF16, DType::kBf16,
-                                                          DType::kQ8_0, DType::kQ4_0, DType::kQ4_K,
-                                                          DType::kQ5_K, DType::kQ6_K)),
+                                          testing::ValuesIn(AllTypes())),
                          [](const auto& test) {
                            std::string name(CpuPathName(std::get<0>(test.param)));
                            name += "_" + std::string(DTypeName(std::get<1>(test.param)));
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
+
+TEST(F8E4M3, EveryByteHasItsValueOnEveryPath) {
+  constexpr int kCols = 16;
+  OwnedMatrix matrix;
+  for (unsigned bits = 0; bits < 256; ++bits) {
+    matrix.bytes.insert(matrix.bytes.end(), kCols, static_cast<std::byte>(bits));
+  }
+  const float scales[2] = {1, 0.5f};  // of rows 0 to 127 and 128 to 255
+  const auto grid = std::as_bytes(std::span(scales));
+  matrix.bytes.insert(matrix.bytes.end(), grid.begin(), grid.end());
+  matrix.view = {.data = matrix.bytes.data(), .dtype = DType::kF8E4M3, .rows = 256, .cols = kCols};
+  ThreadPool pool(1);
+  for (const CpuPath path : RunnablePaths()) {
+    const auto backend = MakeCpuBackend(pool, path);
+    OwnedRows in(1, kCols);
+    in.view().data[3] = 1;
+    OwnedRows out(1, 256);
+    backend->MatMul(matrix.view, in.view(), out.view());
+    for (unsigned bits = 0; bits < 256; ++bits) {
+      const float expected = E4M3ToFloat(static_cast<std::uint8_t>(bits)) * scales[bits / 128];
+      const float found = out.view().data[bits];
+      if (std::isnan(expected)) {
+        EXPECT_TRUE(std::isnan(found)) << CpuPathName(path) << ' ' << bits;
+      } else {
+        EXPECT_EQ(found, expected) << CpuPathName(path) << ' ' << bits;
+      }
+    }
+  }
+}
 
 TEST(CpuPaths, TheDetectedPathIsTheBestOfTheRunnable) {
   EXPECT_TRUE(CanRun(CpuPath::kPortable));
