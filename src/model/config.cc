@@ -192,6 +192,11 @@ double YarnMagnitude(double factor, double weight) {
   return factor <= 1 ? 1 : 0.1 * weight * std::log(factor) + 1;
 }
 
+double LongRopeMagnitude(int context, int original) {
+  const double stretch = static_cast<double>(context) / original;
+  return stretch <= 1 ? 1 : std::sqrt(1 + std::log(stretch) / std::log(original));
+}
+
 namespace {
 
 constexpr std::array<const char*, 2> kNorms = {"rms", "layer"};

@@ -144,10 +144,8 @@ void ReadLongRope(const Reader& scaling, const Reader& json, ModelConfig& config
   config.long_rope_from = json.Has("original_max_position_embeddings")
                               ? json.Int("original_max_position_embeddings")
                               : scaling.Int("original_max_position_embeddings");
-  const double stretch = static_cast<double>(config.context_length) / config.long_rope_from;
-  const double by_length =
-      stretch <= 1 ? 1 : std::sqrt(1 + std::log(stretch) / std::log(config.long_rope_from));
-  const double magnitude = scaling.Number("attention_factor", by_length);
+  const double magnitude = scaling.Number(
+      "attention_factor", LongRopeMagnitude(config.context_length, config.long_rope_from));
   config.rope_scaling = {
       .factors = scaling.Floats("short_factor"),
       .magnitude = static_cast<float>(scaling.Number("short_mscale", magnitude))};

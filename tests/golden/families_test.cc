@@ -75,7 +75,8 @@ std::string CaseName(const testing::TestParamInfo<Case>& tested) {
 
 INSTANTIATE_TEST_SUITE_P(
     Families, FamilyTest,
-    testing::Combine(testing::Values("llama3", "qwen3", "mixtral", "qwen3-moe"),
+    testing::Combine(testing::Values("llama3", "qwen3", "mixtral", "qwen3-moe", "gpt-oss",
+                                     "phimoe"),
                      testing::Values(ShardingStrategy::kExpert, ShardingStrategy::kLayer,
                                      ShardingStrategy::kFixed),
                      testing::Values(BackendKind::kReference, BackendKind::kCpu)),
@@ -90,7 +91,8 @@ TEST_P(GgufFamilyTest, MatchesTheReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, GgufFamilyTest,
-                         testing::Values("llama3", "qwen3", "mixtral", "qwen3-moe"),
+                         testing::Values("llama3", "qwen3", "mixtral", "qwen3-moe", "gpt-oss",
+                                         "phimoe"),
                          [](const auto& tested) {
                            std::string name = tested.param;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -201,7 +201,7 @@ TEST(Mistral, WithAWindowAsLongAsTheTextIsLlama) {
 }
 
 TEST(Mistral, AWindowIsAMask) {
-  constexpr int kWindow = 7;
+  static constexpr int kWindow = 7;
   const MistralCase checkpoint([](json& config) {
     WithoutScaling(config);
     config["sliding_window"] = kWindow;
