@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
 
-std::vector<std::byte> ReadBytes(const fs::path& path) {
+std::vector<std::byte> ReadFileBytes(const fs::path& path) {
   const std::string text = ReadTextFile(path);
   const auto bytes = std::as_bytes(std::span(text));
   return {bytes.begin(), bytes.end()};
@@ -71,7 +71,7 @@ class ConvertTest : public testing::Test {
     EXPECT_EQ(ConfigToJson(ConfigFromJson(manifest.architecture, "m")),
               ConfigToJson(sample.config));
     for (const ShardEntry& shard : manifest.shards) {
-      const std::vector<std::byte> bytes = ReadBytes(output() / shard.file);
+      const std::vector<std::byte> bytes = ReadFileBytes(output() / shard.file);
       ASSERT_EQ(bytes.size(), shard.size);
       EXPECT_EQ(MerkleRootOf(bytes), shard.hash);
       const fs::path leaves = output() / LeavesFileOf(shard);
