@@ -16,9 +16,14 @@ Arguments Rest(const Arguments& arguments, std::size_t used) {
   return rest;
 }
 
+// Jinja's filters of this kind take whatever is false for nothing: None too.
+Items ElementsIfTrue(Runtime& runtime, const Value& value) {
+  return value.Truthy() ? Elements(runtime, value) : Items();
+}
+
 Value MapAttribute(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const Items bound = arguments.Bind("map", {"attribute", "default"});
-  Items items = Elements(runtime, input);
+  Items items = ElementsIfTrue(runtime, input);
   for (Value& item : items) {
     item = AttributePath(runtime, item, bound[0]);
     if (item.is_undefined() && !bound[1].is_undefined()) item = bound[1];
@@ -30,7 +35,7 @@ Value Map(Runtime& runtime, const Value& input, const Arguments& arguments) {
   if (arguments.positional.empty()) return MapAttribute(runtime, input, arguments);
   const std::string name = RequireText(arguments.positional[0], "map");
   const Arguments rest = Rest(arguments, 1);
-  Items items = Elements(runtime, input);
+  Items items = ElementsIfTrue(runtime, input);
   for (Value& item : items) item = ApplyFilter(runtime, name, item, rest);
   return Value::ListOf(std::move(items));
 }
@@ -45,7 +50,7 @@ Value Choose(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const std::string test = has_test ? RequireText(arguments.positional[kTestAt], "select") : "";
   const Arguments rest = Rest(arguments, kTestAt + 1);
   Items chosen;
-  for (const Value& item : Elements(runtime, input)) {
+  for (const Value& item : ElementsIfTrue(runtime, input)) {
     const Value value = by_attribute ? AttributePath(runtime, item, arguments.positional[0]) : item;
     const bool passes = has_test ? ApplyTest(runtime, test, value, rest) : value.Truthy();
     if (passes == wanted) chosen.push_back(item);
