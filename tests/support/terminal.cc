@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <pty.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -60,6 +61,19 @@ bool Terminal::WaitFor(const std::string& text) {
     }
     if (!Read()) return false;
   }
+}
+
+bool Terminal::WaitForPrompt(const std::string& prompt) {
+  if (!WaitFor(prompt)) return false;
+  constexpr int kTries = 20'000;
+  constexpr int kTickMilliseconds = 5;
+  for (int i = 0; i < kTries; ++i) {
+    termios settings{};
+    if (::tcgetattr(terminal_, &settings) != 0) return false;
+    if ((settings.c_lflag & ICANON) == 0) return true;
+    ::poll(nullptr, 0, kTickMilliseconds);
+  }
+  return false;
 }
 
 bool Terminal::WaitForMore(std::size_t bytes) {

@@ -22,7 +22,9 @@ class Terminal {
   void Type(const std::string& keys);
   // Reads until `text` has come after what was waited for before; false if it does not come.
   bool WaitFor(const std::string& text);
-  // The same for any `bytes` more.
+  // The same for a prompt, and until keys reach the program one by one, as line editing wants it.
+  bool WaitForPrompt(const std::string& prompt);
+  // The same as WaitFor for any `bytes` more.
   bool WaitForMore(std::size_t bytes);
   // The exit status; -1 if a signal ended the program or it did not end.
   int Wait();

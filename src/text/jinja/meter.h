@@ -11,8 +11,8 @@ namespace doppler::jinja {
 
 struct Limits {
   Bytes source = kMiB;                 // of the template
-  std::size_t steps = 20'000'000;      // statements, expressions, elements that filters look at
-  Bytes memory = 512 * kMiB;           // of all strings and lists made, freed ones too
+  std::size_t steps = 10'000'000;      // statements, expressions, elements that filters look at
+  Bytes memory = 256 * kMiB;           // of all strings and lists made, freed ones too
   Bytes output = 64 * kMiB;            // of the rendered text
   int recursion = 1000;                // statements, expressions and macros inside each other
   static constexpr int kNesting = 80;  // of statements and brackets in the source
