@@ -15,21 +15,14 @@
 #include <string_view>
 
 #include "backend/dtype.h"
+#include "backend/weight_matrix.h"
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/thread_pool.h"
 
 namespace doppler {
 
-// Weights of a projection: `rows` output values, each the dot product with `cols` inputs.
-struct WeightMatrix {
-  const std::byte* data = nullptr;  // [rows, cols], row after row, each RowBytes(dtype, cols)
-  DType dtype = DType::kF32;
-  int rows = 0;
-  int cols = 0;
-};
-
-// Rows [first, first + count) of a matrix.
+// Rows [first, first + count) of a matrix without a grid of scales.
 inline WeightMatrix RowRange(const WeightMatrix& all, int first, int count) {
   const Bytes row_bytes = *RowBytes(all.dtype, static_cast<std::uint64_t>(all.cols));
   return {.data = all.data + static_cast<std::size_t>(first) * row_bytes,

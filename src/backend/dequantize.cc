@@ -1,12 +1,13 @@
-#include <array>
 #include <bit>
 #include <cstring>
 
 #include "backend/block_layout.h"
 #include "backend/quantize.h"
 #include "backend/sub_scales.h"
+#include "backend/unpack.h"
 #include "base/error.h"
 #include "base/float16.h"
+#include "base/float8.h"
 
 namespace doppler {
 namespace {
@@ -96,22 +97,81 @@ void DequantizeQ6K(const Byte* block, float* out) {
   }
 }
 
+// A block that is defined by what it unpacks to.
+void DequantizeUnpacked(const Unpacker& unpacker, const Byte* block, float* out) {
+  constexpr int kLargestBlock = 256;
+  std::int8_t values[kLargestBlock];
+  float scales[kLargestBlock / 16];
+  float offsets[kLargestBlock / 16];
+  unpacker.unpack(block, {values, scales, offsets});
+  for (int i = 0; i < unpacker.block_elements; ++i) {
+    out[i] = scales[i / 16] * static_cast<float>(values[i]);
+  }
+  // Adding a zero would turn -0 into 0.
+  if (!unpacker.has_offsets) return;
+  for (int i = 0; i < unpacker.block_elements; ++i) out[i] += offsets[i / 16];
+}
+
 using BlockFunction = void (*)(const Byte* block, float* out);
-constexpr std::array<BlockFunction, kDTypes.size()> kDequantize = {
-    DequantizeF32, DequantizeF16, DequantizeBf16, DequantizeQ80,
-    DequantizeQ40, DequantizeQ4K, DequantizeQ5K,  DequantizeQ6K};
+
+BlockFunction DequantizerOf(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return DequantizeF32;
+    case DType::kF16:
+      return DequantizeF16;
+    case DType::kBf16:
+      return DequantizeBf16;
+    case DType::kQ8_0:
+      return DequantizeQ80;
+    case DType::kQ4_0:
+      return DequantizeQ40;
+    case DType::kQ4_K:
+      return DequantizeQ4K;
+    case DType::kQ5_K:
+      return DequantizeQ5K;
+    case DType::kQ6_K:
+      return DequantizeQ6K;
+    default:
+      return nullptr;
+  }
+}
 
 }  // namespace
 
 void Dequantize(DType dtype, std::span<const std::byte> blocks, std::span<float> out) {
   const DTypeTraits& traits = Traits(dtype);
-  DOPPLER_CHECK(RowBytes(dtype, out.size()) == blocks.size());
+  DOPPLER_CHECK(!HasScaleGrid(dtype) && RowBytes(dtype, out.size()) == blocks.size());
   const auto step = static_cast<std::size_t>(traits.block_elements);
-  const BlockFunction dequantize = kDequantize[static_cast<std::size_t>(dtype)];
+  const Unpacker* const unpacker = UnpackerOf(dtype);
+  const BlockFunction dequantize = DequantizerOf(dtype);
   const auto* block = reinterpret_cast<const Byte*>(blocks.data());
   for (std::size_t i = 0; i < out.size(); i += step) {
-    dequantize(block, out.data() + i);
+    if (unpacker != nullptr) {
+      DequantizeUnpacked(*unpacker, block, out.data() + i);
+    } else {
+      dequantize(block, out.data() + i);
+    }
     block += traits.block_bytes;
+  }
+}
+
+void DequantizeColumns(const WeightMatrix& matrix, std::size_t row, std::size_t begin,
+                       std::span<float> out) {
+  const auto rows = static_cast<std::uint64_t>(matrix.rows);
+  const auto cols = static_cast<std::uint64_t>(matrix.cols);
+  DOPPLER_CHECK(row < rows && out.size() <= cols && begin <= cols - out.size());
+  const Bytes row_bytes = *RowBytes(matrix.dtype, cols);
+  const std::byte* data = matrix.data + row * row_bytes + *RowBytes(matrix.dtype, begin);
+  if (!HasScaleGrid(matrix.dtype)) {
+    Dequantize(matrix.dtype, {data, *RowBytes(matrix.dtype, out.size())}, out);
+    return;
+  }
+  const auto* grid = reinterpret_cast<const Byte*>(matrix.data + GridOffset(rows * row_bytes));
+  grid += row / kGridBlock * GridExtent(cols) * sizeof(float);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const auto scale = Load<float>(grid + (begin + i) / kGridBlock * sizeof(float));
+    out[i] = E4M3ToFloat(static_cast<Byte>(data[i])) * scale;
   }
 }
 

@@ -1,6 +1,7 @@
 // What the tests and benchmarks of kernels share: the cases, and data to run them on.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -45,6 +46,24 @@ inline std::vector<int> FactorOffsets(DType dtype) {
       return {Q5KLayout::kScale, Q5KLayout::kMinimum};
     case DType::kQ6_K:
       return {Q6KLayout::kScale};
+    case DType::kQ4_1:
+      return {Q41Layout::kScale, Q41Layout::kMinimum};
+    case DType::kQ5_1:
+      return {Q51Layout::kScale, Q51Layout::kMinimum};
+    case DType::kQ2_K:
+      return {Q2KLayout::kScale, Q2KLayout::kMinimum};
+    case DType::kQ3_K:
+      return {Q3KLayout::kScale};
+    case DType::kQ5_0:
+    case DType::kIQ4_NL:
+    case DType::kIQ4_XS:
+    case DType::kIQ3_XXS:
+    case DType::kIQ3_S:
+    case DType::kIQ2_XXS:
+    case DType::kIQ2_XS:
+    case DType::kIQ2_S:
+    case DType::kIQ1_S:
+      return {0};
     default:
       return {};
   }
@@ -56,11 +75,29 @@ struct OwnedMatrix {
   WeightMatrix view;
 };
 
+// Scales that are not f16 and of which random bits would be out of proportion.
+inline void SetOddScales(DType dtype, std::mt19937& random, std::span<std::byte> bytes) {
+  const auto step = static_cast<std::size_t>(Traits(dtype).block_bytes);
+  std::uniform_real_distribution<float> factor(-0.02f, 0.02f);
+  for (std::size_t block = 0; block < bytes.size(); block += step) {
+    if (dtype == DType::kMxfp4) {
+      bytes[block] = static_cast<std::byte>(120 + random() % 8);
+    } else if (dtype == DType::kInt4G32) {
+      const std::uint16_t bits = FloatToBf16(factor(random));
+      std::memcpy(bytes.data() + block, &bits, sizeof(bits));
+    } else if (dtype == DType::kIQ1_M) {
+      // The scale's upper nibble, with its exponent, is that of the last word.
+      const auto at = block + Iq1MLayout::kSubScales + 7;
+      bytes[at] = (bytes[at] & std::byte{0x0f}) | std::byte{0x20};
+    }
+  }
+}
+
 // Blocks of random bits, every pattern of which means something, with sane factors.
 inline OwnedMatrix RandomMatrix(DType dtype, int rows, int cols, unsigned seed) {
   OwnedMatrix out;
   const auto elements = static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(cols);
-  out.bytes.resize(*RowBytes(dtype, elements));
+  out.bytes.resize(*TensorBytes(dtype, std::array<std::int64_t, 2>{rows, cols}));
   std::mt19937 random(seed);
   if (IsFloat(dtype)) {
     const std::vector<float> values = GaussianValues(elements, seed);
@@ -77,6 +114,16 @@ inline OwnedMatrix RandomMatrix(DType dtype, int rows, int cols, unsigned seed) 
     for (std::byte& byte : out.bytes) byte = static_cast<std::byte>(random() & 255u);
     const auto step = static_cast<std::size_t>(Traits(dtype).block_bytes);
     std::uniform_real_distribution<float> factor(-0.02f, 0.02f);
+    if (HasScaleGrid(dtype)) {
+      for (std::size_t i = 0; i < elements; ++i) {
+        if ((out.bytes[i] & std::byte{0x7f}) == std::byte{0x7f}) out.bytes[i] = std::byte{0x7e};
+      }
+      for (std::size_t at = GridOffset(elements); at < out.bytes.size(); at += sizeof(float)) {
+        const float scale = factor(random);
+        std::memcpy(out.bytes.data() + at, &scale, sizeof(scale));
+      }
+    }
+    SetOddScales(dtype, random, out.bytes);
     for (std::size_t block = 0; block < out.bytes.size(); block += step) {
       for (const int offset : FactorOffsets(dtype)) {
         const std::uint16_t bits = FloatToFp16(factor(random));

@@ -52,12 +52,9 @@ BlockFunction QuantizerOf(DType dtype) {
       return QuantizeQ80;
     case DType::kQ4_K:
       return QuantizeQ4KBlock;
-    case DType::kQ4_0:
-    case DType::kQ5_K:
-    case DType::kQ6_K:
+    default:
       return nullptr;
   }
-  return nullptr;
 }
 
 }  // namespace

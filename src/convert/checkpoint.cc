@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "convert/hub_quantization.h"
 
 namespace doppler {
 namespace {
@@ -74,7 +75,9 @@ Checkpoint OpenCheckpoint(const fs::path& path, bool allow_missing_tokenizer) {
 void StreamTensor(const Checkpoint& checkpoint, const SourceTensor& tensor,
                   FunctionRef<void(std::span<const std::byte>)> use) {
   const File& file = checkpoint.files[tensor.file];
-  if (tensor.interleaved_head_dim == 0) {
+  if (tensor.scales) {
+    StreamWithScales(checkpoint, tensor, use);
+  } else if (tensor.interleaved_head_dim == 0) {
     StreamInOrder(file, tensor, use);
   } else {
     StreamInterleaved(file, tensor, use);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,12 +18,19 @@
 
 namespace doppler {
 
+// Scales that the hub keeps in a tensor of their own, in the order of what they belong to.
+struct SourceScales {
+  std::size_t file = 0;
+  Bytes offset = 0;
+};
+
 struct SourceTensor {
   TensorSpec spec;  // what the model wants; the source's shape is the same
   DType dtype = DType::kF32;
   std::size_t file = 0;  // of Checkpoint::files
-  Bytes offset = 0;
-  Bytes size = 0;
+  Bytes offset = 0;      // of the first value
+  Bytes size = 0;        // as the artifact stores it
+  std::optional<SourceScales> scales = std::nullopt;
   // The rows of each head of this many stand in the order 0, half, 1, half + 1, ...: interleaved
   // rotary pairs. 0 for rows that are in order.
   int interleaved_head_dim = 0;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "convert/checkpoint.h"
+#include "convert/hub_quantization.h"
 #include "convert/layout.h"
 #include "convert/quantizer.h"
 #include "convert/shard_writer.h"
@@ -117,11 +118,18 @@ class ArtifactWriter {
 
   void WriteTensor(const OutputTensor& out, ShardWriter& writer,
                    FunctionRef<void(Bytes)> on_progress) {
-    StreamTensor(checkpoint_, *out.source, [&](std::span<const std::byte> portion) {
-      const DType from = out.source->dtype;
-      writer.Write(out.dtype == from ? portion : quantizer_.Run(from, portion, out.dtype));
-      on_progress(writer.position());
-    });
+    const SourceTensor& source = *out.source;
+    const auto write_as = [&](DType from) {
+      return [&, from](std::span<const std::byte> portion) {
+        writer.Write(out.dtype == from ? portion : quantizer_.Run(from, portion, out.dtype));
+        on_progress(writer.position());
+      };
+    };
+    if (HasScaleGrid(source.dtype) && out.dtype != source.dtype) {
+      StreamF8AsFloats(checkpoint_, source, write_as(DType::kF32));
+    } else {
+      StreamTensor(checkpoint_, source, write_as(source.dtype));
+    }
   }
 
   void WriteLeaves(const ShardEntry& shard, std::span<const Digest> leaves) const {

@@ -342,8 +342,8 @@ TEST_F(ConvertTest, NamesWhatIsWrongWithAGguf) {
   extra.AddTensor("blk.0.attn_q.bias", {64}, 0, std::vector<std::byte>(256));
   EXPECT_THAT(failure(extra), AllOf(HasSubstr("blk.0.attn_q.bias"), HasSubstr("not part of")));
   GgufBuilder unsupported = BuildGguf(sample);
-  unsupported.ReplaceTensor("blk.1.attn_v.weight", 20, std::vector<std::byte>(32 * 36));
-  EXPECT_THAT(failure(unsupported), AllOf(HasSubstr("blk.1.attn_v.weight"), HasSubstr("IQ4_NL")));
+  unsupported.ReplaceTensor("blk.1.attn_v.weight", 9, std::vector<std::byte>(32 * 72));
+  EXPECT_THAT(failure(unsupported), AllOf(HasSubstr("blk.1.attn_v.weight"), HasSubstr("Q8_1")));
   SampleModel fewer = sample;
   fewer.specs.pop_back();
   fewer.specs.pop_back();

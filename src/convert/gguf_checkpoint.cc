@@ -103,8 +103,8 @@ class GgufMapper {
     const std::optional<DType> dtype = DTypeOfGgml(tensor.type);
     if (!dtype) {
       Throw(
-          "{}: the tensor '{}' is stored as {}, which is not supported; get a file in F32, F16, "
-          "BF16, Q8_0, Q4_0, Q4_K, Q5_K or Q6_K",
+          "{}: the tensor '{}' is stored as {}, which is not supported; get a file in BF16, "
+          "Q8_0, a K or an IQ format",
           where(), name, GgmlTypeName(tensor.type).value_or("an unknown format"));
     }
     return {.spec = spec,

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "convert/checkpoint.h"
+#include "convert/hub_quantization.h"
 #include "format/json.h"
 #include "format/safetensors.h"
 
@@ -116,15 +117,15 @@ DType HubDType(const std::string& name, const HubTensor& tensor, const std::stri
   if (tensor.tensor.dtype == "F16") return DType::kF16;
   if (tensor.tensor.dtype == "BF16") return DType::kBf16;
   Throw(
-      "{}: the tensor '{}' is stored as {}, which is not supported; supported are F32, F16 and "
-      "BF16",
+      "{}: the tensor '{}' is stored as {}, which is not supported here; supported are F32, F16 "
+      "and BF16, and what config.json's quantization_config describes",
       where, name, tensor.tensor.dtype);
 }
 
 class HubMapper {
  public:
-  HubMapper(HubTensors& tensors, const fs::path& folder)
-      : tensors_(tensors), where_(folder.string()) {}
+  HubMapper(HubTensors& tensors, HubQuantization quantization, const fs::path& folder)
+      : tensors_(tensors), quantization_(quantization), where_(folder.string()) {}
 
   SourceTensor Find(const TensorSpec& spec, const ModelConfig& config) {
     if (auto whole = Whole(spec, spec.name)) return *whole;
@@ -151,9 +152,10 @@ class HubMapper {
 
   std::optional<SourceTensor> Whole(const TensorSpec& spec, const std::string& name) {
     const HubTensor* const found = tensors_.Use(name);
-    if (found == nullptr) return std::nullopt;
-    if (found->tensor.shape != spec.shape) {
-      ThrowShape(where_, name, found->tensor.shape, spec.shape);
+    if (found == nullptr) return PackedInt4(spec, name);
+    RequireShape(name, *found, spec.shape);
+    if (quantization_ == HubQuantization::kFp8 && found->tensor.dtype == "F8_E4M3") {
+      return Fp8(spec, name, *found);
     }
     return At(spec, name, *found, 0, found->tensor.size);
   }
@@ -185,7 +187,72 @@ class HubMapper {
             .size = size};
   }
 
+  // E4M3 values and their grid of scales.
+  SourceTensor Fp8(const TensorSpec& spec, const std::string& name, const HubTensor& found) {
+    if (spec.shape.size() != 2) Throw("{}: the tensor '{}' in FP8 is no matrix", where_, name);
+    const HubTensor& scales = Part(name + "_scale_inv", "F32", GridShape(spec.shape));
+    return Combined(spec, DType::kF8E4M3, found, scales);
+  }
+
+  static std::vector<std::int64_t> GridShape(const std::vector<std::int64_t>& shape) {
+    std::vector<std::int64_t> grid;
+    for (const std::int64_t extent : shape) {
+      grid.push_back(static_cast<std::int64_t>(GridExtent(static_cast<std::uint64_t>(extent))));
+    }
+    return grid;
+  }
+
+  // compressed-tensors' pack_to_int32: eight values with 8 added to a word, the first lowest. That
+  // is the order of nibbles of the hub's MXFP4.
+  std::optional<SourceTensor> PackedInt4(const TensorSpec& spec, const std::string& name) {
+    if (quantization_ != HubQuantization::kInt4 || spec.shape.size() != 2) return std::nullopt;
+    if (tensors_.Use(name + "_packed") == nullptr) return std::nullopt;
+    constexpr std::int64_t kGroup = 32;
+    if (spec.shape[1] % kGroup != 0) {
+      Throw("{}: '{}_packed' has rows of {} values, which are not whole groups of {}", where_, name,
+            spec.shape[1], kGroup);
+    }
+    const HubTensor& values = Part(name + "_packed", "I32", {spec.shape[0], spec.shape[1] / 8});
+    const HubTensor& scales =
+        Part(name + "_scale", "BF16", {spec.shape[0], spec.shape[1] / kGroup});
+    // The shape is in the configuration already.
+    tensors_.Use(name + "_shape");
+    return Combined(spec, DType::kInt4G32, values, scales);
+  }
+
+  // One of the tensors that make up a weight.
+  const HubTensor& Part(const std::string& name, std::string_view dtype,
+                        const std::vector<std::int64_t>& shape) {
+    const HubTensor* const found = tensors_.Use(name);
+    if (found == nullptr) {
+      Throw("{}: the tensor '{}' is missing; the checkpoint is not complete, fetch it again",
+            where_, name);
+    }
+    if (found->tensor.dtype != dtype) {
+      Throw("{}: the tensor '{}' is stored as {}; only {} is supported for it", where_, name,
+            found->tensor.dtype, dtype);
+    }
+    RequireShape(name, *found, shape);
+    return *found;
+  }
+
+  static SourceTensor Combined(const TensorSpec& spec, DType dtype, const HubTensor& values,
+                               const HubTensor& scales) {
+    return {.spec = spec,
+            .dtype = dtype,
+            .file = values.file,
+            .offset = values.tensor.offset,
+            .size = TensorBytes(dtype, spec.shape).value(),
+            .scales = SourceScales{.file = scales.file, .offset = scales.tensor.offset}};
+  }
+
+  void RequireShape(const std::string& name, const HubTensor& found,
+                    const std::vector<std::int64_t>& expected) const {
+    if (found.tensor.shape != expected) ThrowShape(where_, name, found.tensor.shape, expected);
+  }
+
   HubTensors& tensors_;
+  HubQuantization quantization_;
   std::string where_;
 };
 
@@ -218,10 +285,11 @@ Checkpoint OpenHubCheckpoint(const fs::path& folder, bool allow_missing_tokenize
   }
   Checkpoint checkpoint;
   checkpoint.name = FolderName(folder);
-  checkpoint.config = ConfigFromHub(ReadTextFile(config_path), config_path.string());
+  const std::string config_text = ReadTextFile(config_path);
+  checkpoint.config = ConfigFromHub(config_text, config_path.string());
   checkpoint.tokenizer_files = ReadTokenizerFiles(folder, allow_missing_tokenizer);
   HubTensors tensors(folder);
-  HubMapper mapper(tensors, folder);
+  HubMapper mapper(tensors, ParseHubQuantization(config_text, config_path.string()), folder);
   for (const TensorSpec& spec : ExpectedTensors(checkpoint.config)) {
     checkpoint.tensors.push_back(mapper.Find(spec, checkpoint.config));
   }

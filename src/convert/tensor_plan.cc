@@ -28,7 +28,7 @@ TensorPlan PlanTensors(const Checkpoint& checkpoint, std::optional<DType> quanti
     OutputTensor out = {.source = &source, .dtype = source.dtype, .size = source.size};
     if (quantize && IsQuantizable(source.spec.role)) {
       const std::int64_t cols = source.spec.shape.back();
-      if (!IsFloat(source.dtype)) {
+      if (!IsFloat(source.dtype) && !HasScaleGrid(source.dtype)) {
         ++already[source.dtype];
       } else if (const auto size = TensorBytes(*quantize, source.spec.shape)) {
         out.dtype = *quantize;

@@ -21,9 +21,9 @@ struct TensorPlan {
   std::vector<std::string> notes;     // what was not quantised although that was asked for
 };
 
-// Projections and experts in a float format are quantised if their rows are whole blocks; all else
-// keeps its bytes. Throws UsageError for a format that cannot be written. `checkpoint` must outlive
-// the plan.
+// Projections and experts in a float format or f8_e4m3 are quantised if their rows are whole
+// blocks; all else keeps its bytes. Throws UsageError for a format that cannot be written.
+// `checkpoint` must outlive the plan.
 TensorPlan PlanTensors(const Checkpoint& checkpoint, std::optional<DType> quantize);
 
 }  // namespace doppler

@@ -124,13 +124,12 @@ KvLayerShape KvLayerOf(const ModelConfig& config, LayerId layer) {
           .window = config.WindowOf(layer)};
 }
 
-Bytes TensorBytes(const TensorSpec& spec, std::optional<DType> quantize) {
-  std::uint64_t elements = 1;
-  for (const std::int64_t size : spec.shape) elements *= static_cast<std::uint64_t>(size);
+Bytes SizeOfSpec(const TensorSpec& spec, std::optional<DType> quantize) {
   const bool weights = spec.role == TensorRole::kProjection || spec.role == TensorRole::kExpert;
-  const auto row = static_cast<std::uint64_t>(spec.shape.back());
-  if (quantize && weights && RowBytes(*quantize, row)) return *RowBytes(*quantize, elements);
-  return *RowBytes(DType::kBf16, elements);
+  if (quantize && weights) {
+    if (const auto size = TensorBytes(*quantize, spec.shape)) return *size;
+  }
+  return *TensorBytes(DType::kBf16, spec.shape);
 }
 
 }  // namespace
@@ -138,7 +137,7 @@ Bytes TensorBytes(const TensorSpec& spec, std::optional<DType> quantize) {
 ModelSizes SizesOfConfig(const ModelConfig& config, std::optional<DType> quantize) {
   ModelSizes sizes;
   for (const TensorSpec& spec : ExpectedTensors(config)) {
-    const Bytes size = AlignUp(TensorBytes(spec, quantize), kDirectAlignment);
+    const Bytes size = AlignUp(SizeOfSpec(spec, quantize), kDirectAlignment);
     if (spec.role != TensorRole::kExpert) {
       sizes.dense += size;
       if (spec.role == TensorRole::kEmbedding) sizes.embedding = size;

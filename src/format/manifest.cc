@@ -147,13 +147,9 @@ std::string LeavesFileOf(const ShardEntry& shard) {
 
 std::optional<Bytes> TensorBytes(DType dtype, std::span<const std::int64_t> shape,
                                  WeightLayout layout) {
-  if (shape.empty() || (layout == WeightLayout::kColumn && shape.size() != 2)) return std::nullopt;
-  const std::size_t run = layout == WeightLayout::kRow ? shape.size() - 1 : 0;
-  std::optional<Bytes> size = RowBytes(dtype, static_cast<std::uint64_t>(shape[run]));
-  for (std::size_t dim = 0; size && dim < shape.size(); ++dim) {
-    if (dim != run) size = CheckedMul(*size, static_cast<std::uint64_t>(shape[dim]));
-  }
-  return size;
+  if (layout == WeightLayout::kRow) return TensorBytes(dtype, shape);
+  if (shape.size() != 2 || HasScaleGrid(dtype)) return std::nullopt;
+  return TensorBytes(dtype, std::array{shape[1], shape[0]});
 }
 
 ExpertTensorNames ExpertNames(LayerId layer, ExpertId expert) {

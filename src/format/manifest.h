@@ -85,10 +85,9 @@ std::string SerializeManifest(const Manifest& manifest);
 // "shards/00001.bin".
 std::string LeavesFileOf(const ShardEntry& shard);
 
-// The bytes that a tensor takes; nothing if its shape does not fit its format or they overflow.
-// REQUIRES: no dimension is negative.
+// As TensorBytes of backend/dtype.h, in either layout.
 std::optional<Bytes> TensorBytes(DType dtype, std::span<const std::int64_t> shape,
-                                 WeightLayout layout = WeightLayout::kRow);
+                                 WeightLayout layout);
 
 // "layers.3.mlp.experts.17.gate_proj.weight" and so on: the canonical names of a record's parts.
 struct ExpertTensorNames {

@@ -149,7 +149,7 @@ std::vector<Damage> Damages() {
       {"/tensors/norm.weight/offset", 4096, "the top level", "overlap"},
       {"/tensors/norm.weight/offset", 6080, "the top level", "overlap"},
       {"/tensors/norm.weight/size", 255, ".size", "takes 256 bytes, not 255"},
-      {"/tensors/norm.weight/dtype", "iq2_xs", ".dtype", "'iq2_xs' is not known"},
+      {"/tensors/norm.weight/dtype", "tq1_0", ".dtype", "'tq1_0' is not known"},
       {"/tensors/norm.weight/dtype", "q8_0", ".size", "takes 68 bytes"},
       {"/tensors/norm.weight/dtype", "q4_k", kNorm, "not possible"},
       {"/tensors/norm.weight/layout", "diagonal", ".layout", "not known"},
@@ -272,9 +272,17 @@ TEST(FindExpertRecord, StartsOnALeafAmongOtherThings) {
 TEST(TensorBytes, FollowsTheLayout) {
   const std::vector<std::int64_t> shape = {64, 48};
   EXPECT_EQ(TensorBytes(DType::kF16, shape), 64u * 48 * 2);
-  EXPECT_FALSE(TensorBytes(DType::kQ8_0, shape));
+  EXPECT_FALSE(TensorBytes(DType::kQ8_0, shape, WeightLayout::kRow));
   EXPECT_EQ(TensorBytes(DType::kQ8_0, shape, WeightLayout::kColumn), 48u * 2 * 34);
-  EXPECT_FALSE(TensorBytes(DType::kF32, {}));
+  EXPECT_FALSE(TensorBytes(DType::kF32, std::span<const std::int64_t>()));
+  EXPECT_EQ(TensorBytes(DType::kF8E4M3, std::array<std::int64_t, 2>{129, 131}),
+            129u * 131 + 1 + 4 * 2 * 2);
+  EXPECT_EQ(TensorBytes(DType::kF8E4M3, std::array<std::int64_t, 2>{128, 256}), 128u * 256 + 8);
+  EXPECT_FALSE(TensorBytes(DType::kF8E4M3, std::array<std::int64_t, 1>{128}));
+  EXPECT_FALSE(
+      TensorBytes(DType::kF8E4M3, std::array<std::int64_t, 2>{128, 256}, WeightLayout::kColumn));
+  EXPECT_FALSE(TensorBytes(
+      DType::kF8E4M3, std::array<std::int64_t, 2>{std::int64_t{1} << 32, std::int64_t{1} << 31}));
 }
 
 }  // namespace

@@ -68,12 +68,20 @@ TEST_P(QuantVectors, DequantizesRandomBytes) {
   ExpectDequantizes(".rand_blocks", ".rand_expected");
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, QuantVectors,
-                         testing::Values(Case{DType::kF16, "F16"}, Case{DType::kBf16, "BF16"},
-                                         Case{DType::kQ8_0, "Q8_0"}, Case{DType::kQ4_0, "Q4_0"},
-                                         Case{DType::kQ4_K, "Q4_K"}, Case{DType::kQ5_K, "Q5_K"},
-                                         Case{DType::kQ6_K, "Q6_K"}),
-                         [](const auto& test) { return std::string(test.param.ggml_name); });
+INSTANTIATE_TEST_SUITE_P(
+    Types, QuantVectors,
+    testing::Values(Case{DType::kF16, "F16"}, Case{DType::kBf16, "BF16"},
+                    Case{DType::kQ8_0, "Q8_0"}, Case{DType::kQ4_0, "Q4_0"},
+                    Case{DType::kQ4_1, "Q4_1"}, Case{DType::kQ5_0, "Q5_0"},
+                    Case{DType::kQ5_1, "Q5_1"}, Case{DType::kQ2_K, "Q2_K"},
+                    Case{DType::kQ3_K, "Q3_K"}, Case{DType::kQ4_K, "Q4_K"},
+                    Case{DType::kQ5_K, "Q5_K"}, Case{DType::kQ6_K, "Q6_K"},
+                    Case{DType::kIQ4_NL, "IQ4_NL"}, Case{DType::kIQ4_XS, "IQ4_XS"},
+                    Case{DType::kIQ3_XXS, "IQ3_XXS"}, Case{DType::kIQ3_S, "IQ3_S"},
+                    Case{DType::kIQ2_XXS, "IQ2_XXS"}, Case{DType::kIQ2_XS, "IQ2_XS"},
+                    Case{DType::kIQ2_S, "IQ2_S"}, Case{DType::kIQ1_S, "IQ1_S"},
+                    Case{DType::kIQ1_M, "IQ1_M"}, Case{DType::kMxfp4, "MXFP4"}),
+    [](const auto& test) { return std::string(test.param.ggml_name); });
 
 TEST(QuantVectorsFromFloat, QuantizesToTheSameBytes) {
   const Vectors vectors;

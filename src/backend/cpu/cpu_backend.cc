@@ -16,7 +16,9 @@ namespace {
 constexpr std::size_t kMinPieceBytes = 16 * kKiB;
 constexpr std::size_t kMinPieceFloats = 8192;
 // Tokens whose activations stay in the second-level cache while the rows of a piece pass by.
-constexpr int kTokensAtOnce = 32;
+constexpr int kTokensAtOnce = MatMulTile::kMaxTokens;
+
+static_assert(kDTypes.size() == CpuKernels::kTypes && kGridBlock == MatMulTile::kGridBlock);
 
 struct alignas(64) CacheLine {
   std::byte bytes[64];
@@ -100,12 +102,10 @@ class CpuBackend final : public Backend {
   void GatherRows(const WeightMatrix& table, std::span<const TokenId> ids, Rows out) override {
     DOPPLER_CHECK(static_cast<int>(ids.size()) == out.rows && out.cols == table.cols);
     const auto cols = static_cast<std::size_t>(table.cols);
-    const Bytes row_bytes = *RowBytes(table.dtype, cols);
     ForEachRow(out.rows, out.cols, [&](int i) {
       const TokenId id = ids[static_cast<std::size_t>(i)];
       DOPPLER_CHECK(id >= 0 && id < table.rows);
-      const std::byte* row = table.data + static_cast<std::size_t>(id) * row_bytes;
-      Dequantize(table.dtype, {row, row_bytes}, {out.Row(i), cols});
+      DequantizeColumns(table, static_cast<std::size_t>(id), 0, {out.Row(i), cols});
     });
   }
 
@@ -223,7 +223,9 @@ class CpuBackend final : public Backend {
     return AlignUp(std::max((rows + pieces - 1) / pieces, least), 4);
   }
 
-  bool ReadsInt8(DType dtype) const { return !IsFloat(dtype) && kernels_.quantize != nullptr; }
+  bool ReadsInt8(DType dtype) const {
+    return !IsFloat(dtype) && !HasScaleGrid(dtype) && kernels_.quantize != nullptr;
+  }
 
   void QuantizeActivations(ConstRows in) {
     DOPPLER_CHECK(in.rows <= limits_.tokens && in.cols <= limits_.cols);
@@ -242,12 +244,22 @@ class CpuBackend final : public Backend {
               .rows = end - begin,
               .cols = weights.cols,
               .tokens = std::min(kTokensAtOnce, in.rows - token),
+              .unpacker = UnpackerOf(weights.dtype),
+              .grid = GridOf(weights, row_bytes),
+              .grid_cols = static_cast<int>(GridExtent(static_cast<std::uint64_t>(weights.cols))),
+              .first_row = begin,
               .in = in.Row(token),
               .in_stride = in.stride,
               .quantized = ReadsInt8(weights.dtype) ? RowsFrom(quantized_, token) : QuantizedRows{},
               .out = out.Row(token) + begin,
               .out_stride = out.stride});
     }
+  }
+
+  static const float* GridOf(const WeightMatrix& weights, Bytes row_bytes) {
+    if (!HasScaleGrid(weights.dtype)) return nullptr;
+    const Bytes rows_bytes = static_cast<Bytes>(weights.rows) * row_bytes;
+    return reinterpret_cast<const float*>(weights.data + GridOffset(rows_bytes));
   }
 
   // `count` query heads of one token, which share a KV head.

@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backend/unpack.h"
+
 namespace doppler {
 
 struct Fp16 {
@@ -16,6 +18,9 @@ struct Fp16 {
 };
 struct Bf16 {
   std::uint16_t bits;
+};
+struct F8E4M3 {
+  std::uint8_t bits;
 };
 
 // Activations as int8, for integer dot products with quantised weights: 32 values share a scale,
@@ -31,11 +36,20 @@ struct QuantizedRows {
 // Some rows of a weight matrix times some tokens. Float weights read `in`, others `quantized`
 // if the table can quantise.
 struct MatMulTile {
+  static constexpr int kMaxTokens = 32;
+  static constexpr int kGridBlock = 128;
+
   const unsigned char* weights = nullptr;  // [rows], row_bytes apart
   std::size_t row_bytes = 0;
   int rows = 0;
   int cols = 0;
-  int tokens = 0;
+  int tokens = 0;                      // at most kMaxTokens
+  const Unpacker* unpacker = nullptr;  // of formats that have one
+  // Scales of f8_e4m3, [.., grid_cols]: row r and column c have the one at
+  // [(first_row + r) / kGridBlock, c / kGridBlock].
+  const float* grid = nullptr;
+  int grid_cols = 0;
+  int first_row = 0;
   const float* in = nullptr;  // [tokens, cols]
   std::ptrdiff_t in_stride = 0;
   QuantizedRows quantized;
@@ -72,7 +86,8 @@ struct CpuKernels {
   const char* name;
 
   // By DType.
-  MatMulKernel matmul[8];
+  static constexpr int kTypes = 25;
+  MatMulKernel matmul[kTypes];
 
   // Writes one row of `out`. Null if every product reads floats.
   void (*quantize)(const float* in, const QuantizedRows& out);

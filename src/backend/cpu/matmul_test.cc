@@ -15,6 +15,12 @@ namespace {
 
 using Parameters = std::tuple<CpuPath, DType>;
 
+std::vector<DType> AllTypes() {
+  std::vector<DType> types;
+  for (const DTypeTraits& traits : kDTypes) types.push_back(traits.dtype);
+  return types;
+}
+
 class MatMulTest : public testing::TestWithParam<Parameters> {
  protected:
   static constexpr int kTokens = 16;
@@ -24,7 +30,7 @@ class MatMulTest : public testing::TestWithParam<Parameters> {
 
   // One block, an odd number of blocks, several; for floats also lengths that fill no register.
   static std::vector<int> Columns() {
-    if (IsFloat(dtype())) return {1, 7, 16, 37, 300};
+    if (IsFloat(dtype()) || HasScaleGrid(dtype())) return {1, 7, 16, 37, 300};
     const int block = Traits(dtype()).block_elements;
     return {block, 2 * block, 3 * block, 5 * block};
   }
@@ -43,9 +49,8 @@ struct Sizes {
 };
 Sizes SizesOf(const WeightMatrix& matrix, int row, const float* x) {
   const auto cols = static_cast<std::size_t>(matrix.cols);
-  const Bytes bytes = *RowBytes(matrix.dtype, cols);
   std::vector<float> weights(cols);
-  Dequantize(matrix.dtype, {matrix.data + static_cast<std::size_t>(row) * bytes, bytes}, weights);
+  DequantizeColumns(matrix, static_cast<std::size_t>(row), 0, weights);
   Sizes out;
   for (std::size_t c = 0; c < cols; ++c) {
     out.products += std::abs(static_cast<double>(weights[c]) * x[c]);
@@ -106,7 +111,8 @@ TEST_P(MatMulTest, RoundingActivationsCostsAtMostHalfAStepEach) {
   for (int t = 0; t < 3; ++t) {
     float largest = 0;
     for (int c = 0; c < cols; ++c) largest = std::max(largest, std::abs(in.view().Row(t)[c]));
-    const double half_step = IsFloat(dtype()) ? 0 : largest / 127 / 2;
+    const bool reads_floats = IsFloat(dtype()) || HasScaleGrid(dtype());
+    const double half_step = reads_floats ? 0 : largest / 127 / 2;
     for (int r = 0; r < rows; ++r) {
       const Sizes sizes = SizesOf(matrix.view, r, in.view().Row(t));
       ASSERT_NEAR(out.view().Row(t)[r], expected.view().Row(t)[r],
@@ -168,9 +174,7 @@ TEST_P(MatMulTest, DoesNotAllocate) {
 
 INSTANTIATE_TEST_SUITE_P(Paths, MatMulTest,
                          testing::Combine(testing::ValuesIn(RunnablePaths()),
-                                          testing::Values(DType::kF32, DType::kF16, DType::kBf16,
-                                                          DType::kQ8_0, DType::kQ4_0, DType::kQ4_K,
-                                                          DType::kQ5_K, DType::kQ6_K)),
+                                          testing::ValuesIn(AllTypes())),
                          [](const auto& test) {
                            std::string name(CpuPathName(std::get<0>(test.param)));
                            name += "_" + std::string(DTypeName(std::get<1>(test.param)));

@@ -11,6 +11,7 @@ void MatMulQ40(const MatMulTile& tile);
 void MatMulQ4K(const MatMulTile& tile);
 void MatMulQ5K(const MatMulTile& tile);
 void MatMulQ6K(const MatMulTile& tile);
+void MatMulUnpacked(const MatMulTile& tile);
 }  // namespace portable
 
 namespace avx2 {
@@ -19,6 +20,10 @@ void MatMulQ40(const MatMulTile& tile);
 void MatMulQ4K(const MatMulTile& tile);
 void MatMulQ5K(const MatMulTile& tile);
 void MatMulQ6K(const MatMulTile& tile);
+void MatMulIq4Nl(const MatMulTile& tile);
+void MatMulMxfp4(const MatMulTile& tile);
+void MatMulInt4G32(const MatMulTile& tile);
+void MatMulUnpacked(const MatMulTile& tile);
 }  // namespace avx2
 
 namespace avx512 {
@@ -27,6 +32,10 @@ void MatMulQ40(const MatMulTile& tile);
 void MatMulQ4K(const MatMulTile& tile);
 void MatMulQ5K(const MatMulTile& tile);
 void MatMulQ6K(const MatMulTile& tile);
+void MatMulIq4Nl(const MatMulTile& tile);
+void MatMulMxfp4(const MatMulTile& tile);
+void MatMulInt4G32(const MatMulTile& tile);
+void MatMulUnpacked(const MatMulTile& tile);
 }  // namespace avx512
 
 }  // namespace doppler

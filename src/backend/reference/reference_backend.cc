@@ -65,12 +65,10 @@ class ReferenceBackend final : public Backend {
   void GatherRows(const WeightMatrix& table, std::span<const TokenId> ids, Rows out) override {
     DOPPLER_CHECK(static_cast<int>(ids.size()) == out.rows && out.cols == table.cols);
     const auto cols = static_cast<std::size_t>(table.cols);
-    const Bytes row_bytes = *RowBytes(table.dtype, cols);
     for (int i = 0; i < out.rows; ++i) {
       const TokenId id = ids[static_cast<std::size_t>(i)];
       DOPPLER_CHECK(id >= 0 && id < table.rows);
-      const std::byte* row = table.data + static_cast<std::size_t>(id) * row_bytes;
-      Dequantize(table.dtype, {row, row_bytes}, {out.Row(i), cols});
+      DequantizeColumns(table, static_cast<std::size_t>(id), 0, {out.Row(i), cols});
     }
   }
 
@@ -217,15 +215,11 @@ class ReferenceBackend final : public Backend {
 
   static void MatMulRow(const WeightMatrix& weights, std::size_t row, ConstRows in, Rows out) {
     constexpr int kChunk = 256;  // a whole number of blocks of every type
-    const Bytes row_bytes = *RowBytes(weights.dtype, static_cast<std::uint64_t>(weights.cols));
-    const std::byte* data = weights.data + row * row_bytes;
     for (int t = 0; t < in.rows; ++t) out.Row(t)[row] = 0;
     for (int begin = 0; begin < weights.cols; begin += kChunk) {
       const auto size = static_cast<std::size_t>(std::min(kChunk, weights.cols - begin));
-      const Bytes bytes = *RowBytes(weights.dtype, size);
       float chunk[kChunk];
-      Dequantize(weights.dtype, {data, bytes}, {chunk, size});
-      data += bytes;
+      DequantizeColumns(weights, row, static_cast<std::size_t>(begin), {chunk, size});
       for (int t = 0; t < in.rows; ++t) {
         float sum = out.Row(t)[row];
         for (std::size_t c = 0; c < size; ++c)

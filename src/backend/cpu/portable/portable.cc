@@ -5,6 +5,7 @@
 #include "backend/cpu/vector_attention.h"
 #include "backend/cpu/vector_kernels.h"
 #include "base/float16.h"
+#include "base/float8.h"
 
 namespace doppler {
 namespace {
@@ -41,6 +42,7 @@ struct Vector4 {
   static float ToFloat(float value) { return value; }
   static float ToFloat(Fp16 value) { return Fp16ToFloat(value.bits); }
   static float ToFloat(Bf16 value) { return Bf16ToFloat(value.bits); }
+  static float ToFloat(F8E4M3 value) { return E4M3ToFloat(value.bits); }
 
   template <class T>
   static F Load(const T* from) {
@@ -68,9 +70,34 @@ using V = Vector4;
 
 const CpuKernels kPortableKernels = {
     .name = "portable",
-    .matmul = {RunTile<FloatMatMul<V, float>>, RunTile<FloatMatMul<V, Fp16>>,
-               RunTile<FloatMatMul<V, Bf16>>, portable::MatMulQ80, portable::MatMulQ40,
-               portable::MatMulQ4K, portable::MatMulQ5K, portable::MatMulQ6K},
+    .matmul =
+        {
+            RunTile<FloatMatMul<V, float>>,   // f32
+            RunTile<FloatMatMul<V, Fp16>>,    // f16
+            RunTile<FloatMatMul<V, Bf16>>,    // bf16
+            portable::MatMulQ80,              // q8_0
+            portable::MatMulQ40,              // q4_0
+            portable::MatMulQ4K,              // q4_k
+            portable::MatMulQ5K,              // q5_k
+            portable::MatMulQ6K,              // q6_k
+            portable::MatMulUnpacked,         // q4_1
+            portable::MatMulUnpacked,         // q5_0
+            portable::MatMulUnpacked,         // q5_1
+            portable::MatMulUnpacked,         // q2_k
+            portable::MatMulUnpacked,         // q3_k
+            portable::MatMulUnpacked,         // iq4_nl
+            portable::MatMulUnpacked,         // iq4_xs
+            portable::MatMulUnpacked,         // iq3_xxs
+            portable::MatMulUnpacked,         // iq3_s
+            portable::MatMulUnpacked,         // iq2_xxs
+            portable::MatMulUnpacked,         // iq2_xs
+            portable::MatMulUnpacked,         // iq2_s
+            portable::MatMulUnpacked,         // iq1_s
+            portable::MatMulUnpacked,         // iq1_m
+            portable::MatMulUnpacked,         // mxfp4
+            RunTile<FloatMatMul<V, F8E4M3>>,  // f8_e4m3
+            portable::MatMulUnpacked,         // int4_g32
+        },
     .quantize = nullptr,
     .rms_norm = RmsNormRun<V>,
     .layer_norm = LayerNormRun<V>,

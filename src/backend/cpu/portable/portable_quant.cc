@@ -22,36 +22,64 @@ float Dot(const float* a, const float* b, int size) {
   return sums[0];
 }
 
-template <DType kType>
-void MatMul(const MatMulTile& tile) {
-  constexpr const DTypeTraits& kTraits = Traits(kType);
+// Stretch::Read(blocks, size, out) makes `size` values of what begins at `blocks` and returns where
+// it ends.
+template <class Stretch>
+void MatMul(const Stretch& stretch, const MatMulTile& tile) {
   for (int row = 0; row < tile.rows; ++row) {
-    const auto* blocks = reinterpret_cast<const std::byte*>(
-        tile.weights + static_cast<std::size_t>(row) * tile.row_bytes);
+    const unsigned char* blocks = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
     for (int t = 0; t < tile.tokens; ++t) tile.out[t * tile.out_stride + row] = 0;
     for (int begin = 0; begin < tile.cols; begin += kStretch) {
       const int size = tile.cols - begin < kStretch ? tile.cols - begin : kStretch;
-      const auto bytes = static_cast<std::size_t>(size / kTraits.block_elements) *
-                         static_cast<std::size_t>(kTraits.block_bytes);
-      float stretch[kStretch];
-      Dequantize(kType, {blocks, bytes}, {stretch, static_cast<std::size_t>(size)});
-      blocks += bytes;
+      float values[kStretch];
+      blocks = stretch.Read(blocks, size, values);
       for (int t = 0; t < tile.tokens; ++t) {
         const float* x = tile.in + t * tile.in_stride + begin;
-        tile.out[t * tile.out_stride + row] += Dot(stretch, x, size);
+        tile.out[t * tile.out_stride + row] += Dot(values, x, size);
       }
     }
   }
 }
 
+template <DType kType>
+struct Ggml {
+  static const unsigned char* Read(const unsigned char* blocks, int size, float* out) {
+    constexpr const DTypeTraits& kTraits = Traits(kType);
+    const auto bytes = static_cast<std::size_t>(size / kTraits.block_elements) *
+                       static_cast<std::size_t>(kTraits.block_bytes);
+    Dequantize(kType, {reinterpret_cast<const std::byte*>(blocks), bytes},
+               {out, static_cast<std::size_t>(size)});
+    return blocks + bytes;
+  }
+};
+
+struct Unpacked {
+  const Unpacker& unpacker;
+
+  const unsigned char* Read(const unsigned char* blocks, int size, float* out) const {
+    std::int8_t values[kStretch];
+    float scales[kStretch / 16];
+    float offsets[kStretch / 16] = {};
+    for (int i = 0; i < size; i += unpacker.block_elements) {
+      unpacker.unpack(blocks, {values + i, scales + i / 16, offsets + i / 16});
+      blocks += unpacker.block_bytes;
+    }
+    for (int i = 0; i < size; ++i) {
+      out[i] = scales[i / 16] * static_cast<float>(values[i]) + offsets[i / 16];
+    }
+    return blocks;
+  }
+};
+
 }  // namespace
 
 namespace portable {
-void MatMulQ80(const MatMulTile& tile) { MatMul<DType::kQ8_0>(tile); }
-void MatMulQ40(const MatMulTile& tile) { MatMul<DType::kQ4_0>(tile); }
-void MatMulQ4K(const MatMulTile& tile) { MatMul<DType::kQ4_K>(tile); }
-void MatMulQ5K(const MatMulTile& tile) { MatMul<DType::kQ5_K>(tile); }
-void MatMulQ6K(const MatMulTile& tile) { MatMul<DType::kQ6_K>(tile); }
+void MatMulQ80(const MatMulTile& tile) { MatMul(Ggml<DType::kQ8_0>{}, tile); }
+void MatMulQ40(const MatMulTile& tile) { MatMul(Ggml<DType::kQ4_0>{}, tile); }
+void MatMulQ4K(const MatMulTile& tile) { MatMul(Ggml<DType::kQ4_K>{}, tile); }
+void MatMulQ5K(const MatMulTile& tile) { MatMul(Ggml<DType::kQ5_K>{}, tile); }
+void MatMulQ6K(const MatMulTile& tile) { MatMul(Ggml<DType::kQ6_K>{}, tile); }
+void MatMulUnpacked(const MatMulTile& tile) { MatMul(Unpacked{*tile.unpacker}, tile); }
 }  // namespace portable
 
 }  // namespace doppler

@@ -49,6 +49,16 @@ struct Vector8 {
     const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
   }
+  // The seven bits of size, moved to where f16 has them, are 2^-8 of what they were.
+  static F Load(const F8E4M3* from) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(from));
+    const __m128i bits =
+        _mm_and_si128(_mm_slli_epi16(_mm_cvtepi8_epi16(bytes), 7), _mm_set1_epi16(-0x4080));
+    const __m128i largest = _mm_set1_epi16(0x3f80);
+    const __m128i is_nan = _mm_cmpeq_epi16(_mm_and_si128(bits, largest), largest);
+    const __m128i nan = _mm_and_si128(is_nan, _mm_set1_epi16(0x7c00));
+    return Mul(_mm256_cvtph_ps(_mm_or_si128(bits, nan)), Set1(256.0f));
+  }
   template <class T>
   static F LoadPart(const T* from, int count) {
     T buffer[kLanes] = {};
@@ -81,9 +91,34 @@ using V = Vector8;
 
 const CpuKernels kAvx2Kernels = {
     .name = "avx2",
-    .matmul = {RunTile<FloatMatMul<V, float>>, RunTile<FloatMatMul<V, Fp16>>,
-               RunTile<FloatMatMul<V, Bf16>>, avx2::MatMulQ80, avx2::MatMulQ40, avx2::MatMulQ4K,
-               avx2::MatMulQ5K, avx2::MatMulQ6K},
+    .matmul =
+        {
+            RunTile<FloatMatMul<V, float>>,   // f32
+            RunTile<FloatMatMul<V, Fp16>>,    // f16
+            RunTile<FloatMatMul<V, Bf16>>,    // bf16
+            avx2::MatMulQ80,                  // q8_0
+            avx2::MatMulQ40,                  // q4_0
+            avx2::MatMulQ4K,                  // q4_k
+            avx2::MatMulQ5K,                  // q5_k
+            avx2::MatMulQ6K,                  // q6_k
+            avx2::MatMulUnpacked,             // q4_1
+            avx2::MatMulUnpacked,             // q5_0
+            avx2::MatMulUnpacked,             // q5_1
+            avx2::MatMulUnpacked,             // q2_k
+            avx2::MatMulUnpacked,             // q3_k
+            avx2::MatMulIq4Nl,                // iq4_nl
+            avx2::MatMulUnpacked,             // iq4_xs
+            avx2::MatMulUnpacked,             // iq3_xxs
+            avx2::MatMulUnpacked,             // iq3_s
+            avx2::MatMulUnpacked,             // iq2_xxs
+            avx2::MatMulUnpacked,             // iq2_xs
+            avx2::MatMulUnpacked,             // iq2_s
+            avx2::MatMulUnpacked,             // iq1_s
+            avx2::MatMulUnpacked,             // iq1_m
+            avx2::MatMulMxfp4,                // mxfp4
+            RunTile<FloatMatMul<V, F8E4M3>>,  // f8_e4m3
+            avx2::MatMulInt4G32,              // int4_g32
+        },
     .quantize = QuantizeRow<V>,
     .rms_norm = RmsNormRun<V>,
     .layer_norm = LayerNormRun<V>,

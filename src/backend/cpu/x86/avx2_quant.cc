@@ -9,6 +9,8 @@
 #include "backend/block_layout.h"
 #include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/quant_matmul.h"
+#include "backend/cpu/x86/unpacked_matmul.h"
+#include "backend/levels.h"
 
 namespace doppler {
 namespace {
@@ -21,6 +23,18 @@ float LoadFp16(const Byte* from) {
   return _cvtsh_ss(bits);
 }
 
+float LoadBf16(const Byte* from) {
+  unsigned short bits;
+  __builtin_memcpy(&bits, from, sizeof(bits));
+  return __builtin_bit_cast(float, static_cast<unsigned>(bits) << 16);
+}
+
+// 2^(exponent - 128).
+float LoadE8M0(const Byte* from) {
+  const unsigned exponent = *from;
+  return __builtin_bit_cast(float, exponent < 2 ? 0x00200000u << exponent : (exponent - 1) << 23);
+}
+
 __m128i Load16(const void* from) { return _mm_loadu_si128(static_cast<const __m128i_u*>(from)); }
 __m256i Load32(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i_u*>(from)); }
 
@@ -30,9 +44,13 @@ float Sum(__m256 a) {
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
-__m256 Dot(__m256i unsigned_values, __m256i signed_values) {
+__m256i IntDot(__m256i unsigned_values, __m256i signed_values) {
   const __m256i pairs = _mm256_maddubs_epi16(unsigned_values, signed_values);
-  return _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+
+__m256 Dot(__m256i unsigned_values, __m256i signed_values) {
+  return _mm256_cvtepi32_ps(IntDot(unsigned_values, signed_values));
 }
 
 // Nibbles of 16 bytes: the low ones first.
@@ -202,14 +220,50 @@ struct SuperBlockMatMul {
 // Formats of 32 signed values with one scale.
 struct Q80 {
   static constexpr int kBytes = Q80Layout::kBytes;
+  static float Scale(const Byte* block) { return LoadFp16(block + Q80Layout::kScale); }
   static __m256i Values(const Byte* block) { return Load32(block + Q80Layout::kValues); }
 };
 
 struct Q40 {
   static constexpr int kBytes = Q40Layout::kBytes;
+  static float Scale(const Byte* block) { return LoadFp16(block + Q40Layout::kScale); }
   static __m256i Values(const Byte* block) {
     return _mm256_sub_epi8(UnpackNibbles16(block + Q40Layout::kNibbles), _mm256_set1_epi8(8));
   }
+};
+
+struct Int4G32 : Q40 {
+  static_assert(Int4G32Layout::kBytes == kBytes && Int4G32Layout::kNibbles == Q40Layout::kNibbles);
+  static float Scale(const Byte* block) { return LoadBf16(block + Int4G32Layout::kScale); }
+};
+
+// What nibbles stand for in a table of 16 levels.
+__m256i Levels(const Byte* nibbles, const signed char* levels) {
+  const __m256i table = _mm256_broadcastsi128_si256(Load16(levels));
+  return _mm256_shuffle_epi8(table, UnpackNibbles16(nibbles));
+}
+
+struct Mxfp4 {
+  static constexpr int kBytes = Mxfp4Layout::kBytes;
+  static float Scale(const Byte* block) { return LoadE8M0(block + Mxfp4Layout::kExponent); }
+  static __m256i Values(const Byte* block) {
+    return Levels(block + Mxfp4Layout::kNibbles, kFp4Levels);
+  }
+};
+
+struct Iq4Nl {
+  static constexpr int kBytes = Iq4NlLayout::kBytes;
+  static float Scale(const Byte* block) { return LoadFp16(block + Iq4NlLayout::kScale); }
+  static __m256i Values(const Byte* block) {
+    return Levels(block + Iq4NlLayout::kNibbles, kIq4Levels);
+  }
+};
+
+struct Avx2Dot {
+  static __m256i Dot(__m256i unsigned_values, __m256i signed_values) {
+    return IntDot(unsigned_values, signed_values);
+  }
+  static float Sum(__m256 a) { return doppler::Sum(a); }
 };
 
 template <class Format>
@@ -232,7 +286,7 @@ struct BlockMatMul {
         const Byte* block = blocks + static_cast<std::size_t>(r) * tile.row_bytes;
         values[r] = Format::Values(block);
         sizes[r] = _mm256_abs_epi8(values[r]);
-        scales[r] = _mm256_set1_ps(LoadFp16(block));
+        scales[r] = _mm256_set1_ps(Format::Scale(block));
       }
       for (int n = 0; n < N; ++n) {
         const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
@@ -261,6 +315,10 @@ void MatMulQ40(const MatMulTile& tile) { RunTile<BlockMatMul<Q40>>(tile); }
 void MatMulQ4K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q4K>>(tile); }
 void MatMulQ5K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q5K>>(tile); }
 void MatMulQ6K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q6K>>(tile); }
+void MatMulIq4Nl(const MatMulTile& tile) { RunTile<BlockMatMul<Iq4Nl>>(tile); }
+void MatMulMxfp4(const MatMulTile& tile) { RunTile<BlockMatMul<Mxfp4>>(tile); }
+void MatMulInt4G32(const MatMulTile& tile) { RunTile<BlockMatMul<Int4G32>>(tile); }
+void MatMulUnpacked(const MatMulTile& tile) { UnpackedMatMul<Avx2Dot>::Run(tile); }
 }  // namespace avx2
 
 }  // namespace doppler

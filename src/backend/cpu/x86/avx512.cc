@@ -53,6 +53,21 @@ struct Vector16 {
   static F LoadPart(const Bf16* from, int count) {
     return Widen(_mm256_maskz_loadu_epi16(First(count), from));
   }
+  static F Load(const F8E4M3* from) {
+    return WidenF8(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from)));
+  }
+  static F LoadPart(const F8E4M3* from, int count) {
+    return WidenF8(_mm_maskz_loadu_epi8(First(count), from));
+  }
+  // The seven bits of size, moved to where f16 has them, are 2^-8 of what they were.
+  static F WidenF8(__m128i f8) {
+    const __m256i bits = _mm256_and_si256(_mm256_slli_epi16(_mm256_cvtepi8_epi16(f8), 7),
+                                          _mm256_set1_epi16(-0x4080));
+    const __m256i largest = _mm256_set1_epi16(0x3f80);
+    const __m256i is_nan = _mm256_cmpeq_epi16(_mm256_and_si256(bits, largest), largest);
+    const __m256i nan = _mm256_and_si256(is_nan, _mm256_set1_epi16(0x7c00));
+    return Mul(_mm512_cvtph_ps(_mm256_or_si256(bits, nan)), Set1(256.0f));
+  }
   static F Widen(__m256i bf16) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bf16), 16));
   }
@@ -79,9 +94,34 @@ using V = Vector16;
 
 const CpuKernels kAvx512VnniKernels = {
     .name = "avx512-vnni",
-    .matmul = {RunTile<FloatMatMul<V, float>>, RunTile<FloatMatMul<V, Fp16>>,
-               RunTile<FloatMatMul<V, Bf16>>, avx512::MatMulQ80, avx512::MatMulQ40,
-               avx512::MatMulQ4K, avx512::MatMulQ5K, avx512::MatMulQ6K},
+    .matmul =
+        {
+            RunTile<FloatMatMul<V, float>>,   // f32
+            RunTile<FloatMatMul<V, Fp16>>,    // f16
+            RunTile<FloatMatMul<V, Bf16>>,    // bf16
+            avx512::MatMulQ80,                // q8_0
+            avx512::MatMulQ40,                // q4_0
+            avx512::MatMulQ4K,                // q4_k
+            avx512::MatMulQ5K,                // q5_k
+            avx512::MatMulQ6K,                // q6_k
+            avx512::MatMulUnpacked,           // q4_1
+            avx512::MatMulUnpacked,           // q5_0
+            avx512::MatMulUnpacked,           // q5_1
+            avx512::MatMulUnpacked,           // q2_k
+            avx512::MatMulUnpacked,           // q3_k
+            avx512::MatMulIq4Nl,              // iq4_nl
+            avx512::MatMulUnpacked,           // iq4_xs
+            avx512::MatMulUnpacked,           // iq3_xxs
+            avx512::MatMulUnpacked,           // iq3_s
+            avx512::MatMulUnpacked,           // iq2_xxs
+            avx512::MatMulUnpacked,           // iq2_xs
+            avx512::MatMulUnpacked,           // iq2_s
+            avx512::MatMulUnpacked,           // iq1_s
+            avx512::MatMulUnpacked,           // iq1_m
+            avx512::MatMulMxfp4,              // mxfp4
+            RunTile<FloatMatMul<V, F8E4M3>>,  // f8_e4m3
+            avx512::MatMulInt4G32,            // int4_g32
+        },
     .quantize = QuantizeRow<V>,
     .rms_norm = RmsNormRun<V>,
     .layer_norm = LayerNormRun<V>,

@@ -10,6 +10,8 @@
 #include "backend/block_layout.h"
 #include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/quant_matmul.h"
+#include "backend/cpu/x86/unpacked_matmul.h"
+#include "backend/levels.h"
 
 namespace doppler {
 namespace {
@@ -20,6 +22,18 @@ float LoadFp16(const Byte* from) {
   unsigned short bits;
   __builtin_memcpy(&bits, from, sizeof(bits));
   return _cvtsh_ss(bits);
+}
+
+float LoadBf16(const Byte* from) {
+  unsigned short bits;
+  __builtin_memcpy(&bits, from, sizeof(bits));
+  return __builtin_bit_cast(float, static_cast<unsigned>(bits) << 16);
+}
+
+// 2^(exponent - 128).
+float LoadE8M0(const Byte* from) {
+  const unsigned exponent = *from;
+  return __builtin_bit_cast(float, exponent < 2 ? 0x00200000u << exponent : (exponent - 1) << 23);
 }
 
 __m256i Load32(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i_u*>(from)); }
@@ -193,6 +207,7 @@ struct Q80 {
   static constexpr int kBytes = Q80Layout::kBytes;
   static constexpr char kZero = -128;
 
+  static float Scale(const Byte* block) { return LoadFp16(block + Q80Layout::kScale); }
   static __m512i Values(__m512i bytes) { return _mm512_xor_si512(bytes, _mm512_set1_epi8(kZero)); }
   static __m512i Pair(const Byte* block) {
     const __m256i second = Load32(block + kBytes + Q80Layout::kValues);
@@ -204,21 +219,67 @@ struct Q80 {
   }
 };
 
-struct Q40 {
-  static constexpr int kBytes = Q40Layout::kBytes;
-  static constexpr char kZero = 8;
+// Nibbles of 16 bytes: the low ones first.
+__m256i UnpackNibbles16(const Byte* from) {
+  const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from));
+  const __m256i both =
+      _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_srli_epi16(low, 4), 1);
+  return _mm256_and_si256(both, _mm256_set1_epi8(15));
+}
 
-  static __m256i Unpack(const Byte* block) {
-    const __m128i low =
-        _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(block + Q40Layout::kNibbles));
-    const __m256i both =
-        _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_srli_epi16(low, 4), 1);
-    return _mm256_and_si256(both, _mm256_set1_epi8(15));
-  }
+// Formats of 32 nibbles, which Block::Unpack turns into unsigned weights.
+template <class Block, int kBlockBytes>
+struct NibbleBlocks {
+  static constexpr int kBytes = kBlockBytes;
+
   static __m512i Pair(const Byte* block) {
-    return _mm512_inserti64x4(Odd(block), Unpack(block + kBytes), 1);
+    return _mm512_inserti64x4(Odd(block), Block::Unpack(block + kBytes), 1);
   }
-  static __m512i Odd(const Byte* block) { return _mm512_zextsi256_si512(Unpack(block)); }
+  static __m512i Odd(const Byte* block) { return _mm512_zextsi256_si512(Block::Unpack(block)); }
+};
+
+struct Q40 : NibbleBlocks<Q40, Q40Layout::kBytes> {
+  static constexpr char kZero = 8;
+  static float Scale(const Byte* block) { return LoadFp16(block + Q40Layout::kScale); }
+  static __m256i Unpack(const Byte* block) { return UnpackNibbles16(block + Q40Layout::kNibbles); }
+};
+
+struct Int4G32 : NibbleBlocks<Int4G32, Int4G32Layout::kBytes> {
+  static constexpr char kZero = 8;
+  static float Scale(const Byte* block) { return LoadBf16(block + Int4G32Layout::kScale); }
+  static __m256i Unpack(const Byte* block) {
+    return UnpackNibbles16(block + Int4G32Layout::kNibbles);
+  }
+};
+
+// What nibbles stand for in a table of 16 levels, plus `zero`.
+__m256i Levels(const Byte* nibbles, const signed char* levels, char zero) {
+  const __m128i signed_table = _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(levels));
+  const __m128i table = _mm_add_epi8(signed_table, _mm_set1_epi8(zero));
+  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), UnpackNibbles16(nibbles));
+}
+
+struct Mxfp4 : NibbleBlocks<Mxfp4, Mxfp4Layout::kBytes> {
+  static constexpr char kZero = 12;
+  static float Scale(const Byte* block) { return LoadE8M0(block + Mxfp4Layout::kExponent); }
+  static __m256i Unpack(const Byte* block) {
+    return Levels(block + Mxfp4Layout::kNibbles, kFp4Levels, kZero);
+  }
+};
+
+struct Iq4Nl : NibbleBlocks<Iq4Nl, Iq4NlLayout::kBytes> {
+  static constexpr char kZero = 127;
+  static float Scale(const Byte* block) { return LoadFp16(block + Iq4NlLayout::kScale); }
+  static __m256i Unpack(const Byte* block) {
+    return Levels(block + Iq4NlLayout::kNibbles, kIq4Levels, kZero);
+  }
+};
+
+struct VnniDot {
+  static __m256i Dot(__m256i unsigned_values, __m256i signed_values) {
+    return _mm256_dpbusd_epi32(_mm256_setzero_si256(), unsigned_values, signed_values);
+  }
+  static float Sum(__m256 a) { return _mm512_reduce_add_ps(_mm512_zextps256_ps512(a)); }
 };
 
 template <class Format>
@@ -261,7 +322,7 @@ struct BlockMatMul {
       for (int r = 0; r < R; ++r) {
         const Byte* block = blocks + static_cast<std::size_t>(r) * tile.row_bytes;
         values[r] = Format::Pair(block);
-        scales[r] = Halves(LoadFp16(block), LoadFp16(block + Format::kBytes));
+        scales[r] = Halves(Format::Scale(block), Format::Scale(block + Format::kBytes));
       }
       for (int n = 0; n < N; ++n) {
         const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
@@ -274,7 +335,7 @@ struct BlockMatMul {
       for (int r = 0; r < R; ++r) {
         const Byte* block = blocks + static_cast<std::size_t>(r) * tile.row_bytes;
         values[r] = Format::Odd(block);
-        scales[r] = _mm512_set1_ps(LoadFp16(block));
+        scales[r] = _mm512_set1_ps(Format::Scale(block));
       }
       for (int n = 0; n < N; ++n) {
         const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
@@ -299,6 +360,10 @@ void MatMulQ40(const MatMulTile& tile) { RunTile<BlockMatMul<Q40>>(tile); }
 void MatMulQ4K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q4K>>(tile); }
 void MatMulQ5K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q5K>>(tile); }
 void MatMulQ6K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q6K>>(tile); }
+void MatMulIq4Nl(const MatMulTile& tile) { RunTile<BlockMatMul<Iq4Nl>>(tile); }
+void MatMulMxfp4(const MatMulTile& tile) { RunTile<BlockMatMul<Mxfp4>>(tile); }
+void MatMulInt4G32(const MatMulTile& tile) { RunTile<BlockMatMul<Int4G32>>(tile); }
+void MatMulUnpacked(const MatMulTile& tile) { UnpackedMatMul<VnniDot>::Run(tile); }
 }  // namespace avx512
 
 }  // namespace doppler

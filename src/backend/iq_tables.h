@@ -1,0 +1,21 @@
+// The codebooks of ggml's IQ formats: an index stands for a point, the sizes of eight or four
+// neighbouring values.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace doppler {
+
+template <std::size_t kPoints, std::size_t kSize>
+using Codebook = std::array<std::array<std::int8_t, kSize>, kPoints>;
+
+extern const Codebook<256, 8> kIq2XxsPoints;
+extern const Codebook<512, 8> kIq2XsPoints;
+extern const Codebook<1024, 8> kIq2SPoints;
+extern const Codebook<2048, 8> kIq1Points;  // eight times -1, 0 or 1
+extern const Codebook<256, 4> kIq3XxsPoints;
+extern const Codebook<512, 4> kIq3SPoints;
+
+}  // namespace doppler

@@ -1,0 +1,20 @@
+// A projection's weights in memory.
+#pragma once
+
+#include <cstddef>
+
+#include "backend/dtype.h"
+
+namespace doppler {
+
+// `rows` output values, each the dot product with `cols` inputs.
+struct WeightMatrix {
+  // [rows, cols], row after row, each RowBytes(dtype, cols); then the grid of scales of a format
+  // that has one. TensorBytes in all.
+  const std::byte* data = nullptr;
+  DType dtype = DType::kF32;
+  int rows = 0;
+  int cols = 0;
+};
+
+}  // namespace doppler
