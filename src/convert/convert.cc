@@ -119,7 +119,7 @@ class ArtifactWriter {
                    FunctionRef<void(Bytes)> on_progress) {
     StreamTensor(checkpoint_, *out.source, [&](std::span<const std::byte> portion) {
       const DType from = out.source->dtype;
-      writer.Write(out.dtype == from ? portion : quantizer_.Run(from, portion, out.dtype));
+      writer.Write(out.dtype == from ? portion : quantizer_.Run(from, portion, out.dtype, out.source->spec.name));
       on_progress(writer.position());
     });
   }

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "model/activations.h"
+#include "model/quantization.h"
 #include "model/tensors.h"
 
 namespace doppler {
@@ -111,10 +112,8 @@ class Planner {
 Bytes TensorBytes(const TensorSpec& spec, std::optional<DType> quantize) {
   std::uint64_t elements = 1;
   for (const std::int64_t size : spec.shape) elements *= static_cast<std::uint64_t>(size);
-  const bool weights = spec.role == TensorRole::kProjection || spec.role == TensorRole::kExpert;
-  const auto row = static_cast<std::uint64_t>(spec.shape.back());
-  if (quantize && weights && RowBytes(*quantize, row)) return *RowBytes(*quantize, elements);
-  return *RowBytes(DType::kBf16, elements);
+  const std::optional<DType> quantized = quantize ? QuantizedFormat(spec, *quantize) : std::nullopt;
+  return RowBytes(quantized.value_or(DType::kBf16), elements).value();
 }
 
 }  // namespace
