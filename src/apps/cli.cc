@@ -13,6 +13,7 @@
 #include <spdlog/spdlog.h>
 
 #include "apps/commands.h"
+#include "backend/quantize.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 
@@ -61,9 +62,14 @@ void AddChoice(CLI::App& app, const char* flag, const std::map<std::string, Valu
 }
 
 void AddQuant(CLI::App& app, std::optional<DType>& quantize, const char* help) {
+  std::map<std::string, DType> choices;
+  for (const DTypeTraits& traits : kDTypes) {
+    if (!IsFloat(traits.dtype) && CanQuantize(traits.dtype)) {
+      choices[std::string(traits.name)] = traits.dtype;
+    }
+  }
   AddChoice<DType>(
-      app, "--quant", {{"q8_0", DType::kQ8_0}, {"q4_k", DType::kQ4_K}},
-      [&quantize](DType dtype) { quantize = dtype; }, help);
+      app, "--quant", choices, [&quantize](DType dtype) { quantize = dtype; }, help);
 }
 
 std::map<std::string, CpuPath> CpuPaths() {
@@ -114,7 +120,8 @@ void AddConvertCommand(CLI::App& parent) {
       ->required();
   app->add_option("OUT", command->output, "Folder to create; it must not exist")->required();
   AddQuant(*app, command->quantize,
-           "Quantise float weights of projections and experts; without it every weight keeps its "
+           "Quantise weights that are floats or q8_0: experts and projections to this, the token "
+           "table and the output projection to q6_k or q8_0; without it every weight keeps its "
            "format");
   AddChoice<ShardingStrategy>(
       *app, "--sharding",
