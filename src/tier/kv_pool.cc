@@ -3,18 +3,6 @@
 #include "base/error.h"
 
 namespace doppler {
-namespace {
-
-Reservation ReserveKv(MemoryBudget& budget, Bytes size) {
-  std::optional<Reservation> reservation = budget.Reserve(size);
-  if (!reservation) {
-    Throw("the KV needs {} and {} of the budget is left; lower --context or raise --host-memory",
-          FormatSize(size), FormatSize(budget.limit() - budget.reserved()));
-  }
-  return std::move(*reservation);
-}
-
-}  // namespace
 
 Bytes KvShape::LayerBytes() const {
   return static_cast<Bytes>(kv_heads) * static_cast<Bytes>(block_tokens) *
@@ -25,7 +13,9 @@ Bytes KvShape::BlockBytes() const { return 2 * static_cast<Bytes>(layers) * Laye
 
 KvPool::KvPool(const KvShape& shape, int blocks, MemoryBudget& budget)
     : shape_(shape),
-      reservation_(ReserveKv(budget, static_cast<Bytes>(blocks) * shape.BlockBytes())),
+      reservation_(budget.ReserveOrThrow(static_cast<Bytes>(blocks) * shape.BlockBytes(),
+                                         "keys and values",
+                                         "lower --context or raise --host-memory")),
       memory_(static_cast<Bytes>(blocks) * shape.BlockBytes()) {
   DOPPLER_CHECK(IsFloat(shape.dtype));
   free_.reserve(static_cast<std::size_t>(blocks));
