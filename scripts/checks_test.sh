@@ -52,6 +52,15 @@ add src/misc/a.h '#include "base/bytes.h"'
 finds check_includes.sh 'misc is not a module'
 
 start_tree
+mkdir -p "$TREE/tests"
+add src/io/file.cc 'namespace fs = std::filesystem;' 'using std::string;' 'fs::path f(string name);'
+accepts check_usings.sh 'names that are used'
+add tests/a_test.cc 'using testing::Eq;' 'using testing::Ne;' 'EXPECT_THAT(1, Eq(1));  // not Ne'
+finds check_usings.sh 'tests/a_test.cc:2: Ne is not used'
+add tests/a_test.cc 'namespace fs = std::filesystem;'
+finds check_usings.sh 'tests/a_test.cc:1: fs is not used'
+
+start_tree
 # shellcheck disable=SC2016  # the backquotes are Markdown's
 add docs/a.md '[b](b.md#part) [web](https://example.org/x) [top](#a) `[code](none.md)`' \
   '```' '[code](none.md)' '```' '![tree](../README.md "title")'

@@ -7,7 +7,8 @@ set -euo pipefail
 # shellcheck disable=SC2034  # read by name in install_packages
 {
   PACKAGES_build=(g++ cmake ninja-build pkg-config libfmt-dev libspdlog-dev nlohmann-json3-dev
-    libcli11-dev libssl-dev liburing-dev libpcre2-dev libutf8proc-dev)
+    libcli11-dev libssl-dev liburing-dev libpcre2-dev libutf8proc-dev
+    libedit-dev)
   PACKAGES_test=(libgtest-dev libgmock-dev libbenchmark-dev)
   PACKAGES_lint=(clang-format clang-tidy)
   PACKAGES_fuzz=(clang libclang-rt-14-dev)

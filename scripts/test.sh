@@ -7,13 +7,12 @@ usage() {
 usage: scripts/test.sh [--all | --stage NAME...] [--fuzz-seconds N]
 
 Without options: --stage release. Stages, in the order of --all:
-  lint     formatting, order of modules, links of the documents
+  lint     formatting, order of modules, unused names, links of the documents
   tidy     clang-tidy over every source file and header but the tests
   asan     all tests under Clang's address and undefined-behaviour sanitizers
-  fuzz     every fuzz target for a short while (20 s, see --fuzz-seconds)
+  fuzz     every fuzz target for a short while (10 s, see --fuzz-seconds)
   tsan     the tests of what runs in several threads, under the thread sanitizer
-  dev      the tests that run models, in a debug build that aborts when decode allocates memory
-  release  all tests of the optimised build
+  release  all tests of the optimised build; they abort when decode allocates memory
 END
 }
 
@@ -22,8 +21,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=scripts/packages.sh
 source scripts/packages.sh
 
-ALL_STAGES=(lint tidy asan fuzz tsan dev release)
-FUZZ_SECONDS=20
+ALL_STAGES=(lint tidy asan fuzz tsan release)
+FUZZ_SECONDS=10
 FUZZERS_AT_ONCE=2
 stage=""
 stage_start=0
@@ -64,49 +63,49 @@ run_tests() {
   without_address_randomisation ctest --preset "$1" -j "$(nproc)" --no-tests=error "${@:2}"
 }
 
-# build_and_test PRESET [PROGRAM...]
-# Without programs: all but the benchmarks, which would only cost time here. The perplexity of whole
-# texts is left out: its numbers do not depend on the build, and a slow one would take minutes.
-build_and_test() {
-  local preset="$1" programs=("${@:2}")
-  install_packages build test
-  configure "$preset"
-  if ((${#programs[@]} == 0)); then
-    mapfile -t programs < <(programs_of "$preset" | grep -v '_bench$')
-  fi
-  build "$preset" "${programs[@]}"
-  run_tests "$preset" -E "Perplexity|_NOT_BUILT"
-}
 
 stage_lint() {
   install_packages lint
   scripts/format.sh --check
   scripts/check_includes.sh
+  scripts/check_usings.sh
   scripts/check_links.sh
   scripts/check_paths.sh
   scripts/checks_test.sh
 }
 
+# Reads each module in one go, as the asan build compiles it: most of the time goes into the headers
+# of libraries. Of the checks, only those for unused names need a file of its own (check_usings.sh).
 stage_tidy() {
-  install_packages build test lint
-  configure release
+  install_packages build test lint fuzz
+  configure asan
   local log=build/tidy.log
-  if ! run-clang-tidy -p build/release -j "$(job_count)" -quiet \
-    "^$ROOT/src/.*(?<!_test|bench)\.cc$" >"$log" 2>&1; then
+  if ! run-clang-tidy -p build/asan -j "$(job_count)" -quiet -checks=-bugprone-suspicious-include \
+    "^$ROOT/(src/.*(?<!_test|bench|_fuzz)\.cc|build/asan/.*/doppler[a-z_]*\.dir/.*\.cxx)$" \
+    >"$log" 2>&1; then
     sed -i 's/\x1b\[[0-9;]*m//g' "$log"
     grep -E '(error|warning):' "$log" | sort -u >&2 || tail -n 20 "$log" >&2
     return 1
   fi
 }
 
+# All but the benchmarks, which would only cost time here.
 stage_asan() {
-  install_packages fuzz
-  build_and_test asan
+  install_packages build test fuzz
+  configure asan
+  local programs
+  mapfile -t programs < <(programs_of asan | grep -v '_bench$')
+  build asan "${programs[@]}"
+  run_tests asan
 }
+
 stage_tsan() {
-  build_and_test tsan base_test io_test backend_test convert_test engine_test golden_test tiers_test
+  install_packages build test
+  configure tsan
+  local programs=(base_test io_test backend_test convert_test engine_test golden_test tiers_test)
+  build tsan "${programs[@]}"
+  run_tests tsan -R "^($(IFS='|' && echo "${programs[*]}"))\\."
 }
-stage_dev() { build_and_test dev base_test backend_test engine_test golden_test tiers_test; }
 
 stage_release() {
   install_packages build test

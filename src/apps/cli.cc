@@ -13,6 +13,7 @@
 #include <spdlog/spdlog.h>
 
 #include "apps/commands.h"
+#include "backend/quantize.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 
@@ -61,9 +62,14 @@ void AddChoice(CLI::App& app, const char* flag, const std::map<std::string, Valu
 }
 
 void AddQuant(CLI::App& app, std::optional<DType>& quantize, const char* help) {
+  std::map<std::string, DType> choices;
+  for (const DTypeTraits& traits : kDTypes) {
+    if (!IsFloat(traits.dtype) && CanQuantize(traits.dtype)) {
+      choices[std::string(traits.name)] = traits.dtype;
+    }
+  }
   AddChoice<DType>(
-      app, "--quant", {{"q8_0", DType::kQ8_0}, {"q4_k", DType::kQ4_K}},
-      [&quantize](DType dtype) { quantize = dtype; }, help);
+      app, "--quant", choices, [&quantize](DType dtype) { quantize = dtype; }, help);
 }
 
 std::map<std::string, CpuPath> CpuPaths() {
@@ -114,7 +120,8 @@ void AddConvertCommand(CLI::App& parent) {
       ->required();
   app->add_option("OUT", command->output, "Folder to create; it must not exist")->required();
   AddQuant(*app, command->quantize,
-           "Quantise float weights of projections and experts; without it every weight keeps its "
+           "Quantise weights that are floats or q8_0: experts and projections to this, the token "
+           "table and the output projection to q6_k or q8_0; without it every weight keeps its "
            "format");
   AddChoice<ShardingStrategy>(
       *app, "--sharding",
@@ -150,6 +157,32 @@ void AddSampling(CLI::App& app, SamplerOptions& sampler) {
   app.add_option("--seed", sampler.seed, "Start of the random numbers")->capture_default_str();
 }
 
+// What decides about a generated text.
+void AddGeneration(CLI::App& app, GenerateOptions& generate, const char* limit_help) {
+  app.add_option("-n", generate.max_tokens, limit_help)
+      ->check(CLI::Range(-1, 1 << 28))
+      ->capture_default_str();
+  app.add_option("--stop", generate.stop, "Text that ends the answer; may be repeated")
+      ->allow_extra_args(false);
+  AddSampling(app, generate.sampler);
+}
+
+void AddChatCommand(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand("chat", "Hold a conversation");
+  const auto command = std::make_shared<ChatCommand>();
+  AddModel(*app, command->model);
+  app->add_option("--system", command->chat.system, "System message: how the model shall behave");
+  app->add_option("--template", command->template_file,
+                  "File with the chat template; by default the model's own");
+  app->add_flag("--thinking,!--no-thinking", command->chat.thinking,
+                "Let the model think first, or not, if its template has that choice");
+  app->add_flag("--json", command->json, "Print each answer as a JSON object on one line");
+  AddGeneration(*app, command->chat.generate,
+                "Most tokens of an answer; -1: until the model ends it or the context is full");
+  AddEngine(*app, command->engine);
+  app->callback([command] { RunChat(*command); });
+}
+
 void AddRunCommand(CLI::App& parent) {
   CLI::App* app = parent.add_subcommand("run", "Continue a text");
   const auto command = std::make_shared<RunCommand>();
@@ -159,18 +192,13 @@ void AddRunCommand(CLI::App& parent) {
                                         "standard input");
   app->add_option("-f,--prompt-file", command->prompt_file, "File that holds the prompt")
       ->excludes(prompt);
-  app->add_option("-n", command->generate.max_tokens,
-                  "Tokens to generate; -1: until the text ends or the context is full")
-      ->check(CLI::Range(-1, 1 << 28))
-      ->capture_default_str();
-  app->add_option("--stop", command->generate.stop, "Text that ends the answer; may be repeated")
-      ->allow_extra_args(false);
+  AddGeneration(*app, command->generate,
+                "Tokens to generate; -1: until the text ends or the context is full");
   app->add_flag("--echo", command->echo, "Print the prompt before its continuation");
   app->add_option("--stats", command->stats_file, "Write the run's counters to this file as JSON");
   AddSize(
       *app, "--device-memory", [command](Bytes bytes) { command->device_memory = bytes; },
       "Budget of GPU memory; this build has no accelerator backend, so only 0 is accepted");
-  AddSampling(*app, command->generate.sampler);
   AddEngine(*app, command->engine);
   app->callback([command] { RunRun(*command); });
 }
@@ -300,8 +328,8 @@ int RunCommandLine(int argc, char** argv) {
       "Sizes take K, M, G (binary). Exit status: 0 done, 1 the work failed, 2 the command line was "
       "wrong.\n'doppler COMMAND --help' explains a command.");
   for (const auto add :
-       {AddConvertCommand, AddRunCommand, AddPlanCommand, AddInspectCommand, AddVerifyCommand,
-        AddLogitsCommand, AddPerplexityCommand, AddBenchCommand}) {
+       {AddConvertCommand, AddRunCommand, AddChatCommand, AddPlanCommand, AddInspectCommand,
+        AddVerifyCommand, AddLogitsCommand, AddPerplexityCommand, AddBenchCommand}) {
     add(app);
   }
   try {

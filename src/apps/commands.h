@@ -10,6 +10,7 @@
 
 #include "backend/dtype.h"
 #include "base/bytes.h"
+#include "engine/chat.h"
 #include "engine/engine.h"
 #include "engine/generate.h"
 #include "format/manifest.h"
@@ -36,6 +37,15 @@ struct RunCommand {
   GenerateOptions generate;
 };
 void RunRun(const RunCommand& command);
+
+struct ChatCommand {
+  std::string model;
+  std::string template_file;  // empty: the model's own
+  bool json = false;
+  EngineOptions engine;
+  ChatOptions chat;
+};
+void RunChat(const ChatCommand& command);
 
 struct PlanCommand {
   std::string model;              // or

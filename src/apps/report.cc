@@ -1,10 +1,13 @@
 #include "apps/report.h"
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <optional>
 
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "io/machine.h"
 
 namespace doppler {
@@ -25,18 +28,6 @@ OrderedJson OptionalToJson(std::optional<double> value) {
   return value ? OrderedJson(*value) : OrderedJson(nullptr);
 }
 
-OrderedJson PhaseToJson(const PhaseStats& phase) {
-  return {{"tokens", phase.tokens},
-          {"seconds", phase.seconds},
-          {"tokens_per_second", PerSecond(phase.tokens, phase.seconds)},
-          {"expert_hits", phase.experts.hits},
-          {"expert_misses", phase.experts.misses},
-          {"expert_hit_rate", OptionalToJson(HitRate(phase.experts))},
-          {"expert_evictions", phase.experts.evictions},
-          {"expert_bytes_read", phase.experts.bytes_read},
-          {"stall_seconds", phase.experts.stall_seconds}};
-}
-
 std::string PlanLine(const char* name, Bytes bytes, const std::string& note) {
   return fmt::format("  {:<14} {:>10}  {}\n", name, FormatSize(bytes), note);
 }
@@ -52,6 +43,24 @@ std::string ExpertsLine(const MemoryPlan& plan, const PhaseStats& prefill,
 }
 
 }  // namespace
+
+void Print(std::string_view text) {
+  const bool failed =
+      std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0;
+  if (failed) Throw("cannot write to standard output: {}", std::strerror(errno));
+}
+
+OrderedJson PhaseToJson(const PhaseStats& phase) {
+  return {{"tokens", phase.tokens},
+          {"seconds", phase.seconds},
+          {"tokens_per_second", PerSecond(phase.tokens, phase.seconds)},
+          {"expert_hits", phase.experts.hits},
+          {"expert_misses", phase.experts.misses},
+          {"expert_hit_rate", OptionalToJson(HitRate(phase.experts))},
+          {"expert_evictions", phase.experts.evictions},
+          {"expert_bytes_read", phase.experts.bytes_read},
+          {"stall_seconds", phase.experts.stall_seconds}};
+}
 
 OrderedJson PlanToJson(const MemoryPlan& plan) {
   return {{"budget_bytes", plan.budget},   {"total_bytes", plan.Total()},

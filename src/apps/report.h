@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include <nlohmann/json.hpp>
 
@@ -16,6 +17,12 @@ using OrderedJson = nlohmann::ordered_json;
 // The plan's lines: bytes per purpose, as docs/command-line.md names them.
 OrderedJson PlanToJson(const MemoryPlan& plan);
 std::string PlanToText(const MemoryPlan& plan);
+
+// Writes to standard output at once. Throws Error if that cannot be done.
+void Print(std::string_view text);
+
+// Counters of prefill or decode.
+OrderedJson PhaseToJson(const PhaseStats& phase);
 
 // Counters of a run, as docs/statistics.md names them.
 OrderedJson StatsToJson(const Engine& engine, const GenerateResult& result);

@@ -5,10 +5,10 @@
 #include <filesystem>
 
 #include <fmt/format.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include "apps/commands.h"
+#include "apps/line_input.h"
 #include "apps/report.h"
 #include "base/interrupt.h"
 #include "io/file.h"
@@ -26,14 +26,7 @@ std::string ReadStandardInput() {
   std::string text;
   std::array<char, 65536> buffer;
   for (;;) {
-    // A read would go on waiting after Ctrl-C.
-    constexpr int kLookAtFlagMilliseconds = 200;
-    struct pollfd input {
-      STDIN_FILENO, POLLIN, 0
-    };
-    const int ready = ::poll(&input, 1, kLookAtFlagMilliseconds);
-    ThrowIfInterrupted();
-    if (ready <= 0) continue;
+    if (!WaitForInput(STDIN_FILENO)) throw InterruptedError();
     const ssize_t got = ::read(STDIN_FILENO, buffer.data(), buffer.size());
     if (got < 0) Throw("cannot read standard input: {}", std::strerror(errno));
     if (got == 0) return text;
@@ -48,12 +41,6 @@ std::string PromptOf(const RunCommand& command) {
   if (command.prompt) return *command.prompt;
   if (!command.prompt_file.empty()) return ReadTextFile(command.prompt_file, kLargestPrompt);
   return ReadStandardInput();
-}
-
-void Print(std::string_view text) {
-  const bool failed =
-      std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0;
-  if (failed) Throw("cannot write to standard output: {}", std::strerror(errno));
 }
 
 // Checked before minutes are spent on what could not be written afterwards.

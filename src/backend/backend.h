@@ -22,7 +22,7 @@
 
 namespace doppler {
 
-// Rows [first, first + count) of a matrix.
+// Rows [first, first + count) of a matrix without a grid of scales.
 inline WeightMatrix RowRange(const WeightMatrix& all, int first, int count) {
   const Bytes row_bytes = *RowBytes(all.dtype, static_cast<std::uint64_t>(all.cols));
   return {.data = all.data + static_cast<std::size_t>(first) * row_bytes,

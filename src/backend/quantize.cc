@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "backend/block_layout.h"
-#include "backend/quantize_q4_k.h"
+#include "backend/quantize_search.h"
 #include "base/error.h"
 #include "base/float16.h"
 
@@ -34,8 +34,10 @@ void QuantizeQ80(const float* values, Byte* block) {
   }
 }
 
-void QuantizeQ4KBlock(const float* values, Byte* block) {
-  QuantizeQ4K(std::span<const float, 256>(values, 256), block);
+// A search with the signature of the others.
+template <std::size_t kCount, void (*kSearch)(std::span<const float, kCount>, Byte*)>
+void Searched(const float* values, Byte* block) {
+  kSearch(std::span<const float, kCount>(values, kCount), block);
 }
 
 using BlockFunction = void (*)(const float* values, Byte* block);
@@ -50,8 +52,16 @@ BlockFunction QuantizerOf(DType dtype) {
       return QuantizeBf16;
     case DType::kQ8_0:
       return QuantizeQ80;
+    case DType::kQ4_0:
+      return Searched<32, QuantizeQ40>;
     case DType::kQ4_K:
-      return QuantizeQ4KBlock;
+      return Searched<256, QuantizeQ4K>;
+    case DType::kQ5_K:
+      return Searched<256, QuantizeQ5K>;
+    case DType::kQ6_K:
+      return Searched<256, QuantizeQ6K>;
+    case DType::kMxfp4:
+      return Searched<32, QuantizeMxfp4>;
     default:
       return nullptr;
   }

@@ -3,6 +3,7 @@
 // against.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <span>
 
@@ -21,13 +22,18 @@ void Dequantize(DType dtype, std::span<const std::byte> blocks, std::span<float>
 void DequantizeColumns(const WeightMatrix& matrix, std::size_t row, std::size_t begin,
                        std::span<float> out);
 
-// Whether Quantize can write `dtype`: every float format, q8_0 and q4_k.
+// Whether Quantize can write `dtype`: every float format, q8_0, q4_0, q4_k, q5_k, q6_k and mxfp4.
 bool CanQuantize(DType dtype);
 
-// The inverse, rounding to nearest. q8_0 gives ggml's bytes; q4_k searches scales and minimums per
-// sub-block for the least weighted squared error, as ggml does without an importance matrix.
+// What a block's f16 scale can reach whatever its format.
+inline constexpr float kLargestQuantizable = 65504;
+
+inline bool IsQuantizable(float value) { return std::abs(value) <= kLargestQuantizable; }
+
+// The inverse. Float formats round to nearest, and q8_0 gives ggml's bytes. The others search the
+// scales of a block for the least squared error; docs/kernels.md compares them with ggml's.
 // REQUIRES: CanQuantize(dtype), values.size() is a multiple of the block size, `blocks` fits
-// exactly.
+// exactly; for block formats every value IsQuantizable (NaN is not).
 void Quantize(DType dtype, std::span<const float> values, std::span<std::byte> blocks);
 
 }  // namespace doppler

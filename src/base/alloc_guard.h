@@ -1,7 +1,8 @@
 // Proof that decode does not allocate.
 //
-// With DOPPLER_ALLOC_GUARD (the dev preset) malloc and its relatives are replaced by versions that
-// abort while the calling thread is inside a NoAllocScope. Without it a scope costs nothing.
+// In the test programs malloc and its relatives abort while the calling thread is inside a
+// NoAllocScope (tests/support/allocation_guard.cc), unless a sanitizer watches the program.
+// Elsewhere a scope only sets a flag of its thread.
 #pragma once
 
 namespace doppler {
@@ -30,10 +31,7 @@ class AllowAllocScope {
   bool before_;
 };
 
-// Whether this thread is inside a NoAllocScope. Always false without the guard.
+// Whether this thread is inside a NoAllocScope.
 bool AllocationForbidden();
-
-// Whether this build replaces malloc, so that a test knows what it can expect.
-bool AllocationGuardBuilt();
 
 }  // namespace doppler

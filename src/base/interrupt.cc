@@ -6,11 +6,11 @@
 namespace doppler {
 namespace {
 
-std::atomic<bool> interrupted{false};
-static_assert(std::atomic<bool>::is_always_lock_free);
+std::atomic<int> interrupted_by{0};  // the signal
+static_assert(std::atomic<int>::is_always_lock_free);
 
 void OnSignal(int signal) {
-  interrupted.store(true, std::memory_order_relaxed);
+  interrupted_by.store(signal, std::memory_order_relaxed);
   std::signal(signal, SIG_DFL);
 }
 
@@ -21,8 +21,17 @@ void InstallInterruptHandler() {
   std::signal(SIGTERM, OnSignal);
 }
 
-bool Interrupted() { return interrupted.load(std::memory_order_relaxed); }
-void SetInterruptedForTest(bool value) { interrupted.store(value, std::memory_order_relaxed); }
+bool Interrupted() { return interrupted_by.load(std::memory_order_relaxed) != 0; }
+void SetInterruptedForTest(bool value) {
+  interrupted_by.store(value ? SIGINT : 0, std::memory_order_relaxed);
+}
+
+bool ForgetInterrupt() {
+  int expected = SIGINT;
+  if (!interrupted_by.compare_exchange_strong(expected, 0)) return false;
+  std::signal(SIGINT, OnSignal);
+  return true;
+}
 
 void ThrowIfInterrupted() {
   if (Interrupted()) throw InterruptedError();

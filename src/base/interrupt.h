@@ -15,6 +15,11 @@ class InterruptedError : public Error {
 void InstallInterruptHandler();
 
 bool Interrupted();
+
+// Forgets SIGINT, so that an interactive program goes on after what was stopped, and catches the
+// next one. SIGTERM is not forgotten. Returns whether there was a SIGINT to forget.
+bool ForgetInterrupt();
+
 void SetInterruptedForTest(bool interrupted);
 
 // Throws InterruptedError if the flag is set.

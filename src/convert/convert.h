@@ -23,7 +23,7 @@ struct ConvertOptions {
   std::filesystem::path output = {};      // must not exist
   ShardingStrategy sharding = ShardingStrategy::kExpert;
   Bytes shard_size = 0;                // 0: as PlanLayout chooses
-  std::optional<DType> quantize = {};  // q8_0 or q4_k, for projections and experts in float
+  std::optional<DType> quantize = {};  // the block format of weights, see PlanTensors
   std::string model_id = {};           // empty: from the checkpoint's name
   bool allow_missing_tokenizer = false;
   int threads = 1;  // for quantisation

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <fstream>
 #include <functional>
 
@@ -26,7 +27,7 @@ using testing::HasSubstr;
 constexpr std::array kSampleFamilies = {"llama",     "mistral", "mixtral", "qwen3",
                                         "qwen3_moe", "gpt_oss", "phimoe"};
 
-std::vector<std::byte> ReadBytes(const fs::path& path) {
+std::vector<std::byte> ReadFileBytes(const fs::path& path) {
   const std::string text = ReadTextFile(path);
   const auto bytes = std::as_bytes(std::span(text));
   return {bytes.begin(), bytes.end()};
@@ -75,7 +76,7 @@ class ConvertTest : public testing::Test {
     EXPECT_EQ(ConfigToJson(ConfigFromJson(manifest.architecture, "m")),
               ConfigToJson(sample.config));
     for (const ShardEntry& shard : manifest.shards) {
-      const std::vector<std::byte> bytes = ReadBytes(output() / shard.file);
+      const std::vector<std::byte> bytes = ReadFileBytes(output() / shard.file);
       ASSERT_EQ(bytes.size(), shard.size);
       EXPECT_EQ(MerkleRootOf(bytes), shard.hash);
       const fs::path leaves = output() / LeavesFileOf(shard);
@@ -239,7 +240,7 @@ TEST_F(ConvertTest, NeedsATokenizerUnlessToldOtherwise) {
   EXPECT_FALSE(fs::exists(output() / "tokenizer.json"));
 }
 
-TEST_F(ConvertTest, QuantisesProjectionsAndExperts) {
+TEST_F(ConvertTest, QuantisesWhatMultipliesAndTheTokenTable) {
   const SampleModel sample = MakeSample("qwen3_moe");
   WriteHub(sample, source());
   const ConvertReport report = Run({.quantize = DType::kQ8_0});
@@ -248,7 +249,7 @@ TEST_F(ConvertTest, QuantisesProjectionsAndExperts) {
   ExpectSound(sample);
   const Manifest manifest = ReadManifest();
   for (const TensorSpec& spec : sample.specs) {
-    const bool quantised = spec.role == TensorRole::kProjection || spec.role == TensorRole::kExpert;
+    const bool quantised = spec.role != TensorRole::kNorm && spec.role != TensorRole::kRouter;
     EXPECT_EQ(manifest.Tensor(spec.name).dtype, quantised ? DType::kQ8_0 : DType::kBf16);
     const auto& weights = sample.weights.at(spec.name);
     if (!quantised) {
@@ -263,18 +264,55 @@ TEST_F(ConvertTest, QuantisesProjectionsAndExperts) {
   }
 }
 
-TEST_F(ConvertTest, SaysWhatItCouldNotQuantise) {
+TEST_F(ConvertTest, SaysWhatTookAnotherFormat) {
   const SampleModel sample = MakeSample("llama", 256);  // rows of 256, 64 and 96 values
   WriteHub(sample, source());
   const ConvertReport report = Run({.quantize = DType::kQ4_K});
   const Manifest manifest = ReadManifest();
   EXPECT_EQ(manifest.Tensor("layers.0.mlp.gate_proj.weight").dtype, DType::kQ4_K);
-  EXPECT_EQ(manifest.Tensor("layers.0.mlp.down_proj.weight").dtype, DType::kBf16);
-  ASSERT_EQ(report.notes.size(), 2u);
-  EXPECT_THAT(report.notes[0], AllOf(HasSubstr("2 tensors stay bf16"), HasSubstr("rows of 64")));
-  EXPECT_THAT(report.notes[1], AllOf(HasSubstr("2 tensors stay bf16"), HasSubstr("rows of 96")));
+  EXPECT_EQ(manifest.Tensor("layers.0.mlp.down_proj.weight").dtype, DType::kQ8_0);
+  EXPECT_EQ(manifest.Tensor("embed_tokens.weight").dtype, DType::kQ6_K);
+  ASSERT_EQ(report.notes.size(), 3u);
+  EXPECT_THAT(report.notes[0], HasSubstr("tensors are q6_k: the token table"));
+  EXPECT_THAT(report.notes[1], AllOf(HasSubstr("2 tensors are q8_0"), HasSubstr("rows of 64")));
+  EXPECT_THAT(report.notes[2], AllOf(HasSubstr("2 tensors are q8_0"), HasSubstr("rows of 96")));
   fs::remove_all(output());
-  EXPECT_THAT(Failure({.quantize = DType::kQ5_K}), HasSubstr("choose q8_0 or q4_k"));
+  EXPECT_THAT(Failure({.quantize = DType::kF16}), HasSubstr("cannot be quantised to 'f16'"));
+}
+
+TEST_F(ConvertTest, RefusesWeightsThatNoScaleReaches) {
+  for (const std::uint16_t wrong : {0x7fc0, 0xff80, 0x4780}) {  // NaN, -infinity, 65536
+    SampleModel sample = MakeSample("llama");
+    std::vector<std::byte>& weights = sample.weights.at("layers.1.mlp.up_proj.weight");
+    std::memcpy(weights.data() + 100, &wrong, sizeof(wrong));
+    WriteHub(sample, source());
+    EXPECT_THAT(Failure({.quantize = DType::kQ4_0}),
+                AllOf(HasSubstr("'layers.1.mlp.up_proj.weight'"), HasSubstr("q4_0 cannot store")));
+    fs::remove_all(source());
+    fs::create_directory(source());
+  }
+}
+
+TEST_F(ConvertTest, QuantisesQ80ButNoOtherBlocks) {
+  const SampleModel sample = MakeSample("llama");
+  GgufBuilder builder = BuildGguf(sample);
+  std::vector<std::byte> q8_0(96 * 68);  // [96, 64] values
+  const std::vector<std::byte> q4_0(96 * 36);
+  std::vector<float> floats(std::size_t{96} * 64);
+  Dequantize(DType::kBf16, sample.weights.at("layers.0.mlp.up_proj.weight"), floats);
+  Quantize(DType::kQ8_0, floats, q8_0);
+  builder.ReplaceTensor("blk.0.ffn_up.weight", 8, q8_0);
+  builder.ReplaceTensor("blk.0.ffn_gate.weight", 2, q4_0);
+  WriteTextFile(source() / "tiny.gguf", builder.Build());
+  const ConvertReport report =
+      Run({.checkpoint = source() / "tiny.gguf", .quantize = DType::kQ4_0});
+  EXPECT_THAT(report.notes, testing::Contains(HasSubstr("1 tensors are q4_0 already")));
+  const Manifest manifest = ReadManifest();
+  EXPECT_EQ(Stored(manifest, "layers.0.mlp.gate_proj.weight"), q4_0);
+  std::vector<std::byte> expected(q4_0.size());
+  Dequantize(DType::kQ8_0, q8_0, floats);
+  Quantize(DType::kQ4_0, floats, expected);
+  EXPECT_EQ(Stored(manifest, "layers.0.mlp.up_proj.weight"), expected);
 }
 
 TEST_F(ConvertTest, KeepsBlocksOfGguf) {

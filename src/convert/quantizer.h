@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <vector>
 
 #include "backend/dtype.h"
@@ -13,9 +14,11 @@ class Quantizer {
  public:
   explicit Quantizer(ThreadPool& pool) : pool_(pool) {}
 
-  // The blocks of `to` for values of the float format `from`. The result is good until the next
-  // call. REQUIRES: CanQuantize(to), and `values` is a whole number of its blocks.
-  std::span<const std::byte> Run(DType from, std::span<const std::byte> values, DType to);
+  // The blocks of `to` for weights in `from`, a portion of the tensor `name`. The result is good
+  // until the next call. Throws Error for a weight that Quantize does not take: NaN, infinite, or
+  // too large. REQUIRES: CanQuantize(to), and `weights` is a whole number of blocks of both.
+  std::span<const std::byte> Run(DType from, std::span<const std::byte> weights, DType to,
+                                 const std::string& name);
 
  private:
   ThreadPool& pool_;

@@ -29,7 +29,7 @@ void Deinterleave(std::span<const std::byte> head, std::size_t row_bytes,
 
 void StreamInOrder(const File& file, const SourceTensor& tensor,
                    FunctionRef<void(std::span<const std::byte>)> use) {
-  // A portion is a multiple of every block: blocks of weights that are to be quantised are floats.
+  // 256 blocks of one format are whole blocks of every other.
   const auto block = static_cast<Bytes>(Traits(tensor.dtype).block_bytes);
   const Bytes portion_size = kPortion / (256 * block) * (256 * block);
   std::vector<std::byte> buffer(std::min(portion_size, tensor.size));

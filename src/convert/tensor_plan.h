@@ -18,12 +18,12 @@ struct OutputTensor {
 
 struct TensorPlan {
   std::vector<OutputTensor> tensors;  // in the checkpoint's order
-  std::vector<std::string> notes;     // what was not quantised although that was asked for
+  std::vector<std::string> notes;     // what did not take the format that was asked for
 };
 
-// Projections and experts in a float format or f8_e4m3 are quantised if their rows are whole
-// blocks; all else keeps its bytes. Throws UsageError for a format that cannot be written.
-// `checkpoint` must outlive the plan.
+// Weights in a float format, in f8_e4m3 or in q8_0 take the format that QuantizedFormat gives; those in other
+// block formats, and all else, keep their bytes. Throws UsageError for a format that cannot be
+// written. `checkpoint` must outlive the plan.
 TensorPlan PlanTensors(const Checkpoint& checkpoint, std::optional<DType> quantize);
 
 }  // namespace doppler

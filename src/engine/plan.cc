@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "model/activations.h"
+#include "model/quantization.h"
 #include "model/tensors.h"
 
 namespace doppler {
@@ -125,11 +126,8 @@ KvLayerShape KvLayerOf(const ModelConfig& config, LayerId layer) {
 }
 
 Bytes SizeOfSpec(const TensorSpec& spec, std::optional<DType> quantize) {
-  const bool weights = spec.role == TensorRole::kProjection || spec.role == TensorRole::kExpert;
-  if (quantize && weights) {
-    if (const auto size = TensorBytes(*quantize, spec.shape)) return *size;
-  }
-  return *TensorBytes(DType::kBf16, spec.shape);
+  const std::optional<DType> quantized = quantize ? QuantizedFormat(spec, *quantize) : std::nullopt;
+  return TensorBytes(quantized.value_or(DType::kBf16), spec.shape).value();
 }
 
 }  // namespace

@@ -29,8 +29,8 @@ struct ModelSizes {
   std::size_t records = 0;  // experts in all layers
 };
 
-// The sizes of a model that is not there yet: as convert would make it from bf16, with its
-// projections and experts in `quantize` if that is given and their rows are whole blocks of it.
+// The sizes of a model that is not there yet: as convert would make it from bf16, or from
+// bf16 quantised to `quantize`.
 ModelSizes SizesOfConfig(const ModelConfig& config, std::optional<DType> quantize);
 
 struct PlanRequest {

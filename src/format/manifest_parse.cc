@@ -10,8 +10,8 @@
 namespace doppler {
 namespace {
 
-constexpr std::size_t kMaxDims = 8;
-constexpr std::size_t kMaxNameLength = 512;
+constexpr std::size_t kMaxTensorDims = 8;
+constexpr std::size_t kMaxTensorNameLength = 512;
 constexpr Bytes kMaxShardBytes = Bytes{1} << 62;
 
 // A model's name is used as a folder's name.
@@ -29,7 +29,7 @@ bool StaysInside(std::string_view file) {
   const auto forbidden = [](char c) {
     return c == '\\' || static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
   };
-  if (file.size() > kMaxNameLength || std::any_of(file.begin(), file.end(), forbidden))
+  if (file.size() > kMaxTensorNameLength || std::any_of(file.begin(), file.end(), forbidden))
     return false;
   for (;;) {
     const std::size_t slash = file.find('/');
@@ -163,8 +163,8 @@ class ManifestParser {
     tensors.RequireObject();
     for (const auto& item : tensors.value().items()) {
       const std::string& name = item.key();
-      if (name.empty() || name.size() > kMaxNameLength) {
-        tensors.Fail("a tensor's name has 1 to {} characters", kMaxNameLength);
+      if (name.empty() || name.size() > kMaxTensorNameLength) {
+        tensors.Fail("a tensor's name has 1 to {} characters", kMaxTensorNameLength);
       }
       manifest_.tensors.emplace(name, ReadTensor(name, tensors.Member(name)));
     }
@@ -197,8 +197,8 @@ class ManifestParser {
 
   static std::vector<std::int64_t> ReadShape(const JsonReader& json) {
     json.RequireArray();
-    if (json.value().empty() || json.value().size() > kMaxDims) {
-      json.Fail("a shape has 1 to {} dimensions", kMaxDims);
+    if (json.value().empty() || json.value().size() > kMaxTensorDims) {
+      json.Fail("a shape has 1 to {} dimensions", kMaxTensorDims);
     }
     std::vector<std::int64_t> shape;
     for (std::size_t dim = 0; dim < json.value().size(); ++dim) {

@@ -15,8 +15,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little);
 
 constexpr Bytes kLengthBytes = 8;
-constexpr Bytes kMaxHeaderBytes = 100'000'000;  // the format's own limit
-constexpr std::size_t kMaxDims = 16;
+constexpr Bytes kMaxJsonBytes = 100'000'000;  // the format's own limit
+constexpr std::size_t kMaxSafetensorsDims = 16;
 
 struct DtypeSize {
   std::string_view name;
@@ -53,7 +53,7 @@ std::uint64_t ReadLength(std::span<const std::byte> bytes) {
 }
 
 void CheckHeaderLength(Bytes length, Bytes file_size, const std::string& where) {
-  if (length > kMaxHeaderBytes || length > file_size - kLengthBytes) {
+  if (length > kMaxJsonBytes || length > file_size - kLengthBytes) {
     Throw(
         "{}: its header claims {} bytes, but the file has {}; it is no safetensors file or it is "
         "truncated, fetch it again",
@@ -68,7 +68,8 @@ void RequireLengthBytes(Bytes file_size, const std::string& where) {
 
 std::vector<std::int64_t> ReadShape(const JsonReader& json) {
   json.RequireArray();
-  if (json.value().size() > kMaxDims) json.Fail("more than {} dimensions", kMaxDims);
+  if (json.value().size() > kMaxSafetensorsDims)
+    json.Fail("more than {} dimensions", kMaxSafetensorsDims);
   std::vector<std::int64_t> shape;
   for (std::size_t dim = 0; dim < json.value().size(); ++dim) {
     const JsonReader extent = json.Element(dim);
@@ -164,7 +165,7 @@ SafetensorsTensors ParseSafetensorsHeader(std::string_view header, Bytes file_si
   RequireLengthBytes(file_size, where);
   CheckHeaderLength(header.size(), file_size, where);
   const nlohmann::json document =
-      ParseStrictJson(header, where, {.size = kMaxHeaderBytes, .depth = 8});
+      ParseStrictJson(header, where, {.size = kMaxJsonBytes, .depth = 8});
   const JsonReader top(document, where);
   top.RequireObject();
   const Bytes data_start = kLengthBytes + header.size();

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "io/file.h"
 #include "io/machine_files.h"
 
 namespace doppler {
@@ -43,10 +44,6 @@ std::optional<fs::path> PathInHierarchy(std::string_view self_cgroup, std::strin
     if (matches) return fs::path(line.substr(second + 1));
   }
   return std::nullopt;
-}
-
-fs::path WithoutTrailingSlash(const fs::path& path) {
-  return path.has_filename() ? path : path.parent_path();
 }
 
 bool PointsUpwards(const fs::path& path) {

@@ -43,11 +43,6 @@ fs::path ParentOf(const fs::path& path) {
   return parent.empty() ? fs::path(".") : parent;
 }
 
-// A folder path without a trailing slash, so that parent_path() and filename() mean the folder.
-fs::path WithoutTrailingSlash(const fs::path& path) {
-  return path.has_filename() ? path : path.parent_path();
-}
-
 fs::path MakeUniqueFolder(std::string pattern) {
   pattern += "XXXXXX";
   if (::mkdtemp(pattern.data()) == nullptr) ThrowErrno("create a folder like", pattern, errno);
@@ -157,6 +152,10 @@ void RaiseOpenFileLimit(std::size_t count) {
   }
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+fs::path WithoutTrailingSlash(const fs::path& path) {
+  return path.has_filename() ? path : path.parent_path();
 }
 
 void SyncFolder(const fs::path& folder) {

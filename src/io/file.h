@@ -61,6 +61,9 @@ void WriteTextFile(const std::filesystem::path& path, std::string_view text);
 // Throws Error with the limit if that is not enough.
 void RaiseOpenFileLimit(std::size_t count);
 
+// The path of a folder such that parent_path() and filename() mean that folder.
+std::filesystem::path WithoutTrailingSlash(const std::filesystem::path& path);
+
 // Makes renames inside `folder` durable.
 void SyncFolder(const std::filesystem::path& folder);
 

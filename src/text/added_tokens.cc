@@ -10,10 +10,6 @@
 namespace doppler {
 namespace {
 
-std::uint8_t ByteAt(std::string_view text, std::size_t at) {
-  return static_cast<std::uint8_t>(text[at]);
-}
-
 // Where the character begins that ends right before `end`. REQUIRES: end > 0.
 std::size_t PreviousBoundary(std::string_view text, std::size_t end) {
   do {

@@ -11,7 +11,7 @@
 namespace doppler {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 // Token types, as GGUF numbers them; 2 (unknown) and 3 (control) are special.
 constexpr std::int32_t kNormal = 1;
@@ -91,8 +91,8 @@ std::int32_t TypeOf(const GgufVocabulary& vocabulary, std::size_t id) {
 // A string as JSON writes it.
 std::string Quoted(std::string_view text, const char* what) {
   try {
-    return Json(text).dump();
-  } catch (const Json::type_error&) {
+    return OrderedJson(text).dump();
+  } catch (const OrderedJson::type_error&) {
     Throw("{} is not valid UTF-8", what);
   }
 }
@@ -121,7 +121,7 @@ std::string AddedTokensJson(const GgufVocabulary& vocabulary) {
 }
 
 std::string PreTokenizerJson(const SplitRule& rule) {
-  Json steps = Json::array();
+  OrderedJson steps = OrderedJson::array();
   for (const std::string_view pattern : rule.patterns) {
     steps.push_back({{"type", "Split"},
                      {"pattern", {{"Regex", pattern}}},
@@ -132,7 +132,7 @@ std::string PreTokenizerJson(const SplitRule& rule) {
                    {"add_prefix_space", false},
                    {"trim_offsets", true},
                    {"use_regex", false}});
-  return Json{{"type", "Sequence"}, {"pretokenizers", steps}}.dump();
+  return OrderedJson{{"type", "Sequence"}, {"pretokenizers", steps}}.dump();
 }
 
 std::string VocabularyJson(const GgufVocabulary& vocabulary) {
@@ -161,10 +161,10 @@ const std::string& TokenOf(const GgufVocabulary& vocabulary, TokenId id, const c
   return vocabulary.tokens[static_cast<std::size_t>(id)];
 }
 
-std::string Dump(const Json& json) {
+std::string Dump(const OrderedJson& json) {
   try {
     return json.dump(2) + "\n";
-  } catch (const Json::type_error&) {
+  } catch (const OrderedJson::type_error&) {
     Throw("the chat template or a token is not valid UTF-8");
   }
 }
@@ -193,7 +193,7 @@ std::string TokenizerJson(const GgufVocabulary& vocabulary) {
 
 std::string TokenizerConfigJson(const GgufVocabulary& vocabulary) {
   const SplitRule& rule = RuleFor(vocabulary);
-  Json out = {{"tokenizer_class", "PreTrainedTokenizerFast"}};
+  OrderedJson out = {{"tokenizer_class", "PreTrainedTokenizerFast"}};
   if (vocabulary.bos_id) {
     out["bos_token"] = TokenOf(vocabulary, *vocabulary.bos_id, "tokenizer.ggml.bos_token_id");
   }
@@ -210,15 +210,15 @@ std::string TokenizerConfigJson(const GgufVocabulary& vocabulary) {
 }
 
 std::string GenerationConfigJson(const GgufVocabulary& vocabulary) {
-  Json out = Json::object();
+  OrderedJson out = OrderedJson::object();
   if (vocabulary.bos_id) out["bos_token_id"] = *vocabulary.bos_id;
-  Json ends = Json::array();
+  OrderedJson ends = OrderedJson::array();
   for (const auto& id : {vocabulary.eos_id, vocabulary.eot_id}) {
     if (!id) continue;
     TokenOf(vocabulary, *id, "an end-of-text token id");
     if (ends.empty() || ends.front() != *id) ends.push_back(*id);
   }
-  if (!ends.empty()) out["eos_token_id"] = ends.size() == 1 ? Json(ends.front()) : ends;
+  if (!ends.empty()) out["eos_token_id"] = ends.size() == 1 ? OrderedJson(ends.front()) : ends;
   if (vocabulary.pad_id) out["pad_token_id"] = *vocabulary.pad_id;
   return Dump(out);
 }

@@ -41,7 +41,7 @@ Tokenizer Load(const GgufVocabulary& vocabulary) {
                              GenerationConfigJson(vocabulary));
 }
 
-std::string MessageOf(const GgufVocabulary& vocabulary) {
+std::string LoadFailure(const GgufVocabulary& vocabulary) {
   try {
     Load(vocabulary);
   } catch (const Error& error) {
@@ -111,22 +111,22 @@ TEST(GgufVocabulary, SeveralEndsOfText) {
 
 TEST(GgufVocabulary, WhatIsNotSupportedIsNamed) {
   GgufVocabulary vocabulary = Small("mystery-7");
-  EXPECT_THAT(MessageOf(vocabulary), HasSubstr("'mystery-7', which is not supported"));
+  EXPECT_THAT(LoadFailure(vocabulary), HasSubstr("'mystery-7', which is not supported"));
   vocabulary = Small("gpt-2");
   vocabulary.model = "llama";
-  EXPECT_THAT(MessageOf(vocabulary), HasSubstr("'llama'"));
+  EXPECT_THAT(LoadFailure(vocabulary), HasSubstr("'llama'"));
   vocabulary = Small("gpt-2");
   vocabulary.token_types[5] = 6;
-  EXPECT_THAT(MessageOf(vocabulary), HasSubstr("type 6"));
+  EXPECT_THAT(LoadFailure(vocabulary), HasSubstr("type 6"));
   vocabulary = Small("gpt-2");
   vocabulary.token_types.pop_back();
-  EXPECT_THAT(MessageOf(vocabulary), HasSubstr("261 entries for 262 tokens"));
+  EXPECT_THAT(LoadFailure(vocabulary), HasSubstr("261 entries for 262 tokens"));
   vocabulary = Small("gpt-2");
   vocabulary.eos_id = 262;
-  EXPECT_THAT(MessageOf(vocabulary), HasSubstr("is 262, but there are 262 tokens"));
+  EXPECT_THAT(LoadFailure(vocabulary), HasSubstr("is 262, but there are 262 tokens"));
   vocabulary = Small("gpt-2");
   vocabulary.tokens[0] = "\xFF";
-  EXPECT_THAT(MessageOf(vocabulary), HasSubstr("not valid UTF-8"));
+  EXPECT_THAT(LoadFailure(vocabulary), HasSubstr("not valid UTF-8"));
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ std::string ReadData(const std::string& name) {
   return out.str();
 }
 
-Tokenizer Load(const std::string& folder) {
+Tokenizer LoadCase(const std::string& folder) {
   return Tokenizer::FromJson(ReadData(folder + "/tokenizer.json"),
                              ReadData(folder + "/tokenizer_config.json"), folder);
 }
@@ -33,7 +33,7 @@ Tokenizer Load(const std::string& folder) {
 class ReferenceEncodings : public testing::TestWithParam<const char*> {};
 
 TEST_P(ReferenceEncodings, AreReproducedAndDecodeToTheText) {
-  const Tokenizer tokenizer = Load(GetParam());
+  const Tokenizer tokenizer = LoadCase(GetParam());
   const Json cases = Json::parse(ReadData(std::string(GetParam()) + "/encodings.json"));
   ASSERT_GT(cases.size(), 300u);
   for (const Json& one : cases) {
@@ -48,7 +48,7 @@ INSTANTIATE_TEST_SUITE_P(Tokenizers, ReferenceEncodings, testing::Values("demo",
 
 // prompts.json was written by Hugging Face transformers 5.17.
 TEST(Tokenizer, EncodesPromptsAsTransformersDoes) {
-  const Tokenizer tokenizer = Load("demo");
+  const Tokenizer tokenizer = LoadCase("demo");
   const Json data = Json::parse(ReadData("demo/prompts.json"));
   for (const Json& one : data["prompts"]) {
     EXPECT_EQ(tokenizer.Encode(one["text"].get<std::string>()),
@@ -61,7 +61,7 @@ TEST(Tokenizer, EncodesPromptsAsTransformersDoes) {
 }
 
 TEST(Tokenizer, KnowsItsSpecialTokens) {
-  const Tokenizer tokenizer = Load("demo");
+  const Tokenizer tokenizer = LoadCase("demo");
   EXPECT_EQ(tokenizer.vocab_size(), 8192u);
   EXPECT_EQ(tokenizer.bos_id(), 8190);
   EXPECT_THAT(tokenizer.eos_ids(), ElementsAre(8190));
@@ -74,7 +74,7 @@ TEST(Tokenizer, KnowsItsSpecialTokens) {
 }
 
 TEST(Tokenizer, SpecialTokensInTextAreTextOnRequest) {
-  const Tokenizer tokenizer = Load("demo");
+  const Tokenizer tokenizer = LoadCase("demo");
   const std::string text = "a<|pad|>b";
   EXPECT_THAT(tokenizer.Encode(text, {.add_bos = false}), testing::Contains(8191));
   const auto plain = tokenizer.Encode(text, {.add_bos = false, .parse_special = false});
@@ -83,7 +83,7 @@ TEST(Tokenizer, SpecialTokensInTextAreTextOnRequest) {
 }
 
 TEST(Tokenizer, AnyBytesRoundTrip) {
-  const Tokenizer tokenizer = Load("demo");
+  const Tokenizer tokenizer = LoadCase("demo");
   std::string all;
   for (int i = 0; i < 2000; ++i) all += static_cast<char>(i * 7 + i / 256);
   for (const std::string& text : {all, std::string("a\xFF\xFE b \xC3"), std::string(3, '\0')}) {
@@ -96,14 +96,14 @@ TEST(Tokenizer, AnyBytesRoundTrip) {
 }
 
 TEST(Tokenizer, LongTextWithoutSpaces) {
-  const Tokenizer tokenizer = Load("demo");
+  const Tokenizer tokenizer = LoadCase("demo");
   std::string text;
   while (text.size() < 500'000) text += "abcdefghijklmnopqrstuvwxyz";
   EXPECT_EQ(tokenizer.Decode(tokenizer.Encode(text, {.add_bos = false})), text);
 }
 
 TEST(Tokenizer, ThreadsShareOne) {
-  const Tokenizer tokenizer = Load("demo");
+  const Tokenizer tokenizer = LoadCase("demo");
   const std::string text = ReadData("demo/prompts.json");
   const auto expected = tokenizer.Encode(text);
   std::vector<std::vector<TokenId>> got(4);

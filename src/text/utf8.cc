@@ -17,10 +17,6 @@ namespace {
 // text can be cut before any of them and normalised in parts.
 constexpr char32_t kFirstCombining = 0x300;
 
-std::uint8_t ByteAt(std::string_view text, std::size_t at) {
-  return static_cast<std::uint8_t>(text[at]);
-}
-
 // What a lead byte promises. The second byte has a narrower range after E0, ED, F0 and F4: it
 // excludes overlong forms, surrogates and code points above U+10FFFF.
 struct Lead {

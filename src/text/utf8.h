@@ -24,6 +24,11 @@ struct Utf8Step {
 };
 
 // REQUIRES: at < text.size().
+inline std::uint8_t ByteAt(std::string_view text, std::size_t at) {
+  return static_cast<std::uint8_t>(text[at]);
+}
+
+// REQUIRES: at < text.size().
 Utf8Step DecodeUtf8(std::string_view text, std::size_t at);
 
 // The length of the longest prefix of `text` that is valid UTF-8.

@@ -45,7 +45,7 @@ const std::vector<WrongUsage> kWrongUsages = {
     {{"run", "MODEL", "-p", "Hi", "--stats", "/no/such/x.json"}, {"--stats", "'/no/such'"}},
     {{"convert", "CHECKPOINT"}, {"OUT is required", "doppler convert --help"}},
     {{"convert", "CHECKPOINT", "out", "--sharding", "foo"}, {"'foo'", "expert|fixed|layer"}},
-    {{"convert", "CHECKPOINT", "out", "--quant", "q2_k"}, {"'q2_k'", "q4_k|q8_0"}},
+    {{"convert", "CHECKPOINT", "out", "--quant", "q2_k"}, {"'q2_k'", "q4_0|q4_k|q5_k|q6_k|q8_0"}},
     {{"convert", "CHECKPOINT", "out", "--shard-size", "big"}, {"--shard-size", "'big'"}},
     {{"plan"}, {"MODEL", "--config"}},
     {{"plan", "MODEL", "--config", "config.json"}, {"--config"}},

@@ -1,6 +1,7 @@
 // Every block format against ggml's own bytes: tests/data/quant_vectors.safetensors holds rows
 // that ggml quantised, what ggml reads from them, and what it reads from random bytes.
 
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -8,18 +9,15 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "backend/quantize.h"
 #include "format/safetensors.h"
-#include "io/file.h"
 
 namespace doppler {
 namespace {
 
 const std::string kData = DOPPLER_SOURCE_DIR "/tests/data/quant_vectors";
 constexpr std::size_t kRowElements = 1024;
-constexpr std::size_t kGaussianRows = 8;
 
 class Vectors {
  public:
@@ -103,21 +101,42 @@ double RootMeanSquareError(std::span<const float> a, std::span<const float> b) {
   return std::sqrt(sum / static_cast<double>(a.size()));
 }
 
-TEST(QuantizeQ4K, IsAsCloseAsGgmlOnTheSameRows) {
-  const Vectors vectors;
-  auto input = vectors.Tensor<float>("input");
-  input.resize(kGaussianRows * kRowElements);
-  std::vector<std::byte> blocks(*RowBytes(DType::kQ4_K, input.size()));
-  Quantize(DType::kQ4_K, input, blocks);
-  std::vector<float> out(input.size());
-  Dequantize(DType::kQ4_K, blocks, out);
+// The rows by kind: eight Gaussian, then one each with outliers, of zeros and of tiny values.
+struct RowKind {
+  const char* name;
+  std::size_t first;
+  std::size_t count;
+};
+constexpr std::array<RowKind, 4> kRowKinds = {
+    {{"gauss", 0, 8}, {"outliers", 8, 1}, {"zeros", 9, 1}, {"tiny", 10, 1}}};
 
-  const std::string text = ReadTextFile(kData + ".json");
-  const double of_ggml = nlohmann::json::parse(text).at("types").at("Q4_K").at("rmse_gauss");
-  const double ours = RootMeanSquareError(input, out);
-  RecordProperty("ratio_to_ggml", std::to_string(ours / of_ggml));
-  EXPECT_LT(ours, 1.01 * of_ggml);
+class QuantizedRows : public testing::TestWithParam<Case> {};
+
+TEST_P(QuantizedRows, AreAsCloseAsGgmls) {
+  const Vectors vectors;
+  const auto input = vectors.Tensor<float>("input");
+  const auto of_ggml = vectors.Tensor<float>(std::string(GetParam().ggml_name) + ".expected");
+  const DType dtype = GetParam().dtype;
+  std::vector<std::byte> blocks(*RowBytes(dtype, input.size()));
+  Quantize(dtype, input, blocks);
+  std::vector<float> ours(input.size());
+  Dequantize(dtype, blocks, ours);
+  for (const RowKind& kind : kRowKinds) {
+    const auto rows = [&kind](const std::vector<float>& values) {
+      return std::span(values).subspan(kind.first * kRowElements, kind.count * kRowElements);
+    };
+    const double error = RootMeanSquareError(rows(input), rows(ours));
+    const double bound = RootMeanSquareError(rows(input), rows(of_ggml));
+    RecordProperty(kind.name, std::to_string(error / bound));
+    EXPECT_LE(error, bound) << kind.name;
+  }
 }
+
+INSTANTIATE_TEST_SUITE_P(Types, QuantizedRows,
+                         testing::Values(Case{DType::kQ8_0, "Q8_0"}, Case{DType::kQ4_0, "Q4_0"},
+                                         Case{DType::kQ4_K, "Q4_K"}, Case{DType::kQ5_K, "Q5_K"},
+                                         Case{DType::kQ6_K, "Q6_K"}),
+                         [](const auto& test) { return std::string(test.param.ggml_name); });
 
 }  // namespace
 }  // namespace doppler

@@ -15,21 +15,21 @@ namespace fs = std::filesystem;
 
 constexpr int kOriginal = 24;
 
-std::vector<double> Factors(double step) {
+std::vector<double> RopeFactorList(double step) {
   std::vector<double> factors;
   for (int i = 0; i < 8; ++i) factors.push_back(1 + step * i);
   return factors;
 }
 
-struct Scaling {
+struct RopeCase {
   std::vector<double> factors;
   double magnitude = 1;
 };
-const Scaling kNear = {.factors = Factors(0.125), .magnitude = 1.0625};
-const Scaling kFar = {.factors = Factors(2), .magnitude = 1.25};
+const RopeCase kNear = {.factors = RopeFactorList(0.125), .magnitude = 1.0625};
+const RopeCase kFar = {.factors = RopeFactorList(2), .magnitude = 1.25};
 
 // The phimoe case with LongRoPE.
-ConvertedModel MakeModel(const Scaling& near, const Scaling& far) {
+ConvertedModel MakeLongRopeModel(const RopeCase& near, const RopeCase& far) {
   const TempFolder folder;
   const fs::path copy = folder.path() / "phimoe";
   fs::copy(DataFolder() / "golden" / "phimoe", copy);
@@ -43,7 +43,7 @@ ConvertedModel MakeModel(const Scaling& near, const Scaling& far) {
   return ConvertedModel(copy);
 }
 
-EngineOptions Options() {
+EngineOptions LongRopeOptions() {
   EngineOptions options;
   options.threads = 2;
   options.context = 64;
@@ -60,17 +60,17 @@ std::vector<float> LastLogits(Session& session, std::span<const TokenId> tokens)
 class LongRope : public testing::Test {
  protected:
   // By a model that has one list for all lengths.
-  std::vector<float> Expected(const Scaling& scaling, std::size_t length) {
-    const ConvertedModel model = MakeModel(scaling, scaling);
-    Engine engine(model.path(), Options());
+  std::vector<float> Expected(const RopeCase& scaling, std::size_t length) {
+    const ConvertedModel model = MakeLongRopeModel(scaling, scaling);
+    Engine engine(model.path(), LongRopeOptions());
     Session session(engine);
     return LastLogits(session, tokens_.first(length));
   }
 
   const std::vector<TokenId> ids_ = LoadGoldenCase("phimoe").input_ids;
   const std::span<const TokenId> tokens_{ids_};
-  const ConvertedModel model_ = MakeModel(kNear, kFar);
-  Engine engine_{model_.path(), Options()};
+  const ConvertedModel model_ = MakeLongRopeModel(kNear, kFar);
+  Engine engine_{model_.path(), LongRopeOptions()};
 };
 
 TEST_F(LongRope, TheLengthOfTheTextChooses) {

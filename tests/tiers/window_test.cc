@@ -9,7 +9,7 @@
 namespace doppler {
 namespace {
 
-constexpr int kContext = 240;
+constexpr int kWindowContext = 240;
 
 // Three layers, of which the first and the last see 8 positions.
 const std::filesystem::path& Windowed() {
@@ -17,7 +17,7 @@ const std::filesystem::path& Windowed() {
   return model.path();
 }
 
-EngineOptions Options(int ubatch, int context = kContext) {
+EngineOptions WindowOptions(int ubatch, int context = kWindowContext) {
   EngineOptions options;
   options.threads = 2;
   options.context = context;
@@ -26,14 +26,14 @@ EngineOptions Options(int ubatch, int context = kContext) {
   return options;
 }
 
-std::vector<TokenId> Text(std::size_t length) {
+std::vector<TokenId> WindowText(std::size_t length) {
   const std::vector<TokenId> ids = LoadGoldenCase("gpt-oss").input_ids;
   std::vector<TokenId> text;
   for (std::size_t i = 0; i < length; ++i) text.push_back(ids[(i * i + i / 7) % ids.size()]);
   return text;
 }
 
-void ExpectSameBits(std::span<const float> a, std::span<const float> b) {
+void ExpectEqualBits(std::span<const float> a, std::span<const float> b) {
   ASSERT_EQ(a.size(), b.size());
   ASSERT_FALSE(a.empty());
   EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size_bytes()), 0);
@@ -44,8 +44,8 @@ KvShape ShapeOf(const Engine& engine) {
 }
 
 TEST(Window, RingsDoNotGrowWithTheContext) {
-  Engine small(Windowed(), Options(16, 128));
-  Engine large(Windowed(), Options(16, 256));
+  Engine small(Windowed(), WindowOptions(16, 128));
+  Engine large(Windowed(), WindowOptions(16, 256));
   const KvShape shape = ShapeOf(small);
   EXPECT_GT(shape.RingBlocks(LayerId(0)), 0);
   EXPECT_EQ(shape.RingBlocks(LayerId(1)), 0);
@@ -56,30 +56,30 @@ TEST(Window, RingsDoNotGrowWithTheContext) {
 
 // A ubatch as large as the context leaves no ring: every position is kept.
 TEST(Window, LongTextsGiveTheSameBitsWithAndWithoutRings) {
-  const std::vector<TokenId> text = Text(kContext);
-  Engine whole(Windowed(), Options(kContext));
+  const std::vector<TokenId> text = WindowText(kWindowContext);
+  Engine whole(Windowed(), WindowOptions(kWindowContext));
   ASSERT_EQ(ShapeOf(whole).RingBytes(), 0u);
   const std::vector<float> expected = AllLogits(whole, text);
   for (const int ubatch : {1, 5, 16, 33}) {
     SCOPED_TRACE(ubatch);
-    Engine engine(Windowed(), Options(ubatch));
+    Engine engine(Windowed(), WindowOptions(ubatch));
     ASSERT_GT(ShapeOf(engine).RingBytes(), 0u);
-    ExpectSameBits(AllLogits(engine, text), expected);
-    ExpectSameBits(AllLogits(engine, text, 190), expected);
+    ExpectEqualBits(AllLogits(engine, text), expected);
+    ExpectEqualBits(AllLogits(engine, text, 190), expected);
   }
 }
 
 TEST(Window, GreedyTextsGoOnPastSeveralRings) {
-  const std::vector<TokenId> prompt = Text(20);
-  Engine whole(Windowed(), Options(kContext));
-  Engine engine(Windowed(), Options(16));
+  const std::vector<TokenId> prompt = WindowText(20);
+  Engine whole(Windowed(), WindowOptions(kWindowContext));
+  Engine engine(Windowed(), WindowOptions(16));
   EXPECT_EQ(GreedyTokens(engine, prompt, 200), GreedyTokens(whole, prompt, 200));
 }
 
 TEST(Window, TruncateGoesBackFurtherThanARingHolds) {
-  const std::vector<TokenId> text = Text(200);
+  const std::vector<TokenId> text = WindowText(200);
   const std::span<const TokenId> tokens(text);
-  Engine engine(Windowed(), Options(16));
+  Engine engine(Windowed(), WindowOptions(16));
   Session straight(engine);
   const std::span<const float> last = straight.Append(tokens.first(40));
   const std::vector<float> expected(last.begin(), last.end());
@@ -90,15 +90,15 @@ TEST(Window, TruncateGoesBackFurtherThanARingHolds) {
     ASSERT_EQ(straight.length(), 200);
     straight.Truncate(back);
     EXPECT_EQ(straight.length(), back);
-    ExpectSameBits(straight.Append(tokens.first(40).subspan(static_cast<std::size_t>(back))),
-                   expected);
+    ExpectEqualBits(straight.Append(tokens.first(40).subspan(static_cast<std::size_t>(back))),
+                    expected);
   }
 }
 
 TEST(Window, TwoTruncatesInARowForgetNothing) {
-  const std::vector<TokenId> text = Text(200);
+  const std::vector<TokenId> text = WindowText(200);
   const std::span<const TokenId> tokens(text);
-  Engine engine(Windowed(), Options(16));
+  Engine engine(Windowed(), WindowOptions(16));
   std::vector<float> expected;
   {
     Session session(engine);
@@ -109,7 +109,7 @@ TEST(Window, TwoTruncatesInARowForgetNothing) {
   session.Append(tokens);
   session.Truncate(120);
   session.Truncate(100);
-  ExpectSameBits(session.Append(tokens.subspan(100, 10)), expected);
+  ExpectEqualBits(session.Append(tokens.subspan(100, 10)), expected);
 }
 
 }  // namespace
