@@ -130,6 +130,15 @@ void StreamF8Rows(const Checkpoint& checkpoint, const SourceTensor& tensor,
 
 }  // namespace
 
+DType PublishedFormat(HubQuantization quantization, const TensorSpec& spec) {
+  const bool expert = spec.role == TensorRole::kExpert;
+  const bool in_layer = spec.role == TensorRole::kProjection && spec.layer >= 0;
+  if (quantization == HubQuantization::kMxfp4 && expert) return DType::kMxfp4;
+  if (quantization == HubQuantization::kInt4 && expert) return DType::kInt4G32;
+  if (quantization == HubQuantization::kFp8 && (expert || in_layer)) return DType::kF8E4M3;
+  return DType::kBf16;
+}
+
 HubQuantization ParseHubQuantization(std::string_view config_json, const std::string& where) {
   const nlohmann::json document = ParseStrictJson(config_json, where);
   const JsonReader top(document, where);

@@ -125,17 +125,26 @@ KvLayerShape KvLayerOf(const ModelConfig& config, LayerId layer) {
           .window = config.WindowOf(layer)};
 }
 
-Bytes SizeOfSpec(const TensorSpec& spec, std::optional<DType> quantize) {
-  const std::optional<DType> quantized = quantize ? QuantizedFormat(spec, *quantize) : std::nullopt;
-  return TensorBytes(quantized.value_or(DType::kBf16), spec.shape).value();
+std::uint64_t Elements(const TensorSpec& spec) {
+  std::uint64_t elements = 1;
+  for (const std::int64_t size : spec.shape) elements *= static_cast<std::uint64_t>(size);
+  return elements;
 }
 
 }  // namespace
 
-ModelSizes SizesOfConfig(const ModelConfig& config, std::optional<DType> quantize) {
+FormatOf FormatsFromBf16(std::optional<DType> quantize) {
+  return [quantize](const TensorSpec& spec) {
+    const std::optional<DType> quantized =
+        quantize ? QuantizedFormat(spec, *quantize) : std::nullopt;
+    return quantized.value_or(DType::kBf16);
+  };
+}
+
+ModelSizes SizesOfConfig(const ModelConfig& config, const FormatOf& format_of) {
   ModelSizes sizes;
   for (const TensorSpec& spec : ExpectedTensors(config)) {
-    const Bytes size = AlignUp(SizeOfSpec(spec, quantize), kDirectAlignment);
+    const Bytes size = AlignUp(TensorBytes(format_of(spec), spec.shape).value(), kDirectAlignment);
     if (spec.role != TensorRole::kExpert) {
       sizes.dense += size;
       if (spec.role == TensorRole::kEmbedding) sizes.embedding = size;
@@ -147,6 +156,32 @@ ModelSizes SizesOfConfig(const ModelConfig& config, std::optional<DType> quantiz
                   static_cast<std::size_t>(config.num_experts);
   if (sizes.records > 0) sizes.record = sizes.experts_total / sizes.records;
   return sizes;
+}
+
+ModelCounts CountsOf(const ModelConfig& config, const ModelSizes& sizes) {
+  ModelCounts counts;
+  std::uint64_t experts = 0;
+  std::uint64_t lookup = 0;
+  for (const TensorSpec& spec : ExpectedTensors(config)) {
+    counts.parameters += Elements(spec);
+    if (spec.role == TensorRole::kExpert) experts += Elements(spec);
+    if (spec.role == TensorRole::kEmbedding && !config.tied_embeddings) lookup = Elements(spec);
+  }
+  counts.active_parameters = counts.parameters - experts - lookup;
+  counts.active = sizes.dense - (config.tied_embeddings ? 0 : sizes.embedding);
+  if (config.num_experts > 0) {
+    const auto used = static_cast<std::uint64_t>(config.experts_per_token);
+    counts.active_parameters += experts / static_cast<std::uint64_t>(config.num_experts) * used;
+    counts.token_read = sizes.record * used * static_cast<std::uint64_t>(config.NumMoeLayers());
+    counts.active += counts.token_read;
+  }
+  for (int layer = 0; layer < config.num_layers; ++layer) {
+    const KvLayerShape kv = KvLayerOf(config, LayerId(layer));
+    const int positions = kv.window > 0 ? std::min(kv.window, 1024) : 1024;
+    const int values = kv.kv_heads * (kv.key_dim + (kv.shares_keys ? 0 : kv.value_dim));
+    counts.kv_per_1k += static_cast<Bytes>(positions) * static_cast<Bytes>(values) * 2;
+  }
+  return counts;
 }
 
 PlanResult PlanMemory(const ModelConfig& config, const ModelSizes& sizes,

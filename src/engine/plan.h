@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "io/machine.h"
 #include "model/config.h"
+#include "model/tensors.h"
 #include "tier/kv_pool.h"
 
 namespace doppler {
@@ -29,9 +30,21 @@ struct ModelSizes {
   std::size_t records = 0;  // experts in all layers
 };
 
-// The sizes of a model that is not there yet: as convert would make it from bf16, or from
-// bf16 quantised to `quantize`.
-ModelSizes SizesOfConfig(const ModelConfig& config, std::optional<DType> quantize);
+// The format of each tensor of a model that is not there yet.
+using FormatOf = std::function<DType(const TensorSpec&)>;
+ModelSizes SizesOfConfig(const ModelConfig& config, const FormatOf& format_of);
+// bf16, with the formats that `convert --quant` gives to bf16 if `quantize` is one.
+FormatOf FormatsFromBf16(std::optional<DType> quantize);
+
+// What a model is in numbers, whatever runs it.
+struct ModelCounts {
+  std::uint64_t parameters = 0;
+  std::uint64_t active_parameters = 0;  // that one token is multiplied with
+  Bytes active = 0;                     // their bytes
+  Bytes token_read = 0;                 // of these, experts: what a token reads if none is resident
+  Bytes kv_per_1k = 0;                  // f16 KV of 1024 tokens; a windowed layer keeps its window
+};
+ModelCounts CountsOf(const ModelConfig& config, const ModelSizes& sizes);
 
 struct PlanRequest {
   Bytes budget = 0;
