@@ -6,14 +6,14 @@
 namespace doppler {
 namespace {
 
-using nlohmann::json;
+using Json = nlohmann::json;
 
 // Keys from outside can hold anything: quoted and escaped, and cut when they are long.
-std::string Quoted(std::string_view text) {
+std::string QuotedKey(std::string_view text) {
   constexpr std::size_t kLongest = 120;
   const bool cut = text.size() > kLongest;
-  const json quoted = std::string(text.substr(0, kLongest));
-  return quoted.dump(-1, ' ', false, json::error_handler_t::replace) + (cut ? "..." : "");
+  const Json quoted = std::string(text.substr(0, kLongest));
+  return quoted.dump(-1, ' ', false, Json::error_handler_t::replace) + (cut ? "..." : "");
 }
 
 bool IsPlainKey(std::string_view key) {
@@ -24,11 +24,11 @@ bool IsPlainKey(std::string_view key) {
 
 // Builds the document as it is read. (The library's own parser with a callback looks at all
 // earlier members of an object after each one, which takes minutes for a large manifest.)
-class StrictBuilder : public nlohmann::json_sax<json> {
+class StrictBuilder : public nlohmann::json_sax<Json> {
  public:
   StrictBuilder(const std::string& where, int max_depth) : where_(where), max_depth_(max_depth) {}
 
-  json Take() && { return std::move(document_); }
+  Json Take() && { return std::move(document_); }
 
   bool null() override { return Put(nullptr); }
   bool boolean(bool value) override { return Put(value); }
@@ -36,31 +36,32 @@ class StrictBuilder : public nlohmann::json_sax<json> {
   bool number_unsigned(std::uint64_t value) override { return Put(value); }
   bool number_float(double value, const std::string& /*text*/) override { return Put(value); }
   bool string(std::string& value) override { return Put(std::move(value)); }
-  bool binary(json::binary_t& /*value*/) override { return false; }
+  bool binary(Json::binary_t& /*value*/) override { return false; }
 
-  bool start_object(std::size_t /*size*/) override { return Open(json::object()); }
-  bool start_array(std::size_t /*size*/) override { return Open(json::array()); }
+  bool start_object(std::size_t /*size*/) override { return Open(Json::object()); }
+  bool start_array(std::size_t /*size*/) override { return Open(Json::array()); }
   bool end_object() override { return Close(); }
   bool end_array() override { return Close(); }
 
   bool key(std::string& key) override {
-    auto& object = open_.back()->get_ref<json::object_t&>();
+    auto& object = open_.back()->get_ref<Json::object_t&>();
     const auto [member, fresh] = object.try_emplace(key);
     if (!fresh) {
-      Throw("{}: the key {} stands twice in one object; the file is damaged", where_, Quoted(key));
+      Throw("{}: the key {} stands twice in one object; the file is damaged", where_,
+            QuotedKey(key));
     }
     member_ = &member->second;
     return true;
   }
 
   bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
-                   const json::exception& error) override {
+                   const Json::exception& error) override {
     Throw("{}: this is not valid JSON ({}); the file is damaged", where_, error.what());
   }
 
  private:
   // Where the next value belongs.
-  json& Place() {
+  Json& Place() {
     if (open_.empty()) return document_;
     if (open_.back()->is_object()) return *member_;
     return open_.back()->emplace_back();
@@ -70,11 +71,11 @@ class StrictBuilder : public nlohmann::json_sax<json> {
     Place() = std::forward<Value>(value);
     return true;
   }
-  bool Open(json empty) {
+  bool Open(Json empty) {
     if (open_.size() >= static_cast<std::size_t>(max_depth_)) {
       Throw("{}: the JSON is nested more than {} deep; the file is damaged", where_, max_depth_);
     }
-    json& place = Place();
+    Json& place = Place();
     place = std::move(empty);
     open_.push_back(&place);
     return true;
@@ -86,20 +87,20 @@ class StrictBuilder : public nlohmann::json_sax<json> {
 
   const std::string& where_;
   int max_depth_;
-  json document_;
-  std::vector<json*> open_;  // from the outermost; only the last one grows, so none moves
-  json* member_ = nullptr;   // of the last one, if it is an object
+  Json document_;
+  std::vector<Json*> open_;  // from the outermost; only the last one grows, so none moves
+  Json* member_ = nullptr;   // of the last one, if it is an object
 };
 
 }  // namespace
 
-json ParseStrictJson(std::string_view text, const std::string& where, const JsonLimits& limits) {
+Json ParseStrictJson(std::string_view text, const std::string& where, const JsonLimits& limits) {
   if (text.size() > limits.size) {
     Throw("{}: {} of JSON are more than the {} that are accepted", where, FormatSize(text.size()),
           FormatSize(limits.size));
   }
   StrictBuilder builder(where, limits.depth);
-  json::sax_parse(text, &builder);
+  Json::sax_parse(text, &builder);
   return std::move(builder).Take();
 }
 
@@ -108,7 +109,7 @@ std::string JsonReader::Path() const {
   std::string before = parent_->parent_ == nullptr ? "" : parent_->Path();
   if (key_.data() == nullptr) return fmt::format("{}[{}]", before, index_);
   if (IsPlainKey(key_)) return before + (before.empty() ? "" : ".") + std::string(key_);
-  return fmt::format("{}[{}]", before, Quoted(key_));
+  return fmt::format("{}[{}]", before, QuotedKey(key_));
 }
 
 void JsonReader::RequireObject() const {
@@ -123,7 +124,7 @@ void JsonReader::RequireOnly(std::initializer_list<std::string_view> keys) const
   RequireObject();
   for (const auto& [key, value] : value_->items()) {
     if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
-      Fail("the key {} is not known; it may belong to a newer version of Doppler", Quoted(key));
+      Fail("the key {} is not known; it may belong to a newer version of Doppler", QuotedKey(key));
     }
   }
 }

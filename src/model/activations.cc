@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "base/error.h"
-
 namespace doppler {
 namespace {
 
@@ -78,15 +76,6 @@ std::size_t Assignments(const ModelConfig& config, const ActivationLimits& limit
          static_cast<std::size_t>(config.experts_per_token);
 }
 
-Reservation ReserveActivations(MemoryBudget& budget, Bytes size) {
-  std::optional<Reservation> reservation = budget.Reserve(size);
-  if (!reservation) {
-    Throw("the activations need {} and {} of the budget is left; raise --host-memory",
-          FormatSize(size), FormatSize(budget.limit() - budget.reserved()));
-  }
-  return std::move(*reservation);
-}
-
 }  // namespace
 
 Bytes Activations::SizeOf(const ModelConfig& config, const ActivationLimits& limits) {
@@ -104,7 +93,8 @@ Activations::Activations(const ModelConfig& config, const ActivationLimits& chos
       assignments(Assignments(config, chosen)),
       wave(chosen.wave),
       leases(chosen.wave),
-      reservation_(ReserveActivations(budget, SizeOf(config, chosen))),
+      reservation_(
+          budget.ReserveOrThrow(SizeOf(config, chosen), "the activations", "raise --host-memory")),
       memory_(Carve(config, chosen, nullptr, nullptr)) {
   Carve(config, chosen, memory_.data(), this);
 }

@@ -27,6 +27,16 @@ std::optional<Reservation> MemoryBudget::Reserve(Bytes size) {
   return Reservation(this, size);
 }
 
+Reservation MemoryBudget::ReserveOrThrow(Bytes size, std::string_view what,
+                                         std::string_view advice) {
+  std::optional<Reservation> reservation = Reserve(size);
+  if (!reservation) {
+    Throw("{} need {} and {} of the budget is left; {}", what, FormatSize(size),
+          FormatSize(limit_ - reserved()), advice);
+  }
+  return std::move(*reservation);
+}
+
 Bytes MemoryBudget::reserved() const {
   const std::lock_guard lock(mutex_);
   return reserved_;

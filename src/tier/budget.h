@@ -2,12 +2,14 @@
 //
 //   MemoryBudget (limit) --Reserve("kv", n)--> Reservation (n bytes claimed until it ends)
 //
-// The budget counts claims; it allocates nothing. A full budget is an answer, not an exception.
+// The budget counts claims; it allocates nothing. A full budget is an answer; who can do
+// nothing with it asks for an exception.
 #pragma once
 
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -46,6 +48,8 @@ class MemoryBudget {
 
   // Nothing if less than `size` is left.
   std::optional<Reservation> Reserve(Bytes size);
+  // Throws Error if less than `size` is left: how much `what`, in the plural, need, and `advice`.
+  Reservation ReserveOrThrow(Bytes size, std::string_view what, std::string_view advice);
 
   Bytes limit() const { return limit_; }
   Bytes reserved() const;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.h"
+
 namespace doppler {
 namespace {
 
@@ -25,6 +27,19 @@ TEST(MemoryBudget, HugeClaimsDoNotOverflow) {
   MemoryBudget budget(100);
   const auto some = budget.Reserve(1);
   EXPECT_FALSE(budget.Reserve(~Bytes{0}));
+}
+
+TEST(MemoryBudget, SaysWhatDoesNotFit) {
+  MemoryBudget budget(10 * kMiB);
+  const Reservation some = budget.ReserveOrThrow(6 * kMiB, "some weights", "no advice");
+  EXPECT_EQ(budget.reserved(), 6 * kMiB);
+  try {
+    budget.ReserveOrThrow(5 * kMiB, "the weights", "raise the limit");
+    FAIL() << "5 MiB fitted in 4";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(),
+                 "the weights need 5.00 MiB and 4.00 MiB of the budget is left; raise the limit");
+  }
 }
 
 TEST(Reservation, MovesWithoutReturningTwice) {

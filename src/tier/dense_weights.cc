@@ -34,15 +34,6 @@ std::vector<Portion> CutIntoPortions(const Artifact& artifact, std::span<const E
   return portions;
 }
 
-Reservation ReserveDense(MemoryBudget& budget, Bytes size) {
-  std::optional<Reservation> reservation = budget.Reserve(size);
-  if (!reservation) {
-    Throw("the dense weights need {} and {} of the budget is left; raise --host-memory",
-          FormatSize(size), FormatSize(budget.limit() - budget.reserved()));
-  }
-  return std::move(*reservation);
-}
-
 }  // namespace
 
 std::vector<Extent> CoverTensors(const Artifact& artifact, std::span<const std::string> names) {
@@ -79,7 +70,8 @@ DenseWeights::DenseWeights(const Artifact& artifact, std::span<const std::string
                            MemoryBudget& budget, ThreadPool& pool)
     : artifact_(artifact) {
   const std::vector<Extent> extents = CoverTensors(artifact, names);
-  reservation_ = ReserveDense(budget, TotalSize(extents));
+  reservation_ =
+      budget.ReserveOrThrow(TotalSize(extents), "the dense weights", "raise --host-memory");
   memory_ = MappedMemory(TotalSize(extents));
   Load(artifact, extents, pool);
   for (const std::string& name : names) {

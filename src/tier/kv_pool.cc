@@ -8,15 +8,6 @@
 namespace doppler {
 namespace {
 
-Reservation ReserveKv(MemoryBudget& budget, Bytes size) {
-  std::optional<Reservation> reservation = budget.Reserve(size);
-  if (!reservation) {
-    Throw("the KV needs {} and {} of the budget is left; lower --context or raise --host-memory",
-          FormatSize(size), FormatSize(budget.limit() - budget.reserved()));
-  }
-  return std::move(*reservation);
-}
-
 Bytes VectorsBytes(const KvShape& shape, int heads, int dim) {
   return static_cast<Bytes>(heads) * static_cast<Bytes>(shape.block_tokens) *
          static_cast<Bytes>(dim) * static_cast<Bytes>(Traits(shape.dtype).block_bytes);
@@ -87,7 +78,8 @@ Bytes KvShape::TotalBytes(int sessions) const {
 KvPool::KvPool(const KvShape& shape, int sessions, MemoryBudget& budget)
     : shape_(shape),
       offset_(Offsets(shape)),
-      reservation_(ReserveKv(budget, shape.TotalBytes(sessions))),
+      reservation_(budget.ReserveOrThrow(shape.TotalBytes(sessions), "keys and values",
+                                         "lower --context or raise --host-memory")),
       blocks_(static_cast<Bytes>(sessions) * static_cast<Bytes>(shape.BlocksFor(shape.context)) *
               shape.BlockBytes()),
       rings_(static_cast<Bytes>(sessions) * shape.RingBytes()) {

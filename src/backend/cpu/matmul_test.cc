@@ -9,6 +9,7 @@
 #include "backend/kernel_cases.h"
 #include "backend/quantize.h"
 #include "base/alloc_guard.h"
+#include "base/float8.h"
 
 namespace doppler {
 namespace {
@@ -181,6 +182,35 @@ INSTANTIATE_TEST_SUITE_P(Paths, MatMulTest,
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
+
+TEST(F8E4M3, EveryByteHasItsValueOnEveryPath) {
+  constexpr int kCols = 16;
+  OwnedMatrix matrix;
+  for (unsigned bits = 0; bits < 256; ++bits) {
+    matrix.bytes.insert(matrix.bytes.end(), kCols, static_cast<std::byte>(bits));
+  }
+  const float scales[2] = {1, 0.5f};  // of rows 0 to 127 and 128 to 255
+  const auto grid = std::as_bytes(std::span(scales));
+  matrix.bytes.insert(matrix.bytes.end(), grid.begin(), grid.end());
+  matrix.view = {.data = matrix.bytes.data(), .dtype = DType::kF8E4M3, .rows = 256, .cols = kCols};
+  ThreadPool pool(1);
+  for (const CpuPath path : RunnablePaths()) {
+    const auto backend = MakeCpuBackend(pool, path);
+    OwnedRows in(1, kCols);
+    in.view().data[3] = 1;
+    OwnedRows out(1, 256);
+    backend->MatMul(matrix.view, in.view(), out.view());
+    for (unsigned bits = 0; bits < 256; ++bits) {
+      const float expected = E4M3ToFloat(static_cast<std::uint8_t>(bits)) * scales[bits / 128];
+      const float found = out.view().data[bits];
+      if (std::isnan(expected)) {
+        EXPECT_TRUE(std::isnan(found)) << CpuPathName(path) << ' ' << bits;
+      } else {
+        EXPECT_EQ(found, expected) << CpuPathName(path) << ' ' << bits;
+      }
+    }
+  }
+}
 
 TEST(CpuPaths, TheDetectedPathIsTheBestOfTheRunnable) {
   EXPECT_TRUE(CanRun(CpuPath::kPortable));
