@@ -74,10 +74,10 @@ json DeepSeekLite() {
   return config;
 }
 
-ModelConfig Read(const json& config) { return ConfigFromHub(config.dump(), "config.json"); }
+ModelConfig ReadJson(const json& config) { return ConfigFromHub(config.dump(), "config.json"); }
 
 TEST(LatentConfig, ReadsDeepSeek) {
-  const ModelConfig config = Read(DeepSeek());
+  const ModelConfig config = ReadJson(DeepSeek());
   EXPECT_TRUE(config.IsLatent());
   EXPECT_EQ(config.head_dim, 192);
   EXPECT_EQ(config.RotaryDim(), 64);
@@ -100,7 +100,7 @@ TEST(LatentConfig, ReadsDeepSeek) {
 }
 
 TEST(LatentConfig, ReadsModelsWithoutAQueryRankOrSigmoid) {
-  const ModelConfig config = Read(DeepSeekLite());
+  const ModelConfig config = ReadJson(DeepSeekLite());
   EXPECT_EQ(config.q_lora_rank, 0);
   EXPECT_EQ(config.routing, RoutingKind::kSoftmax);
   EXPECT_EQ(config.shared_ffn_dim, 2 * 2048);
@@ -117,7 +117,7 @@ TEST(LatentConfig, ReadsModelsWithoutAQueryRankOrSigmoid) {
 TEST(LatentConfig, ComesBackFromAManifest) {
   for (const json& source : {DeepSeek(), DeepSeekLite()}) {
     for (const bool split : {false, true}) {
-      ModelConfig config = Read(source);
+      ModelConfig config = ReadJson(source);
       config.split_kv_b = split;
       const std::string text = ConfigToJson(config);
       EXPECT_EQ(ConfigToJson(ConfigFromJson(text, "manifest.json")), text);
@@ -129,7 +129,7 @@ TEST(LatentConfig, NamesWhatIsWrong) {
   const auto with = [](const char* key, const json& value) {
     json config = DeepSeek();
     config[key] = value;
-    return MessageOf([&] { Read(config); });
+    return MessageOf([&] { ReadJson(config); });
   };
   EXPECT_THAT(with("kv_lora_rank", nullptr), HasSubstr("kv_lora_rank"));
   EXPECT_THAT(with("kv_lora_rank", 1 << 30), HasSubstr("rank of keys and values"));
@@ -146,7 +146,7 @@ TEST(LatentConfig, NamesWhatIsWrong) {
   EXPECT_THAT(with("topk_method", "group_limited_greedy"), HasSubstr("'group_limited_greedy'"));
   json groups = DeepSeekLite();
   groups["n_group"] = 8;
-  EXPECT_THAT(MessageOf([&] { Read(groups); }), HasSubstr("sigmoid routing only"));
+  EXPECT_THAT(MessageOf([&] { ReadJson(groups); }), HasSubstr("sigmoid routing only"));
 }
 
 struct Published {

@@ -16,11 +16,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint32_t kF32 = 0;
-constexpr std::uint32_t kBf16 = 30;
+constexpr std::uint32_t kGgufF32 = 0;
+constexpr std::uint32_t kGgufBf16 = 30;
 
 // Hub parts of a layer and GGUF's, the longer before those that they contain.
-constexpr std::pair<std::string_view, std::string_view> kParts[] = {
+constexpr std::pair<std::string_view, std::string_view> kOlderParts[] = {
     {"input_layernorm", "attn_norm"},
     {"post_attention_layernorm", "ffn_norm"},
     {"self_attn.q_a_proj", "attn_q_a"},
@@ -43,9 +43,9 @@ constexpr std::pair<std::string_view, std::string_view> kParts[] = {
     {"lm_head", "output"},
 };
 
-std::string GgufName(std::string name) {
+std::string OlderName(std::string name) {
   if (name == "norm.weight") return "output_norm.weight";
-  for (const auto& [from, to] : kParts) {
+  for (const auto& [from, to] : kOlderParts) {
     const std::size_t at = name.find(from);
     if (at != std::string::npos) name.replace(at, from.size(), to);
   }
@@ -67,9 +67,9 @@ class OlderGguf {
   // What a file may hold without it being part of the model.
   void AddWhatIsNotUsed() {
     const std::vector<std::byte> bytes(64 * 2);
-    builder_.AddTensor("blk.3.nextn.enorm.weight", {64}, kBf16, bytes);
-    builder_.AddTensor("blk.0.attn_k_b.weight", {64}, kBf16, bytes);
-    builder_.AddTensor("blk.0.attn_v_b.weight", {64}, kBf16, bytes);
+    builder_.AddTensor("blk.3.nextn.enorm.weight", {64}, kGgufBf16, bytes);
+    builder_.AddTensor("blk.0.attn_k_b.weight", {64}, kGgufBf16, bytes);
+    builder_.AddTensor("blk.0.attn_v_b.weight", {64}, kGgufBf16, bytes);
   }
   void AddBlockCount(int count) {
     builder_.AddUint32("deepseek2.block_count", static_cast<std::uint32_t>(count));
@@ -121,7 +121,7 @@ class OlderGguf {
     const std::string hub_name = whole ? spec.name : "model." + spec.name;
     const std::string dtype = hub_.Tensor(hub_name).dtype;
     std::vector<std::uint64_t> dims(spec.shape.rbegin(), spec.shape.rend());
-    builder_.AddTensor(GgufName(spec.name), dims, dtype == "F32" ? kF32 : kBf16,
+    builder_.AddTensor(OlderName(spec.name), dims, dtype == "F32" ? kGgufF32 : kGgufBf16,
                        hub_.Read(hub_name, dtype));
   }
 
@@ -138,7 +138,8 @@ class OlderGguf {
     const auto rows = static_cast<std::uint64_t>(down ? config_.model_dim : config_.expert_ffn_dim);
     const auto cols = static_cast<std::uint64_t>(down ? config_.expert_ffn_dim : config_.model_dim);
     builder_.AddTensor("blk." + std::to_string(layer) + ".ffn_" + part + "_exps.weight",
-                       {cols, rows, static_cast<std::uint64_t>(config_.num_experts)}, kBf16, all);
+                       {cols, rows, static_cast<std::uint64_t>(config_.num_experts)}, kGgufBf16,
+                       all);
   }
 
   ModelConfig config_;
@@ -146,7 +147,7 @@ class OlderGguf {
   GgufBuilder builder_;
 };
 
-std::vector<float> LogitsOf(const fs::path& model) {
+std::vector<float> OlderLogits(const fs::path& model) {
   EngineOptions options;
   options.with_tokenizer = false;
   options.logit_rows = 8;
@@ -163,8 +164,8 @@ void ExpectTheHubsBits(GgufBuilder& builder) {
   options.allow_missing_tokenizer = true;
   Convert(options, [](Bytes, Bytes) {});
   const ConvertedModel hub(OlderGguf::Folder());
-  const std::vector<float> expected = LogitsOf(hub.path());
-  const std::vector<float> logits = LogitsOf(options.output);
+  const std::vector<float> expected = OlderLogits(hub.path());
+  const std::vector<float> logits = OlderLogits(options.output);
   ASSERT_EQ(logits.size(), expected.size());
   EXPECT_EQ(std::memcmp(logits.data(), expected.data(), logits.size() * sizeof(float)), 0);
 }

@@ -12,7 +12,7 @@ namespace {
 
 constexpr const char* kCases[] = {"deepseek-v3", "kimi-k2-fp8"};
 
-struct Variant {
+struct LatentVariant {
   std::size_t slots = ~std::size_t{0};
   int threads = 1;
   int ubatch = 16;
@@ -20,8 +20,8 @@ struct Variant {
   DType kv_dtype = DType::kF16;
 };
 
-std::vector<float> Logits(const std::filesystem::path& model, const std::string& name,
-                          const Variant& variant) {
+std::vector<float> LatentLogits(const std::filesystem::path& model, const std::string& name,
+                                const LatentVariant& variant) {
   EngineOptions options;
   options.context = 48;
   options.ubatch = variant.ubatch;
@@ -41,13 +41,14 @@ class LatentTest : public testing::TestWithParam<const char*> {
 TEST_P(LatentTest, NeitherResidencyNorCompanyChangesABit) {
   const ConvertedModel model(DataFolder() / "golden" / name());
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBf16}) {
-    const std::vector<float> expected = Logits(model.path(), name(), {.kv_dtype = dtype});
-    for (const Variant& variant :
-         {Variant{.slots = 4, .threads = 2, .ubatch = 40}, Variant{.threads = 3, .ubatch = 1},
-          Variant{.slots = 5, .threads = 2, .ubatch = 7, .decoded = 40}}) {
-      Variant changed = variant;
+    const std::vector<float> expected = LatentLogits(model.path(), name(), {.kv_dtype = dtype});
+    for (const LatentVariant& variant :
+         {LatentVariant{.slots = 4, .threads = 2, .ubatch = 40},
+          LatentVariant{.threads = 3, .ubatch = 1},
+          LatentVariant{.slots = 5, .threads = 2, .ubatch = 7, .decoded = 40}}) {
+      LatentVariant changed = variant;
       changed.kv_dtype = dtype;
-      const std::vector<float> logits = Logits(model.path(), name(), changed);
+      const std::vector<float> logits = LatentLogits(model.path(), name(), changed);
       ASSERT_EQ(logits.size(), expected.size());
       EXPECT_EQ(std::memcmp(logits.data(), expected.data(), logits.size() * sizeof(float)), 0)
           << DTypeName(dtype) << " ubatch " << variant.ubatch;

@@ -13,7 +13,7 @@
 namespace doppler {
 namespace {
 
-struct Shape {
+struct HeadCase {
   int heads;
   int stride;  // rows from one head's matrix to the next one's
   int first;
@@ -23,26 +23,26 @@ struct Shape {
 };
 
 // The key and value parts of a latent projection among them.
-constexpr Shape kShapes[] = {{4, 13, 0, 6, 256, 1},
-                             {4, 39, 6, 7, 256, 3},
-                             {2, 3, 0, 3, 512, 2},
-                             {1, 1, 0, 1, 256, 2},
-                             {3, 9, 2, 5, 256, 33}};
+constexpr HeadCase kHeadCases[] = {{4, 13, 0, 6, 256, 1},
+                                   {4, 39, 6, 7, 256, 3},
+                                   {2, 3, 0, 3, 512, 2},
+                                   {1, 1, 0, 1, 256, 2},
+                                   {3, 9, 2, 5, 256, 33}};
 
-constexpr int kGap = 3;  // floats between the heads of a row
+constexpr int kHeadGap = 3;  // floats between the heads of a row
 
 class HeadMatMulTest : public testing::TestWithParam<std::tuple<CpuPath, DType>> {
  protected:
   CpuPath path() const { return std::get<0>(GetParam()); }
   DType dtype() const { return std::get<1>(GetParam()); }
-  static KernelLimits Limits(const Shape& shape) {
+  static KernelLimits Limits(const HeadCase& shape) {
     return {.tokens = shape.tokens, .cols = shape.heads * shape.cols};
   }
-  OwnedMatrix Weights(const Shape& shape) const {
+  OwnedMatrix Weights(const HeadCase& shape) const {
     return RandomMatrix(dtype(), (shape.heads - 1) * shape.stride + shape.first + shape.rows,
                         shape.cols, 5);
   }
-  static HeadMatrices Heads(const Shape& shape, const OwnedMatrix& weights) {
+  static HeadMatrices Heads(const HeadCase& shape, const OwnedMatrix& weights) {
     return {.all = weights.view,
             .heads = shape.heads,
             .stride = shape.stride,
@@ -51,13 +51,13 @@ class HeadMatMulTest : public testing::TestWithParam<std::tuple<CpuPath, DType>>
   }
 };
 
-OwnedRows Inputs(const Shape& shape, int dim) {
-  const int cols = shape.heads * (dim + kGap);
+OwnedRows HeadInputs(const HeadCase& shape, int dim) {
+  const int cols = shape.heads * (dim + kHeadGap);
   return {shape.tokens, cols, GaussianValues(shape.tokens * cols, 6)};
 }
 
-void Multiply(Backend& backend, const HeadMatrices& weights, bool transposed, ConstRows in,
-              Rows out) {
+void MultiplyHeads(Backend& backend, const HeadMatrices& weights, bool transposed, ConstRows in,
+                   Rows out) {
   const int in_step = in.cols / weights.heads;
   const int out_step = out.cols / weights.heads;
   if (transposed) {
@@ -68,25 +68,25 @@ void Multiply(Backend& backend, const HeadMatrices& weights, bool transposed, Co
 }
 
 TEST_P(HeadMatMulTest, EachHeadGetsItsRowsOfTheWholeProduct) {
-  for (const Shape& shape : kShapes) {
+  for (const HeadCase& shape : kHeadCases) {
     const OwnedMatrix weights = Weights(shape);
     ThreadPool pool(2);
     for (const auto& backend : {MakeReferenceBackend(pool), MakeCpuBackend(pool, path())}) {
       backend->Reserve(Limits(shape));
-      OwnedRows in = Inputs(shape, shape.cols);
-      OwnedRows out(shape.tokens, shape.heads * (shape.rows + kGap));
+      OwnedRows in = HeadInputs(shape, shape.cols);
+      OwnedRows out(shape.tokens, shape.heads * (shape.rows + kHeadGap));
       {
         NoAllocScope scope;
-        Multiply(*backend, Heads(shape, weights), false, in.view(), out.view());
+        MultiplyHeads(*backend, Heads(shape, weights), false, in.view(), out.view());
       }
       for (int head = 0; head < shape.heads; ++head) {
         const int first = head * shape.stride + shape.first;
         OwnedRows all(shape.tokens, weights.view.rows);
-        backend->MatMul(weights.view, Columns(in.view(), head * (shape.cols + kGap), shape.cols),
-                        all.view());
+        backend->MatMul(weights.view,
+                        Columns(in.view(), head * (shape.cols + kHeadGap), shape.cols), all.view());
         for (int t = 0; t < shape.tokens; ++t) {
           for (int r = 0; r < shape.rows; ++r) {
-            ASSERT_EQ(out.view().Row(t)[head * (shape.rows + kGap) + r],
+            ASSERT_EQ(out.view().Row(t)[head * (shape.rows + kHeadGap) + r],
                       all.view().Row(t)[first + r])
                 << backend->name() << " head " << head << " token " << t << " row " << r;
           }
@@ -97,8 +97,7 @@ TEST_P(HeadMatMulTest, EachHeadGetsItsRowsOfTheWholeProduct) {
 }
 
 // What each head's transposed matrix gives, summed in double precision.
-std::vector<double> TransposedProduct(const HeadMatrices& weights, ConstRows in, int token,
-                                      int head) {
+std::vector<double> TransposedHead(const HeadMatrices& weights, ConstRows in, int token, int head) {
   const int cols = weights.all.cols;
   std::vector<float> row(static_cast<std::size_t>(cols));
   std::vector<double> sums(row.size());
@@ -112,24 +111,24 @@ std::vector<double> TransposedProduct(const HeadMatrices& weights, ConstRows in,
 }
 
 TEST_P(HeadMatMulTest, TransposedProductsAreThoseOfTheTransposedMatrices) {
-  for (const Shape& shape : kShapes) {
+  for (const HeadCase& shape : kHeadCases) {
     const OwnedMatrix weights = Weights(shape);
     const HeadMatrices heads = Heads(shape, weights);
     ThreadPool pool(2);
     for (const auto& backend : {MakeReferenceBackend(pool), MakeCpuBackend(pool, path())}) {
       backend->Reserve(Limits(shape));
-      OwnedRows in = Inputs(shape, shape.rows);
-      OwnedRows out(shape.tokens, shape.heads * (shape.cols + kGap));
+      OwnedRows in = HeadInputs(shape, shape.rows);
+      OwnedRows out(shape.tokens, shape.heads * (shape.cols + kHeadGap));
       {
         NoAllocScope scope;
-        Multiply(*backend, heads, true, in.view(), out.view());
+        MultiplyHeads(*backend, heads, true, in.view(), out.view());
       }
       for (int t = 0; t < shape.tokens; ++t) {
         for (int head = 0; head < shape.heads; ++head) {
-          const std::vector<double> expected = TransposedProduct(heads, in.view(), t, head);
+          const std::vector<double> expected = TransposedHead(heads, in.view(), t, head);
           for (int c = 0; c < shape.cols; ++c) {
             const double value = expected[static_cast<std::size_t>(c)];
-            ASSERT_NEAR(out.view().Row(t)[head * (shape.cols + kGap) + c], value,
+            ASSERT_NEAR(out.view().Row(t)[head * (shape.cols + kHeadGap) + c], value,
                         2e-5 * (1 + std::abs(value)))
                 << backend->name() << " head " << head << " token " << t << " column " << c;
           }
@@ -140,23 +139,23 @@ TEST_P(HeadMatMulTest, TransposedProductsAreThoseOfTheTransposedMatrices) {
 }
 
 TEST_P(HeadMatMulTest, ATokenAloneGetsTheSameBits) {
-  const Shape& shape = kShapes[4];
+  const HeadCase& shape = kHeadCases[4];
   const OwnedMatrix weights = Weights(shape);
   for (const bool transposed : {false, true}) {
     const int out_dim = transposed ? shape.cols : shape.rows;
-    OwnedRows in = Inputs(shape, transposed ? shape.rows : shape.cols);
+    OwnedRows in = HeadInputs(shape, transposed ? shape.rows : shape.cols);
     OwnedRows alone(shape.tokens, shape.heads * out_dim);
     ThreadPool one(1);
     const auto single = MakeCpuBackend(one, path());
     single->Reserve(Limits(shape));
     for (int t = 0; t < shape.tokens; ++t) {
-      Multiply(*single, Heads(shape, weights), transposed, in.Slice(t, 1), alone.Slice(t, 1));
+      MultiplyHeads(*single, Heads(shape, weights), transposed, in.Slice(t, 1), alone.Slice(t, 1));
     }
     ThreadPool three(3);
     const auto backend = MakeCpuBackend(three, path());
     backend->Reserve(Limits(shape));
     OwnedRows together(shape.tokens, shape.heads * out_dim);
-    Multiply(*backend, Heads(shape, weights), transposed, in.view(), together.view());
+    MultiplyHeads(*backend, Heads(shape, weights), transposed, in.view(), together.view());
     EXPECT_EQ(together.Bits(), alone.Bits());
   }
 }
