@@ -1,6 +1,7 @@
 #include "convert/checkpoint.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 
 #include <fmt/ranges.h>
@@ -8,6 +9,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "convert/hub_quantization.h"
+#include "model/families.h"
 
 namespace doppler {
 namespace {
@@ -87,6 +89,18 @@ void StreamTensor(const Checkpoint& checkpoint, const SourceTensor& tensor,
 std::string_view PartOf(std::string_view tensor_name) {
   const std::string_view head = tensor_name.substr(0, tensor_name.rfind('.'));
   return head.substr(head.rfind('.') + 1);
+}
+
+bool IsOfPredictionLayer(std::string_view name, std::string_view prefix,
+                         const ModelConfig& config) {
+  if (!FamilyByName(config.family).traits.prediction_layers || !name.starts_with(prefix)) {
+    return false;
+  }
+  name.remove_prefix(prefix.size());
+  int layer = 0;
+  const auto [end, status] = std::from_chars(name.data(), name.data() + name.size(), layer);
+  const bool is_number = status == std::errc() && end != name.data() + name.size() && *end == '.';
+  return is_number && layer >= config.num_layers;
 }
 
 void ThrowShape(const std::string& where, const std::string& name,

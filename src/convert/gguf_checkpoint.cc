@@ -13,26 +13,50 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The word that GGUF uses for a part of a layer.
+// GGUF's word for a part of a layer, named without "layers.L." and the number of an expert.
 const std::map<std::string_view, std::string_view> kLayerParts = {
     {"input_layernorm", "attn_norm"},
-    {"q_proj", "attn_q"},
-    {"k_proj", "attn_k"},
-    {"v_proj", "attn_v"},
-    {"o_proj", "attn_output"},
-    {"q_norm", "attn_q_norm"},
-    {"k_norm", "attn_k_norm"},
+    {"self_attn.q_proj", "attn_q"},
+    {"self_attn.k_proj", "attn_k"},
+    {"self_attn.v_proj", "attn_v"},
+    {"self_attn.o_proj", "attn_output"},
+    {"self_attn.q_norm", "attn_q_norm"},
+    {"self_attn.k_norm", "attn_k_norm"},
+    {"self_attn.sinks", "attn_sinks"},
+    {"self_attn.q_a_proj", "attn_q_a"},
+    {"self_attn.q_a_layernorm", "attn_q_a_norm"},
+    {"self_attn.q_b_proj", "attn_q_b"},
+    {"self_attn.kv_a_proj_with_mqa", "attn_kv_a_mqa"},
+    {"self_attn.kv_a_layernorm", "attn_kv_a_norm"},
+    {"self_attn.kv_b_proj", "attn_kv_b"},
+    {"self_attn.k_b_proj", "attn_k_b"},
+    {"self_attn.v_b_proj", "attn_v_b"},
     {"post_attention_layernorm", "ffn_norm"},
-    {"gate", "ffn_gate_inp"},
-    {"gate_proj", "ffn_gate"},
-    {"up_proj", "ffn_up"},
-    {"down_proj", "ffn_down"},
+    {"mlp.gate", "ffn_gate_inp"},
+    {"mlp.gate_proj", "ffn_gate"},
+    {"mlp.up_proj", "ffn_up"},
+    {"mlp.down_proj", "ffn_down"},
+    {"mlp.gate.e_score_correction", "exp_probs_b"},
+    {"mlp.shared_experts.gate_proj", "ffn_gate_shexp"},
+    {"mlp.shared_experts.up_proj", "ffn_up_shexp"},
+    {"mlp.shared_experts.down_proj", "ffn_down_shexp"},
+    {"mlp.experts.gate_proj", "ffn_gate_exps"},
+    {"mlp.experts.up_proj", "ffn_up_exps"},
+    {"mlp.experts.down_proj", "ffn_down_exps"},
 };
 const std::map<std::string_view, std::string_view> kOtherParts = {
     {"embed_tokens", "token_embd"},
     {"norm", "output_norm"},
     {"lm_head", "output"},
 };
+constexpr std::string_view kStacked = "_exps";
+// The other word that some architectures use for a part.
+const std::map<std::string_view, std::string_view> kSynonyms = {
+    {"ffn_norm", "post_attention_norm"},
+};
+// Tensors that the configuration was read from.
+const std::set<std::string_view> kConfigTensors = {"rope_freqs.weight", "rope_factors_long.weight",
+                                                   "rope_factors_short.weight"};
 
 class GgufMapper {
  public:
@@ -40,9 +64,8 @@ class GgufMapper {
       : model_(model), config_(config), family_(FamilyByName(config.family)) {}
 
   SourceTensor Find(const TensorSpec& spec) {
-    const std::string name = GgufName(spec);
-    SourceTensor source = spec.expert >= 0 ? FindExpert(spec, name)
-                                           : At(spec, name + ".weight", Use(name + ".weight"));
+    const Name name = NameOf(spec);
+    SourceTensor source = spec.expert >= 0 ? FindExpert(spec, name) : FindWhole(spec, name);
     const std::string_view part = PartOf(spec.name);
     if (family_.gguf_interleaved_rope && (part == "q_proj" || part == "k_proj")) {
       source.interleaved_head_dim = config_.head_dim;
@@ -52,7 +75,8 @@ class GgufMapper {
 
   void RequireAllUsed() const {
     for (const auto& [name, tensor] : model_.tensors()) {
-      if (used_.contains(name) || name == "rope_freqs.weight") continue;
+      if (used_.contains(name) || kConfigTensors.contains(name)) continue;
+      if (IsOfPredictionLayer(name, "blk.", config_) || RepeatsLatent(name)) continue;
       Throw(
           "{}: the tensor '{}' is not part of a model of this family; Doppler cannot compute what "
           "it is for",
@@ -63,10 +87,39 @@ class GgufMapper {
  private:
   const std::string& where() const { return model_.metadata().where(); }
 
-  static std::string GgufName(const TensorSpec& spec) {
-    const std::string_view part = PartOf(spec.name);
-    if (spec.layer < 0) return std::string(kOtherParts.at(part));
-    return fmt::format("blk.{}.{}", spec.layer, kLayerParts.at(part));
+  // Some files hold the joined projection of keys and values and its two parts; then the joined one
+  // is used.
+  bool RepeatsLatent(std::string_view name) const {
+    return config_.IsLatent() && !config_.split_kv_b &&
+           (name.ends_with(".attn_k_b.weight") || name.ends_with(".attn_v_b.weight"));
+  }
+
+  // "blk.3.", "attn_q" and ".weight" of blk.3.attn_q.weight.
+  struct Name {
+    std::string block;
+    std::string_view word;
+    std::string_view kind;
+
+    std::string Full() const { return Full(word); }
+    std::string Full(std::string_view other) const {
+      return fmt::format("{}{}{}", block, other, kind);
+    }
+  };
+
+  static Name NameOf(const TensorSpec& spec) {
+    std::string part = spec.name;
+    const bool bias = part.ends_with("bias");
+    for (const std::string_view kind : {"_bias", ".bias", ".weight"}) {
+      if (part.ends_with(kind)) part.resize(part.size() - kind.size());
+    }
+    const auto remove = [&part](const std::string& text) {
+      part.replace(part.find(text), text.size(), "");
+    };
+    if (spec.layer >= 0) remove(fmt::format("layers.{}.", spec.layer));
+    if (spec.expert >= 0) remove(fmt::format(".{}", spec.expert));
+    return {.block = spec.layer < 0 ? "" : fmt::format("blk.{}.", spec.layer),
+            .word = (spec.layer < 0 ? kOtherParts : kLayerParts).at(part),
+            .kind = bias ? ".bias" : ".weight"};
   }
 
   const GgufTensor* TryUse(const std::string& name) {
@@ -83,11 +136,27 @@ class GgufMapper {
           name);
   }
 
+  SourceTensor FindWhole(const TensorSpec& spec, const Name& name) {
+    const auto synonym = kSynonyms.find(name.word);
+    if (synonym != kSynonyms.end()) {
+      const std::string other = name.Full(synonym->second);
+      if (const GgufTensor* const found = TryUse(other)) return At(spec, other, *found);
+    }
+    GgufTensor found = Use(name.Full());
+    // The two parts of a latent projection have a matrix for each head, [heads, rows, cols].
+    const bool of_heads = name.word == "attn_k_b" || name.word == "attn_v_b";
+    const std::vector<std::int64_t> heads = {
+        config_.num_heads, spec.shape.front() / config_.num_heads, spec.shape.back()};
+    if (of_heads && found.shape == heads) found.shape = spec.shape;
+    return At(spec, name.Full(), found);
+  }
+
   // Experts are stacked, [experts, rows, cols]; the first Mixtral files had a tensor for each.
-  SourceTensor FindExpert(const TensorSpec& spec, const std::string& name) {
-    const std::string single = fmt::format("{}.{}.weight", name, spec.expert);
+  SourceTensor FindExpert(const TensorSpec& spec, const Name& name) {
+    const std::string_view word = name.word.substr(0, name.word.size() - kStacked.size());
+    const std::string single = name.Full(fmt::format("{}.{}", word, spec.expert));
     if (const GgufTensor* const found = TryUse(single)) return At(spec, single, *found);
-    const std::string stacked = name + "_exps.weight";
+    const std::string stacked = name.Full();
     const GgufTensor& all = Use(stacked);
     const std::vector<std::int64_t> expected = {config_.num_experts, spec.shape[0], spec.shape[1]};
     if (all.shape != expected) ThrowShape(where(), stacked, all.shape, expected);
@@ -103,8 +172,8 @@ class GgufMapper {
     const std::optional<DType> dtype = DTypeOfGgml(tensor.type);
     if (!dtype) {
       Throw(
-          "{}: the tensor '{}' is stored as {}, which is not supported; get a file in BF16, "
-          "Q8_0, a K or an IQ format",
+          "{}: the tensor '{}' is stored as {}, which is not supported; get a file in F32, F16, "
+          "BF16, Q8_0, Q4_0, Q4_K, Q5_K or Q6_K",
           where(), name, GgmlTypeName(tensor.type).value_or("an unknown format"));
     }
     return {.spec = spec,

@@ -1,79 +1,19 @@
 // The model's configuration from a GGUF's metadata, in llama.cpp's keys.
-#include <cmath>
-#include <cstring>
-
 #include "base/error.h"
 #include "convert/checkpoint.h"
+#include "convert/gguf_keys.h"
+#include "convert/gguf_latent.h"
+#include "convert/gguf_rope.h"
 #include "model/families.h"
 
 namespace doppler {
 namespace {
 
-// The keys below "llama." or another architecture's name.
-class Keys {
- public:
-  explicit Keys(const GgufModel& model)
-      : metadata_(model.metadata()), prefix_(metadata_.String("general.architecture") + ".") {}
-
-  const std::string& where() const { return metadata_.where(); }
-  bool Has(const char* key) const { return metadata_.Has(prefix_ + key); }
-  int Int(const char* key) const { return metadata_.Int(prefix_ + key); }
-  int Int(const char* key, int otherwise) const { return metadata_.Int(prefix_ + key, otherwise); }
-  double Number(const char* key) const { return metadata_.Number(prefix_ + key); }
-  double Number(const char* key, double otherwise) const {
-    return metadata_.Number(prefix_ + key, otherwise);
-  }
-  bool Bool(const char* key, bool otherwise) const {
-    return metadata_.Bool(prefix_ + key, otherwise);
-  }
-  std::string String(const char* key, const std::string& otherwise) const {
-    return metadata_.String(prefix_ + key, otherwise);
-  }
-
-  void Require(const char* key, int value, int supported) const {
-    if (value == supported) return;
-    Throw("{}: '{}{}' is {}, and only {} is supported for this model", where(), prefix_, key, value,
-          supported);
-  }
-
- private:
-  const GgufMetadata& metadata_;
-  std::string prefix_;
-};
-
 bool HasTensor(const GgufModel& model, const std::string& name) {
   return model.tensors().contains(name);
 }
 
-// Llama 3.1's position scaling comes as a tensor of divisors, [head_dim / 2].
-std::vector<float> RopeTensor(const GgufModel& model, int head_dim) {
-  const std::string name = "rope_freqs.weight";
-  const GgufTensor& tensor = model.tensors().at(name);
-  const std::vector<std::int64_t> expected = {head_dim / 2};
-  if (tensor.shape != expected) {
-    ThrowShape(model.metadata().where(), name, tensor.shape, expected);
-  }
-  if (DTypeOfGgml(tensor.type) != DType::kF32) {
-    Throw("{}: the tensor '{}' is not F32", model.metadata().where(), name);
-  }
-  std::vector<float> factors(static_cast<std::size_t>(head_dim / 2));
-  model.files()[tensor.file].ReadAt(tensor.offset, std::as_writable_bytes(std::span(factors)));
-  return factors;
-}
-
-std::vector<float> RopeFactors(const GgufModel& model, const Keys& keys, int head_dim) {
-  if (HasTensor(model, "rope_freqs.weight")) return RopeTensor(model, head_dim);
-  const std::string type = keys.String("rope.scaling.type", "none");
-  if (type == "none") return {};
-  if (type == "linear") {
-    return std::vector<float>(static_cast<std::size_t>(head_dim / 2),
-                              static_cast<float>(keys.Number("rope.scaling.factor")));
-  }
-  Throw("{}: the position scaling '{}' is not supported; supported are none, linear and Llama 3's",
-        keys.where(), type);
-}
-
-void ReadExperts(const GgufModel& model, const Keys& keys, ModelConfig& config) {
+void ReadExperts(const GgufModel& model, const GgufKeys& keys, ModelConfig& config) {
   config.num_experts = keys.Int("expert_count");
   config.experts_per_token = keys.Int("expert_used_count");
   config.expert_ffn_dim =
@@ -97,42 +37,75 @@ int VocabSize(const GgufModel& model) {
   return static_cast<int>(found->second.shape[0]);
 }
 
-void RefuseUnsupported(const Keys& keys, const ModelConfig& config) {
-  keys.Require("rope.dimension_count", keys.Int("rope.dimension_count", config.head_dim),
-               config.head_dim);
+void RefuseUnsupported(const GgufKeys& keys, const ModelConfig& config) {
+  if (config.IsLatent()) return;  // all of these sizes are read
+  keys.Require("rope.dimension_count", keys.Int("rope.dimension_count", config.RotaryDim()),
+               config.RotaryDim());
   keys.Require("attention.value_length", keys.Int("attention.value_length", config.head_dim),
                config.head_dim);
+}
+
+// Whether each layer sees only the last positions: the pattern lists it, or all but the last of
+// every `pattern` layers do, or the family's name implies it.
+std::vector<bool> WindowedLayers(const GgufKeys& keys, const Family& family, int num_layers) {
+  constexpr const char* kPattern = "attention.sliding_window_pattern";
+  std::vector<bool> windowed(static_cast<std::size_t>(num_layers));
+  if (keys.IsList(kPattern)) {
+    const std::vector<std::int64_t> listed = keys.Integers(kPattern);
+    if (listed.size() != windowed.size()) {
+      Throw("{}: '{}' has {} entries for {} layers", keys.where(), kPattern, listed.size(),
+            num_layers);
+    }
+    for (std::size_t i = 0; i < listed.size(); ++i) windowed[i] = listed[i] != 0;
+    return windowed;
+  }
+  const int every = keys.Int(kPattern, -1);
+  for (int layer = 0; layer < num_layers; ++layer) {
+    windowed[static_cast<std::size_t>(layer)] = every < 0 ? layer % family.traits.window_every == 0
+                                                          : every == 0 || layer % every < every - 1;
+  }
+  return windowed;
+}
+
+void ReadWindows(const GgufKeys& keys, const Family& family, ModelConfig& config) {
   const int window = keys.Int("attention.sliding_window", 0);
-  if (window > 0 && window < config.context_length) {
-    Throw("{}: this model needs a sliding window of {} positions, which is not supported",
-          keys.where(), window);
+  if (window == 0 || window >= config.context_length) return;
+  for (const bool windowed : WindowedLayers(keys, family, config.num_layers)) {
+    config.layer_windows.push_back(windowed ? window : 0);
   }
 }
 
 }  // namespace
 
 ModelConfig ConfigFromGguf(const GgufModel& model) {
-  const Keys keys(model);
+  const GgufKeys keys(model);
   const bool experts = keys.Int("expert_count", 0) > 0;
   const Family& family =
       FamilyByGguf(model.metadata().String("general.architecture"), experts, keys.where());
   ModelConfig config = StartConfig(family);
-  config.num_layers = keys.Int("block_count");
+  // Layers that predict tokens further ahead are the last, and left out.
+  config.num_layers = keys.Int("block_count") - keys.Int("nextn_predict_layers", 0);
   config.model_dim = keys.Int("embedding_length");
   config.num_heads = keys.Int("attention.head_count");
   config.num_kv_heads = keys.Int("attention.head_count_kv", config.num_heads);
   if (config.num_heads == 0) Throw("{}: the number of heads is 0", keys.where());
   config.head_dim = keys.Int("attention.key_length", config.model_dim / config.num_heads);
+  if (family.traits.latent_attention) ReadGgufLatentHeads(model, keys, config);
   config.vocab_size = VocabSize(model);
   config.context_length = keys.Int("context_length");
   config.norm_epsilon = static_cast<float>(keys.Number("attention.layer_norm_rms_epsilon"));
-  config.rope_theta = keys.Number("rope.freq_base", 10000.0);
   config.tied_embeddings = !HasTensor(model, "output.weight");
+  config.head_bias = HasTensor(model, "output.bias");
+  config.attention_bias = config.attention_bias || (HasTensor(model, "blk.0.attn_q.bias") &&
+                                                    HasTensor(model, "blk.0.attn_output.bias"));
   // Checked before the layer count and head size bound the loops below.
   if (config.num_layers > 4096 || config.head_dim > 4096) ValidateConfig(config, keys.where());
   RefuseUnsupported(keys, config);
-  config.rope_scaling.factors = RopeFactors(model, keys, config.head_dim);
+  ReadGgufRope(model, keys, family, config);
+  if (family.traits.latent_attention) ReadGgufLatentScale(keys, config);
+  ReadWindows(keys, family, config);
   if (family.experts) ReadExperts(model, keys, config);
+  if (family.traits.latent_attention) ReadGgufLatentRouting(keys, config);
   if (config.NumMoeLayers() < config.num_layers) config.ffn_dim = keys.Int("feed_forward_length");
   ValidateConfig(config, keys.where());
   return config;

@@ -57,9 +57,10 @@ class HubTensors {
     return nullptr;
   }
 
-  void RequireAllUsed() const {
+  void RequireAllUsed(const ModelConfig& config) const {
     for (const auto& [name, tensor] : tensors_) {
       if (tensor.used || name.ends_with(".rotary_emb.inv_freq")) continue;
+      if (IsOfPredictionLayer(name, "model.layers.", config)) continue;
       Throw(
           "{}: the tensor '{}' is not part of a model of this family; Doppler cannot compute what "
           "it is for",
@@ -295,7 +296,7 @@ Checkpoint OpenHubCheckpoint(const fs::path& folder, bool allow_missing_tokenize
   }
   // With tied embeddings some checkpoints hold a copy of the table, which is not used.
   if (checkpoint.config.tied_embeddings) tensors.Use("lm_head.weight");
-  tensors.RequireAllUsed();
+  tensors.RequireAllUsed(checkpoint.config);
   checkpoint.files = std::move(tensors).TakeFiles();
   return checkpoint;
 }

@@ -201,7 +201,7 @@ KernelLimits LimitsOf(const ModelConfig& config, int ubatch, int context) {
   return {.tokens = ubatch,
           .cols = std::max({config.model_dim, config.QueryDim(), config.AttendedDim(),
                             config.ffn_dim, config.expert_ffn_dim, config.shared_ffn_dim,
-                            config.q_lora_rank, config.kv_lora_rank}),
+                            config.q_lora_rank, config.num_heads * config.kv_lora_rank}),
           .context = context,
           .heads = config.num_heads,
           .head_dim = config.head_dim};

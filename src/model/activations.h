@@ -67,9 +67,5 @@ struct Activations {
 inline Rows Head(const Rows& all, int rows) { return {all.data, rows, all.cols, all.stride}; }
 // The first `rows` rows and `cols` columns.
 inline Rows Head(const Rows& all, int rows, int cols) { return {all.data, rows, cols, all.stride}; }
-// Columns [first, first + cols).
-inline Rows Columns(const Rows& all, int first, int cols) {
-  return {all.data + first, all.rows, cols, all.stride};
-}
 
 }  // namespace doppler

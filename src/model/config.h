@@ -102,6 +102,10 @@ ModelConfig ConfigFromHub(std::string_view config_json, const std::string& where
 ModelConfig ConfigFromJson(std::string_view architecture_json, const std::string& where);
 std::string ConfigToJson(const ModelConfig& config);
 
+// The width of so many shared experts side by side, at most the largest int: ValidateConfig refuses
+// what is too much.
+int SharedFfnDim(int experts, int expert_ffn_dim);
+
 // Throws Error unless the numbers are positive, bounded and fit together.
 void ValidateConfig(const ModelConfig& config, const std::string& where);
 
@@ -129,5 +133,9 @@ struct YarnScaling {
 std::vector<float> YarnRopeFactors(const YarnScaling& scaling, double theta, int rotary_dim);
 // 0.1 * weight * ln(factor) + 1: what YaRN multiplies attention with; 1 for a factor up to 1.
 double YarnMagnitude(double factor, double weight = 1);
+
+// What LongRoPE (arxiv 2402.13753) multiplies attention with, unless a model says otherwise, when
+// it stretches `original` positions to `context`.
+double LongRopeMagnitude(int context, int original);
 
 }  // namespace doppler

@@ -65,37 +65,47 @@ void ChooseBySparseMixer(float jitter, std::span<float> scores, std::span<Routed
   }
 }
 
-float SumOfBestTwo(std::span<const float> values) {
-  float first = kNever;
-  float second = kNever;
-  for (const float value : values) {
-    second = std::max(second, std::min(first, value));
-    first = std::max(first, value);
+// What the experts are ranked by: their probabilities with a correction that gives no weight.
+struct Ranking {
+  std::span<const float> scores;
+  std::span<const float> correction;
+  std::size_t group_size;
+
+  float Of(std::size_t expert) const { return scores[expert] + correction[expert]; }
+
+  float SumOfBestTwo(std::size_t group) const {
+    float first = kNever;
+    float second = kNever;
+    for (std::size_t e = group * group_size; e < (group + 1) * group_size; ++e) {
+      const float value = Of(e);
+      second = std::max(second, std::min(first, value));
+      first = std::max(first, value);
+    }
+    return group_size == 1 ? first : first + second;
   }
-  return values.size() == 1 ? first : first + second;
-}
+};
 
 // Whether `group` is among the `used` best, of equal ones the first.
-bool IsUsed(std::span<const float> scores, std::size_t groups, std::size_t used,
-            std::size_t group) {
-  const std::size_t size = scores.size() / groups;
-  const float own = SumOfBestTwo(scores.subspan(group * size, size));
+bool IsUsed(const Ranking& ranking, std::size_t groups, std::size_t used, std::size_t group) {
+  if (used == groups) return true;
+  const float own = ranking.SumOfBestTwo(group);
   std::size_t better = 0;
   for (std::size_t other = 0; other < groups; ++other) {
-    const float score = SumOfBestTwo(scores.subspan(other * size, size));
+    const float score = ranking.SumOfBestTwo(other);
     if (score > own || (score == own && other < group)) ++better;
   }
   return better < used;
 }
 
 // Keeps `chosen` the best experts so far, in falling order; an id past the end marks a free place.
-void Insert(std::span<const float> scores, std::size_t expert, std::span<RoutedExpert> chosen) {
+void Insert(const Ranking& ranking, std::size_t expert, std::span<RoutedExpert> chosen) {
   std::size_t candidate = expert;
   for (RoutedExpert& routed : chosen) {
     const std::size_t held = routed.expert.index();
-    if (held < scores.size() && scores[held] >= scores[candidate]) continue;
+    const bool is_free = held >= ranking.scores.size();
+    if (!is_free && ranking.Of(held) >= ranking.Of(candidate)) continue;
     routed.expert = ExpertId(candidate);
-    if (held >= scores.size()) return;
+    if (is_free) return;
     candidate = held;
   }
 }
@@ -103,23 +113,20 @@ void Insert(std::span<const float> scores, std::size_t expert, std::span<RoutedE
 void ChooseBySigmoid(const ModelConfig& config, std::span<float> scores,
                      std::span<const float> correction, std::span<RoutedExpert> chosen) {
   DOPPLER_CHECK(correction.size() == scores.size());
-  for (std::size_t e = 0; e < scores.size(); ++e) {
-    scores[e] = 1 / (1 + std::exp(-scores[e])) + correction[e];
-  }
+  RequireFinite(correction);
+  for (float& score : scores) score = 1 / (1 + std::exp(-score));
   const auto groups = static_cast<std::size_t>(config.expert_groups);
   const auto used = static_cast<std::size_t>(config.expert_groups_used);
-  const std::size_t size = scores.size() / groups;
+  const Ranking ranking{
+      .scores = scores, .correction = correction, .group_size = scores.size() / groups};
   for (RoutedExpert& routed : chosen) routed.expert = ExpertId(scores.size());
   for (std::size_t group = 0; group < groups; ++group) {
-    if (!IsUsed(scores, groups, used, group)) continue;
-    for (std::size_t e = group * size; e < (group + 1) * size; ++e) {
-      Insert(scores, e, chosen);
+    if (!IsUsed(ranking, groups, used, group)) continue;
+    for (std::size_t i = 0; i < ranking.group_size; ++i) {
+      Insert(ranking, group * ranking.group_size + i, chosen);
     }
   }
-  for (RoutedExpert& routed : chosen) {
-    const std::size_t e = routed.expert.index();
-    routed.weight = scores[e] - correction[e];
-  }
+  for (RoutedExpert& routed : chosen) routed.weight = scores[routed.expert.index()];
 }
 
 }  // namespace
