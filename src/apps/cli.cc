@@ -238,6 +238,26 @@ void AddVerifyCommand(CLI::App& parent) {
   app->callback([command] { RunVerify(*command); });
 }
 
+void AddTokenizeCommand(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand("tokenize", "Which tokens a model makes of a text");
+  const auto command = std::make_shared<TokenizeCommand>();
+  app->add_option("MODEL", command->model,
+                  "Artifact folder, the name of a model in the local store, a checkpoint's folder "
+                  "or a GGUF file")
+      ->required();
+  CLI::Option_group* input = app->add_option_group("input", "What to encode");
+  input->add_option("-p,--prompt", command->text, "The text");
+  input->add_option("-f,--prompt-file", command->text_file, "File that holds the text");
+  input->add_option("--lines", command->lines_file,
+                    "File with a JSON string in each line; a line of JSON is printed for each");
+  input->require_option(1);
+  app->add_flag_callback(
+      "--no-bos", [command] { command->add_bos = false; },
+      "Leave out the token that begins a text");
+  app->add_flag("--json", command->json, "Print JSON: the ids, and the text that they decode to");
+  app->callback([command] { RunTokenize(*command); });
+}
+
 void AddLogitsCommand(CLI::App& parent) {
   CLI::App* app = parent.add_subcommand("logits", "Write the logits after each of some tokens");
   const auto command = std::make_shared<LogitsCommand>();
@@ -327,9 +347,9 @@ int RunCommandLine(int argc, char** argv) {
   app.footer(
       "Sizes take K, M, G (binary). Exit status: 0 done, 1 the work failed, 2 the command line was "
       "wrong.\n'doppler COMMAND --help' explains a command.");
-  for (const auto add :
-       {AddConvertCommand, AddRunCommand, AddChatCommand, AddPlanCommand, AddInspectCommand,
-        AddVerifyCommand, AddLogitsCommand, AddPerplexityCommand, AddBenchCommand}) {
+  for (const auto add : {AddConvertCommand, AddRunCommand, AddChatCommand, AddPlanCommand,
+                         AddInspectCommand, AddVerifyCommand, AddTokenizeCommand, AddLogitsCommand,
+                         AddPerplexityCommand, AddBenchCommand}) {
     add(app);
   }
   try {

@@ -71,6 +71,16 @@ struct VerifyCommand {
 };
 void RunVerify(const VerifyCommand& command);
 
+struct TokenizeCommand {
+  std::string model;                // or a hub folder, or a GGUF file
+  std::optional<std::string> text;  // one of these three
+  std::string text_file;
+  std::string lines_file;  // of JSON strings, one in each line
+  std::optional<bool> add_bos;
+  bool json = false;
+};
+void RunTokenize(const TokenizeCommand& command);
+
 struct LogitsCommand {
   std::string model;
   std::string ids_file;

@@ -1,6 +1,5 @@
 // Hugging Face checkpoints: a folder with config.json and safetensors files.
 #include <algorithm>
-#include <array>
 #include <map>
 #include <optional>
 #include <set>
@@ -8,6 +7,7 @@
 #include "base/error.h"
 #include "convert/checkpoint.h"
 #include "convert/hub_quantization.h"
+#include "convert/tokenizer_files.h"
 #include "format/json.h"
 #include "format/safetensors.h"
 
@@ -15,10 +15,6 @@ namespace doppler {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::array kTokenizerFiles = {"tokenizer.json", "tokenizer_config.json",
-                                        "special_tokens_map.json", "generation_config.json",
-                                        "chat_template.jinja"};
 
 // Where one of the checkpoint's own tensors stands.
 struct HubTensor {
@@ -256,20 +252,6 @@ class HubMapper {
   HubQuantization quantization_;
   std::string where_;
 };
-
-std::vector<TextFile> ReadTokenizerFiles(const fs::path& folder, bool allow_missing) {
-  std::vector<TextFile> files;
-  for (const char* const name : kTokenizerFiles) {
-    if (fs::exists(folder / name)) files.push_back({name, ReadTextFile(folder / name)});
-  }
-  if (!allow_missing && !fs::exists(folder / "tokenizer.json")) {
-    Throw(
-        "'{}' has no tokenizer.json, without which the model cannot read text; fetch it from "
-        "where the checkpoint came from",
-        folder.string());
-  }
-  return files;
-}
 
 std::string FolderName(const fs::path& folder) {
   const fs::path full = fs::weakly_canonical(folder);

@@ -29,8 +29,8 @@ class Letters {
       made.erase(made.find(' '), 1);
       builder.Add(made, id++);
     }
-    vocabulary_ = builder.Finish();
-    model_ = BpeModel(vocabulary_, list, ignore_merges);
+    vocabulary_ = builder.Finish(TokenSpelling::kByteAlphabet);
+    model_ = BpeModel(vocabulary_, list, {.ignore_merges = ignore_merges});
   }
 
   std::vector<std::string> Encode(std::string_view word) {
@@ -115,11 +115,11 @@ TEST(BpeModel, MergesOfUnknownTokensAreErrors) {
   builder.Add("a", 0);
   builder.Add("b", 1);
   builder.AddLiteral("ab", 2);
-  const Vocabulary vocabulary = builder.Finish();
+  const Vocabulary vocabulary = builder.Finish(TokenSpelling::kByteAlphabet);
   for (const char* merge : {"a b", "a c", "c a", "a 日"}) {
     MergeList merges;
     merges.AddJoined(merge);
-    EXPECT_THROW(BpeModel(vocabulary, merges, false), Error) << merge;
+    EXPECT_THROW(BpeModel(vocabulary, merges, {}), Error) << merge;
   }
 }
 
