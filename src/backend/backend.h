@@ -29,6 +29,15 @@ struct WeightMatrix {
   int cols = 0;
 };
 
+// Rows [first, first + count) of a matrix.
+inline WeightMatrix RowRange(const WeightMatrix& all, int first, int count) {
+  const Bytes row_bytes = *RowBytes(all.dtype, static_cast<std::uint64_t>(all.cols));
+  return {.data = all.data + static_cast<std::size_t>(first) * row_bytes,
+          .dtype = all.dtype,
+          .rows = count,
+          .cols = all.cols};
+}
+
 // Activations: `rows` tokens of `cols` floats, `stride` floats apart.
 template <typename Float>
 struct RowsOf {
@@ -43,15 +52,34 @@ struct RowsOf {
 using Rows = RowsOf<float>;
 using ConstRows = RowsOf<const float>;
 
-// One session's keys and values in one layer. Position p is in block p / block_tokens at place
-// p % block_tokens. A block of keys, and one of values, is [kv_heads, block_tokens, head_dim].
+// One session's keys and values in one layer. Position p is at place p % block_tokens of block
+// p / block_tokens % keys.size(): a layer with a sliding window keeps a ring of blocks. A block of
+// keys is [kv_heads, block_tokens, key_dim], one of values [kv_heads, block_tokens, value_dim].
 struct KvView {
   std::span<std::byte* const> keys;
-  std::span<std::byte* const> values;
-  DType dtype = DType::kF16;  // kF32, kF16 or kBf16
+  std::span<std::byte* const> values;  // empty: the values are the first value_dim of each key
+  DType dtype = DType::kF16;           // kF32, kF16 or kBf16
   int block_tokens = 0;
   int kv_heads = 0;
+  int key_dim = 0;
+  int value_dim = 0;
+  int window = 0;  // positions that a token sees, itself among them; 0 for all
+
+  bool SharesKeys() const { return values.empty(); }
+};
+
+// How the rotary pairs of a head lie.
+struct RopeShape {
   int head_dim = 0;
+  int offset = 0;            // of the rotated part in a head, which is twice as long as `cos`
+  bool interleaved = false;  // pairs are (2 i, 2 i + 1) instead of (i, i + half)
+};
+
+struct AttentionShape {
+  int heads = 0;
+  float scale = 1;  // of the scores
+  // [heads], or empty: a score of each head that takes its share of the softmax and gives no value.
+  std::span<const float> sinks;
 };
 
 // The largest calls to come, from which an implementation sizes its scratch memory.
@@ -80,6 +108,11 @@ class Backend {
   // REQUIRES: in.cols == weights.cols, out.cols == weights.rows, in.rows == out.rows <= the limit.
   virtual void MatMul(const WeightMatrix& weights, ConstRows in, Rows out) = 0;
 
+  // out[t, c] = sum over r of weights[r, c] * in[t, r], in the order of r.
+  // REQUIRES: in.cols == weights.rows, out.cols == weights.cols <= the limit's, in.rows ==
+  // out.rows.
+  virtual void MatMulTransposed(const WeightMatrix& weights, ConstRows in, Rows out) = 0;
+
   // out[i] = row ids[i] of `table`, as floats. REQUIRES: every id is in [0, table.rows).
   virtual void GatherRows(const WeightMatrix& table, std::span<const TokenId> ids, Rows out) = 0;
 
@@ -87,24 +120,38 @@ class Backend {
   // row: a row may hold several heads, each normalised alone. `in` and `out` may be the same.
   virtual void RmsNorm(ConstRows in, std::span<const float> weight, float epsilon, Rows out) = 0;
 
-  // Rotates the halves of each head: with i < head_dim / 2, the pair (x[i], x[i + head_dim / 2])
-  // turns by the angle whose cosine and sine stand in row t. Arxiv 2104.09864, in the half-split
-  // form of the hub's Llama. cos and sin: [tokens, head_dim / 2].
-  virtual void Rope(Rows x, int head_dim, ConstRows cos, ConstRows sin) = 0;
+  // out = (in - mean) / sqrt(variance + epsilon) * weight + bias over each row. Arxiv 1607.06450.
+  // `in` and `out` may be the same.
+  virtual void LayerNorm(ConstRows in, std::span<const float> weight, std::span<const float> bias,
+                         float epsilon, Rows out) = 0;
+
+  // Rotates the pairs of each head: with half = cos.cols and x the rotated part, the pair
+  // (x[i], x[i + half]), or (x[2 i], x[2 i + 1]), turns by the angle whose cosine and sine stand in
+  // row t. Arxiv 2104.09864. cos and sin: [tokens, half].
+  virtual void Rope(Rows x, const RopeShape& shape, ConstRows cos, ConstRows sin) = 0;
 
   // out = gate / (1 + exp(-gate)) * up. Arxiv 2002.05202. `out` may be `gate`.
   virtual void SwiGlu(ConstRows gate, ConstRows up, Rows out) = 0;
+
+  // The gated unit of GPT-OSS, with gate at most `limit` and up within +-`limit`:
+  // out = gate / (1 + exp(-alpha * gate)) * (up + 1). `out` may be `gate`.
+  virtual void ClampedSwiGlu(ConstRows gate, ConstRows up, float alpha, float limit, Rows out) = 0;
+
+  // Adds `bias`, [x.cols], to each row.
+  virtual void AddBias(std::span<const float> bias, Rows x) = 0;
 
   // x += y.
   virtual void Add(ConstRows y, Rows x) = 0;
 
   // Writes the keys and values of x.rows tokens, the first of which stands at `first_position`.
-  // keys, values: [tokens, kv_heads * head_dim].
+  // keys: [tokens, kv_heads * key_dim]; values: [tokens, kv_heads * value_dim], ignored when the
+  // KV shares keys.
   virtual void StoreKv(ConstRows keys, ConstRows values, int first_position, const KvView& kv) = 0;
 
-  // Causal softmax attention: token t, at first_position + t, sees positions 0 to its own. Query
-  // head h uses KV head h / (heads / kv_heads). queries, out: [tokens, heads * head_dim].
-  virtual void Attention(ConstRows queries, int heads, float scale, int first_position,
+  // Causal softmax attention: token t, at first_position + t, sees positions 0 to its own, or the
+  // last `kv.window` of these. Query head h uses KV head h / (heads / kv_heads).
+  // queries: [tokens, heads * key_dim]; out: [tokens, heads * value_dim].
+  virtual void Attention(ConstRows queries, const AttentionShape& shape, int first_position,
                          const KvView& kv, Rows out) = 0;
 };
 

@@ -165,10 +165,10 @@ TEST_F(ConvertTest, ReadsGgufAndPutsRotaryRowsInOrder) {
 
 TEST_F(ConvertTest, ReadsRotaryFactorsFromGguf) {
   SampleModel sample = MakeSample("llama");
-  sample.config.rope_factors = {1, 1, 1, 1, 2, 4, 8, 8};
+  sample.config.rope_scaling.factors = {1, 1, 1, 1, 2, 4, 8, 8};
   GgufBuilder builder = BuildGguf(sample);
   builder.AddTensor("rope_freqs.weight", {8}, 0,
-                    std::as_bytes(std::span(sample.config.rope_factors)));
+                    std::as_bytes(std::span(sample.config.rope_scaling.factors)));
   WriteTextFile(source() / "tiny.gguf", builder.Build());
   Run({.checkpoint = source() / "tiny.gguf"});
   ExpectSound(sample);

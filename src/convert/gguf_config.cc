@@ -116,9 +116,7 @@ ModelConfig ConfigFromGguf(const GgufModel& model) {
   const bool experts = keys.Int("expert_count", 0) > 0;
   const Family& family =
       FamilyByGguf(model.metadata().String("general.architecture"), experts, keys.where());
-  ModelConfig config;
-  config.family = family.name;
-  config.query_key_norm = family.query_key_norm;
+  ModelConfig config = StartConfig(family);
   config.num_layers = keys.Int("block_count");
   config.model_dim = keys.Int("embedding_length");
   config.num_heads = keys.Int("attention.head_count");
@@ -127,13 +125,13 @@ ModelConfig ConfigFromGguf(const GgufModel& model) {
   config.head_dim = keys.Int("attention.key_length", config.model_dim / config.num_heads);
   config.vocab_size = VocabSize(model);
   config.context_length = keys.Int("context_length");
-  config.rms_norm_epsilon = static_cast<float>(keys.Number("attention.layer_norm_rms_epsilon"));
+  config.norm_epsilon = static_cast<float>(keys.Number("attention.layer_norm_rms_epsilon"));
   config.rope_theta = keys.Number("rope.freq_base", 10000.0);
   config.tied_embeddings = !HasTensor(model, "output.weight");
   // Checked before the layer count and head size bound the loops below.
   if (config.num_layers > 4096 || config.head_dim > 4096) ValidateConfig(config, keys.where());
   RefuseUnsupported(keys, config);
-  config.rope_factors = RopeFactors(model, keys, config.head_dim);
+  config.rope_scaling.factors = RopeFactors(model, keys, config.head_dim);
   if (family.experts) ReadExperts(model, keys, config);
   if (config.NumMoeLayers() < config.num_layers) config.ffn_dim = keys.Int("feed_forward_length");
   ValidateConfig(config, keys.where());

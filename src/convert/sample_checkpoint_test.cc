@@ -138,7 +138,7 @@ void AddMetadata(const SampleModel& sample, GgufBuilder& builder) {
   number("attention.head_count", config.num_heads);
   number("attention.head_count_kv", config.num_kv_heads);
   number("attention.key_length", config.head_dim);
-  builder.AddFloat(architecture + ".attention.layer_norm_rms_epsilon", config.rms_norm_epsilon);
+  builder.AddFloat(architecture + ".attention.layer_norm_rms_epsilon", config.norm_epsilon);
   builder.AddFloat(architecture + ".rope.freq_base", static_cast<float>(config.rope_theta));
   if (config.num_experts > 0) {
     number("expert_count", config.num_experts);
@@ -201,9 +201,8 @@ SampleModel MakeSample(const std::string& family, int model_dim) {
                    .experts_per_token = traits.experts ? 2 : 0,
                    .expert_ffn_dim = traits.experts ? 96 : 0,
                    .dense_layers = {},
-                   .rms_norm_epsilon = 1e-5f,
+                   .norm_epsilon = 1e-5f,
                    .rope_theta = 10000,
-                   .rope_factors = {},
                    .query_key_norm = traits.query_key_norm};
   sample.specs = ExpectedTensors(sample.config);
   std::uint32_t state = 1;

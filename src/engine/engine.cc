@@ -36,8 +36,8 @@ void Engine::Load(const EngineOptions& options) {
   const std::vector<std::string> names = DenseTensorNames(config);
   dense_ = std::make_unique<DenseWeights>(prepared_.artifact, names, *budget_, prepared_.pool);
   weights_ = MakeWeights(*dense_, config);
-  const KvShape kv = KvShapeOf(config, options.kv_dtype);
-  kv_pool_ = std::make_unique<KvPool>(kv, kv.BlocksFor(plan_.context), *budget_);
+  kv_pool_ = std::make_unique<KvPool>(
+      KvShapeOf(config, options.kv_dtype, plan_.ubatch, plan_.context), 1, *budget_);
   const std::size_t wave = std::min(plan_.slots, static_cast<std::size_t>(config.num_experts));
   activations_ = std::make_unique<Activations>(
       config,
@@ -54,7 +54,7 @@ void Engine::Load(const EngineOptions& options) {
                                          .weights = weights_,
                                          .backend = *prepared_.backend,
                                          .experts = experts_.get(),
-                                         .rope_frequencies = RopeFrequencies(config),
+                                         .rope = RopeOf(config, plan_.context),
                                          .on_route = options.on_route});
 }
 

@@ -32,8 +32,7 @@ class Planner {
                     .context = context,
                     .ubatch = ubatch,
                     .records = sizes_.records};
-    const KvShape kv = KvShapeOf(config_, request_.kv_dtype);
-    plan.kv = static_cast<Bytes>(kv.BlocksFor(context)) * kv.BlockBytes();
+    plan.kv = KvShapeOf(config_, request_.kv_dtype, ubatch, context).TotalBytes();
     plan.activations =
         Activations::SizeOf(config_, {.ubatch = ubatch,
                                       .logit_rows = request_.logit_rows,
@@ -45,10 +44,12 @@ class Planner {
 
   int Context() const {
     if (request_.context > 0) return request_.context;
-    const KvShape kv = KvShapeOf(config_, request_.kv_dtype);
+    const auto kv_bytes = [this](int context) {
+      const int ubatch = SmallestUbatch(context);
+      return KvShapeOf(config_, request_.kv_dtype, ubatch, context).TotalBytes();
+    };
     int context = std::min(config_.context_length, kLargestAutomaticContext);
-    while (context > SmallestContext() &&
-           static_cast<Bytes>(kv.BlocksFor(context)) * kv.BlockBytes() > Left() / 4) {
+    while (context > SmallestContext() && kv_bytes(context) > Left() / 4) {
       context = std::max(context / 2, SmallestContext());
     }
     return context;
@@ -108,6 +109,21 @@ class Planner {
   const ScratchBytes& scratch_bytes_;
 };
 
+KvLayerShape KvLayerOf(const ModelConfig& config, LayerId layer) {
+  if (config.IsLatent()) {
+    return {.kv_heads = 1,
+            .key_dim = config.kv_lora_rank + config.rope_head_dim,
+            .value_dim = config.kv_lora_rank,
+            .shares_keys = true,
+            .window = config.WindowOf(layer)};
+  }
+  return {.kv_heads = config.num_kv_heads,
+          .key_dim = config.head_dim,
+          .value_dim = config.head_dim,
+          .shares_keys = false,
+          .window = config.WindowOf(layer)};
+}
+
 Bytes TensorBytes(const TensorSpec& spec, std::optional<DType> quantize) {
   std::uint64_t elements = 1;
   for (const std::int64_t size : spec.shape) elements *= static_cast<std::uint64_t>(size);
@@ -150,19 +166,21 @@ PlanResult PlanMemory(const ModelConfig& config, const ModelSizes& sizes,
 }
 
 KernelLimits LimitsOf(const ModelConfig& config, int ubatch, int context) {
-  const int query_dim = config.num_heads * config.head_dim;
   return {.tokens = ubatch,
-          .cols = std::max({config.model_dim, query_dim, config.ffn_dim, config.expert_ffn_dim}),
+          .cols = std::max({config.model_dim, config.QueryDim(), config.AttendedDim(),
+                            config.ffn_dim, config.expert_ffn_dim, config.shared_ffn_dim,
+                            config.q_lora_rank, config.kv_lora_rank}),
           .context = context,
           .heads = config.num_heads,
           .head_dim = config.head_dim};
 }
 
-KvShape KvShapeOf(const ModelConfig& config, DType dtype) {
-  return {.layers = config.num_layers,
-          .kv_heads = config.num_kv_heads,
-          .head_dim = config.head_dim,
-          .dtype = dtype};
+KvShape KvShapeOf(const ModelConfig& config, DType dtype, int ubatch, int context) {
+  KvShape shape{.layers = {}, .dtype = dtype, .ubatch = ubatch, .context = context};
+  for (int layer = 0; layer < config.num_layers; ++layer) {
+    shape.layers.push_back(KvLayerOf(config, LayerId(layer)));
+  }
+  return shape;
 }
 
 Bytes AutomaticBudget(const MemoryInfo& memory) {

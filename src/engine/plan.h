@@ -78,7 +78,7 @@ PlanResult PlanMemory(const ModelConfig& config, const ModelSizes& sizes,
 // The largest kernel calls that a ubatch and a context lead to.
 KernelLimits LimitsOf(const ModelConfig& config, int ubatch, int context);
 
-KvShape KvShapeOf(const ModelConfig& config, DType dtype);
+KvShape KvShapeOf(const ModelConfig& config, DType dtype, int ubatch, int context);
 
 // The budget when the user names none: what the machine and the container leave to this process,
 // less an eighth (64 MiB to 4 GiB) for everything else that runs.

@@ -21,7 +21,7 @@ ModelConfig Config() {
   config.num_experts = 128;
   config.experts_per_token = 8;
   config.expert_ffn_dim = 768;
-  config.rms_norm_epsilon = 1e-6f;
+  config.norm_epsilon = 1e-6f;
   config.rope_theta = 1e6;
   config.query_key_norm = true;
   return config;

@@ -56,7 +56,7 @@ ExpertTable ExpertTableOf(const Artifact& artifact, const ModelConfig& config) {
 ModelSizes SizesOf(const Artifact& artifact, const ModelConfig& config, const ExpertTable& table) {
   ModelSizes sizes;
   sizes.dense = TotalSize(CoverTensors(artifact, DenseTensorNames(config))) +
-                NormFloats(config) * sizeof(float);
+                VectorFloats(config) * sizeof(float);
   sizes.embedding = artifact.manifest().Tensor("embed_tokens.weight").size;
   sizes.leaf_hashes = artifact.LeafTableBytes();
   sizes.record = SlotBytes(table);

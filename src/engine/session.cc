@@ -31,7 +31,9 @@ class Rollback {
 
 }  // namespace
 
-Session::Session(Engine& engine) : engine_(engine), kv_(*engine.kv_pool_, engine.plan().context) {}
+Session::Session(Engine& engine) : engine_(engine), kv_(*engine.kv_pool_) {
+  history_.reserve(static_cast<std::size_t>(context()));
+}
 
 void Session::Begin(std::span<const TokenId> tokens) {
   DOPPLER_CHECK(!tokens.empty());
@@ -41,27 +43,25 @@ void Session::Begin(std::span<const TokenId> tokens) {
       Throw("the token {} is not in the model's vocabulary of {}", token, vocab_size);
     }
   }
-  const std::size_t room = static_cast<std::size_t>(context() - length_);
+  const std::size_t room = static_cast<std::size_t>(context() - length());
   if (tokens.size() > room) {
     Throw(
         "{} more tokens do not fit in a context of {} that holds {} already; shorten the text or "
         "raise --context (the model was made for {})",
-        tokens.size(), context(), length_, engine_.config().context_length);
+        tokens.size(), context(), length(), engine_.config().context_length);
   }
-  if (!kv_.Grow(length_ + static_cast<int>(tokens.size()))) {
+  if (lost_) Replay();
+  if (!kv_.Grow(length() + static_cast<int>(tokens.size()))) {
     Throw("no KV blocks are left for {} more tokens; end another session first", tokens.size());
   }
 }
 
 void Session::Step(std::span<const TokenId> tokens) {
-  Forward(*engine_.model_, tokens, length_, kv_, *engine_.activations_);
-  length_ += static_cast<int>(tokens.size());
+  Forward(*engine_.model_, tokens, length(), kv_, *engine_.activations_);
+  history_.insert(history_.end(), tokens.begin(), tokens.end());
 }
 
-std::span<const float> Session::Append(std::span<const TokenId> tokens) {
-  Rollback rollback(*this);
-  Begin(tokens);
-  const NoAllocScope no_alloc;
+std::size_t Session::Run(std::span<const TokenId> tokens) {
   const auto ubatch = static_cast<std::size_t>(engine_.plan().ubatch);
   std::size_t last = 0;
   while (!tokens.empty()) {
@@ -69,6 +69,29 @@ std::span<const float> Session::Append(std::span<const TokenId> tokens) {
     Step(tokens.first(last));
     tokens = tokens.subspan(last);
   }
+  return last;
+}
+
+void Session::Replay() {
+  const std::vector<TokenId> kept = history_;
+  history_.clear();
+  try {
+    if (!kv_.Grow(static_cast<int>(kept.size()))) {
+      Throw("no KV blocks are left for {} tokens; end another session first", kept.size());
+    }
+    Run(kept);
+  } catch (...) {
+    history_.assign(kept.begin(), kept.end());
+    throw;
+  }
+  lost_ = false;
+}
+
+std::span<const float> Session::Append(std::span<const TokenId> tokens) {
+  Rollback rollback(*this);
+  Begin(tokens);
+  const NoAllocScope no_alloc;
+  const std::size_t last = Run(tokens);
   rollback.Keep();
   return RowSpan(Logits(*engine_.model_, static_cast<int>(last) - 1, 1, *engine_.activations_), 0);
 }
@@ -93,9 +116,14 @@ void Session::AppendAll(std::span<const TokenId> tokens, OnLogits on_logits) {
 }
 
 void Session::Truncate(int length) {
-  DOPPLER_CHECK(length <= length_);
-  length_ = length;
-  kv_.Shrink(length);
+  DOPPLER_CHECK(length <= this->length());
+  history_.resize(static_cast<std::size_t>(length));
+  if (kv_.Holds(length)) {
+    kv_.Shrink(length);
+  } else {
+    kv_.Shrink(0);
+    lost_ = true;
+  }
 }
 
 }  // namespace doppler

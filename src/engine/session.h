@@ -27,20 +27,27 @@ class Session {
   void AppendAll(std::span<const TokenId> tokens, OnLogits on_logits);
 
   // Tokens so far.
-  int length() const { return length_; }
+  int length() const { return static_cast<int>(history_.size()); }
   // Tokens there is room for in all.
   int context() const { return kv_.max_tokens(); }
-  // Forgets all tokens from `length` on. REQUIRES: length <= length().
+  // Forgets all tokens from `length` on. A layer with a sliding window may have forgotten what the
+  // tokens before see; then the next append first computes the kept tokens again.
+  // REQUIRES: length <= length().
   void Truncate(int length);
 
  private:
   void Begin(std::span<const TokenId> tokens);
+  // Brings back the KV of the first length() tokens if Truncate could not keep it.
+  void Replay();
+  // Runs tokens at the end of the timeline in ubatches; returns the size of the last one.
+  std::size_t Run(std::span<const TokenId> tokens);
   // Runs one ubatch at the end of the timeline.
   void Step(std::span<const TokenId> tokens);
 
   Engine& engine_;
   KvTable kv_;
-  int length_ = 0;
+  std::vector<TokenId> history_;  // the tokens so far
+  bool lost_ = false;             // the KV of the tokens so far is not there
 };
 
 }  // namespace doppler

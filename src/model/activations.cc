@@ -8,7 +8,9 @@ namespace {
 // Rows start on cache lines.
 constexpr int kRowFloats = 16;
 
-int FfnWidth(const ModelConfig& config) { return std::max(config.ffn_dim, config.expert_ffn_dim); }
+int FfnWidth(const ModelConfig& config) {
+  return std::max({config.ffn_dim, config.expert_ffn_dim, config.shared_ffn_dim});
+}
 
 // Lays arrays out one after the other; without memory it only counts.
 class Carver {
@@ -38,22 +40,31 @@ Bytes Carve(const ModelConfig& config, const ActivationLimits& limits, std::byte
     if (out != nullptr) out->*member = rows_of;
   };
   const int n = limits.ubatch;
-  const int query_dim = config.num_heads * config.head_dim;
-  const int kv_dim = config.num_kv_heads * config.head_dim;
   take(&Activations::hidden, n, config.model_dim);
   take(&Activations::normed, n, config.model_dim);
   take(&Activations::branch, n, config.model_dim);
-  take(&Activations::query, n, query_dim);
-  take(&Activations::key, n, kv_dim);
-  take(&Activations::value, n, kv_dim);
-  take(&Activations::attended, n, query_dim);
-  take(&Activations::cos, n, config.head_dim / 2);
-  take(&Activations::sin, n, config.head_dim / 2);
+  take(&Activations::query, n, config.QueryDim());
+  if (config.IsLatent()) {
+    const int latent = config.kv_lora_rank + config.rope_head_dim;
+    take(&Activations::key, n, latent);
+    if (config.q_lora_rank > 0) take(&Activations::query_latent, n, config.q_lora_rank);
+    take(&Activations::absorbed, n, config.num_heads * latent);
+    take(&Activations::attended_latent, n, config.num_heads * config.kv_lora_rank);
+  } else {
+    take(&Activations::key, n, config.num_kv_heads * config.head_dim);
+    take(&Activations::value, n, config.num_kv_heads * config.head_dim);
+  }
+  take(&Activations::attended, n, config.AttendedDim());
+  take(&Activations::cos, n, config.RotaryDim() / 2);
+  take(&Activations::sin, n, config.RotaryDim() / 2);
   take(&Activations::gate, n, FfnWidth(config));
   take(&Activations::up, n, FfnWidth(config));
   take(&Activations::logits, limits.logit_rows, config.vocab_size);
   if (config.num_experts > 0) {
     take(&Activations::scores, n, config.num_experts);
+    if (config.expert_bias) {
+      take(&Activations::bias, 1, std::max(config.expert_ffn_dim, config.model_dim));
+    }
     take(&Activations::expert_in, n, config.model_dim);
     take(&Activations::expert_out, n * config.experts_per_token, config.model_dim);
   }

@@ -33,15 +33,21 @@ struct Activations {
   Rows normed;    // [ubatch, model_dim]
   Rows branch;    // [ubatch, model_dim], what attention or the ffn adds to hidden
   Rows query;     // [ubatch, heads * head_dim]
-  Rows key;       // [ubatch, kv_heads * head_dim]
-  Rows value;     // [ubatch, kv_heads * head_dim]
-  Rows attended;  // [ubatch, heads * head_dim]
-  Rows cos;       // [ubatch, head_dim / 2]
-  Rows sin;       // [ubatch, head_dim / 2]
-  Rows gate;      // [ubatch, max(ffn_dim, expert_ffn_dim)]
-  Rows up;        // [ubatch, max(ffn_dim, expert_ffn_dim)]
+  Rows key;       // [ubatch, kv_heads * head_dim], or the latent: [ubatch, rank + rope_head_dim]
+  Rows value;     // [ubatch, kv_heads * head_dim], not with latent attention
+  Rows attended;  // [ubatch, heads * value dim]
+  Rows cos;       // [ubatch, rotary_dim / 2]
+  Rows sin;       // [ubatch, rotary_dim / 2]
+  Rows gate;      // [ubatch, the widest of the ffn, an expert and the shared experts]
+  Rows up;        // as gate
   Rows logits;    // [logit_rows, vocab_size]
 
+  // Of latent attention.
+  Rows query_latent;     // [ubatch, q_lora_rank], if there is one
+  Rows absorbed;         // [ubatch, heads * (rank + rope_head_dim)], queries of the latent
+  Rows attended_latent;  // [ubatch, heads * rank]
+
+  Rows bias;        // [1, max(expert_ffn_dim, model_dim)], of one expert
   Rows scores;      // [ubatch, num_experts]
   Rows expert_in;   // [ubatch, model_dim], the tokens of one expert side by side
   Rows expert_out;  // [ubatch * experts_per_token, model_dim], by token and rank of its choice
@@ -61,5 +67,9 @@ struct Activations {
 inline Rows Head(const Rows& all, int rows) { return {all.data, rows, all.cols, all.stride}; }
 // The first `rows` rows and `cols` columns.
 inline Rows Head(const Rows& all, int rows, int cols) { return {all.data, rows, cols, all.stride}; }
+// Columns [first, first + cols).
+inline Rows Columns(const Rows& all, int first, int cols) {
+  return {all.data + first, all.rows, cols, all.stride};
+}
 
 }  // namespace doppler

@@ -1,6 +1,7 @@
 #include "model/config.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numbers>
 
@@ -22,6 +23,67 @@ void RequireRange(int value, int low, int high, const char* name, const std::str
   if (value < low || value > high) {
     Throw("{}: {} is {}, outside {} to {}; the configuration is damaged", where, name, value, low,
           high);
+  }
+}
+
+void ValidateLatent(const ModelConfig& config, const std::string& where) {
+  if (!config.IsLatent()) return;
+  RequireRange(config.kv_lora_rank, 1, kMaxDimension, "the rank of keys and values", where);
+  RequireRange(config.q_lora_rank, 0, kMaxDimension, "the rank of queries", where);
+  RequireRange(config.rope_head_dim, 2, config.head_dim - 1, "the rotated part of a head", where);
+  RequireRange(config.value_head_dim, 1, 4096, "the dimension of a value", where);
+  if (config.rope_head_dim % 2 != 0) {
+    Throw("{}: the rotated part of a head, {}, is odd", where, config.rope_head_dim);
+  }
+}
+
+void ValidateRouting(const ModelConfig& config, const std::string& where) {
+  RequireRange(config.shared_ffn_dim, 0, kMaxDimension, "the shared experts' dimension", where);
+  RequireRange(config.expert_groups, 1, 65536, "the number of expert groups", where);
+  RequireRange(config.expert_groups_used, 1, config.expert_groups,
+               "the number of expert groups per token", where);
+  if (config.num_experts % config.expert_groups != 0) {
+    Throw("{}: {} experts do not make {} equal groups", where, config.num_experts,
+          config.expert_groups);
+  }
+  const int reachable = config.num_experts / config.expert_groups * config.expert_groups_used;
+  if (config.experts_per_token > reachable) {
+    Throw("{}: {} experts per token cannot come from {} groups of {}", where,
+          config.experts_per_token, config.expert_groups_used,
+          config.num_experts / config.expert_groups);
+  }
+  const bool positive = config.expert_weight_scale > 0 && config.router_jitter >= 0;
+  if (!positive || !std::isfinite(config.expert_weight_scale + config.router_jitter)) {
+    Throw("{}: the scale {} of expert weights or the router's jitter {} is not a positive number",
+          where, config.expert_weight_scale, config.router_jitter);
+  }
+}
+
+void ValidateScaling(const RopeScaling& scaling, int rotary_dim, const std::string& where) {
+  const auto pairs = static_cast<std::size_t>(rotary_dim / 2);
+  const auto is_positive = [](float value) { return value > 0 && std::isfinite(value); };
+  const bool fits = scaling.factors.empty() || scaling.factors.size() == pairs;
+  if (!fits || !std::all_of(scaling.factors.begin(), scaling.factors.end(), is_positive)) {
+    Throw("{}: the rotary factors must be {} positive numbers", where, pairs);
+  }
+  if (!is_positive(scaling.magnitude)) {
+    Throw("{}: the rotary magnitude {} is not a positive number", where, scaling.magnitude);
+  }
+}
+
+void ValidateAttention(const ModelConfig& config, const std::string& where) {
+  if (!(config.attention_scale > 0 && std::isfinite(config.attention_scale))) {
+    Throw("{}: the scale of attention {} is not a positive number", where, config.attention_scale);
+  }
+  if (!(config.swiglu_limit >= 0 && std::isfinite(config.swiglu_limit))) {
+    Throw("{}: the limit {} of the gated unit is not a number from 0", where, config.swiglu_limit);
+  }
+  const std::size_t windows = config.layer_windows.size();
+  if (windows != 0 && windows != static_cast<std::size_t>(config.num_layers)) {
+    Throw("{}: {} layers have {} windows", where, config.num_layers, windows);
+  }
+  for (const int window : config.layer_windows) {
+    RequireRange(window, 0, 1 << 28, "a sliding window", where);
   }
 }
 
@@ -69,29 +131,26 @@ void ValidateConfig(const ModelConfig& config, const std::string& where) {
   if (config.NumMoeLayers() < config.num_layers) {
     RequireRange(config.ffn_dim, 1, kMaxDimension, "the ffn dimension", where);
   }
-  if (!(config.rms_norm_epsilon > 0 && config.rms_norm_epsilon < 1)) {
-    Throw("{}: the RMS norm's epsilon {} is not between 0 and 1", where, config.rms_norm_epsilon);
+  if (!(config.norm_epsilon > 0 && config.norm_epsilon < 1)) {
+    Throw("{}: the norm's epsilon {} is not between 0 and 1", where, config.norm_epsilon);
   }
   if (!(config.rope_theta >= 1 && std::isfinite(config.rope_theta))) {
     Throw("{}: the rotary base {} is not a number of at least 1", where, config.rope_theta);
   }
-  const bool factors_fit =
-      config.rope_factors.empty() ||
-      config.rope_factors.size() == static_cast<std::size_t>(config.head_dim / 2);
-  const bool factors_positive =
-      std::all_of(config.rope_factors.begin(), config.rope_factors.end(),
-                  [](float factor) { return factor > 0 && std::isfinite(factor); });
-  if (!factors_fit || !factors_positive) {
-    Throw("{}: the rotary factors must be {} positive numbers", where, config.head_dim / 2);
-  }
+  ValidateLatent(config, where);
+  ValidateRouting(config, where);
+  ValidateScaling(config.rope_scaling, config.RotaryDim(), where);
+  ValidateScaling(config.long_rope_scaling, config.RotaryDim(), where);
+  RequireRange(config.long_rope_from, 0, 1 << 28, "the context of the long rotary factors", where);
+  ValidateAttention(config, where);
 }
 
-std::vector<float> Llama3RopeFactors(const Llama3Scaling& scaling, double theta, int head_dim) {
-  std::vector<float> factors(static_cast<std::size_t>(head_dim / 2));
+std::vector<float> Llama3RopeFactors(const Llama3Scaling& scaling, double theta, int rotary_dim) {
+  std::vector<float> factors(static_cast<std::size_t>(rotary_dim / 2));
   const double longest_kept = scaling.original_context / scaling.high_freq_factor;
   const double shortest_stretched = scaling.original_context / scaling.low_freq_factor;
   for (std::size_t i = 0; i < factors.size(); ++i) {
-    const double frequency = std::pow(theta, -2.0 * static_cast<double>(i) / head_dim);
+    const double frequency = std::pow(theta, -2.0 * static_cast<double>(i) / rotary_dim);
     const double wavelength = 2 * std::numbers::pi / frequency;
     double divisor = 1;
     if (wavelength > shortest_stretched) {
@@ -106,61 +165,123 @@ std::vector<float> Llama3RopeFactors(const Llama3Scaling& scaling, double theta,
   return factors;
 }
 
-std::string ConfigToJson(const ModelConfig& config) {
-  nlohmann::ordered_json json = {
-      {"family", config.family},
-      {"numLayers", config.num_layers},
-      {"numExperts", config.num_experts},
-      {"expertsPerToken", config.experts_per_token},
-      {"modelDim", config.model_dim},
-      {"numHeads", config.num_heads},
-      {"numKvHeads", config.num_kv_heads},
-      {"headDim", config.head_dim},
-      {"ffnDim", config.ffn_dim},
-      {"expertFfnDim", config.expert_ffn_dim},
-      {"denseLayers", config.dense_layers},
-      {"normalizeExpertWeights", config.normalize_expert_weights},
-      {"vocabSize", config.vocab_size},
-      {"contextLength", config.context_length},
-      {"rmsNormEpsilon", config.rms_norm_epsilon},
-      {"ropeTheta", config.rope_theta},
-      {"ropeFactors", config.rope_factors},
-      {"queryKeyNorm", config.query_key_norm},
-      {"tiedEmbeddings", config.tied_embeddings},
+std::vector<float> YarnRopeFactors(const YarnScaling& scaling, double theta, int rotary_dim) {
+  // The pair whose frequency turns that often within the original context.
+  const auto pair_of = [&](double turns) {
+    return rotary_dim * std::log(scaling.original_context / (turns * 2 * std::numbers::pi)) /
+           (2 * std::log(theta));
   };
+  double low = pair_of(scaling.beta_fast);
+  double high = pair_of(scaling.beta_slow);
+  if (scaling.truncate) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, rotary_dim - 1.0);
+  if (low == high) high += 0.001;
+  std::vector<float> factors(static_cast<std::size_t>(rotary_dim / 2));
+  for (std::size_t i = 0; i < factors.size(); ++i) {
+    const double stretched = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
+    factors[i] = static_cast<float>(1 / (stretched / scaling.factor + (1 - stretched)));
+  }
+  return factors;
+}
+
+double YarnMagnitude(double factor, double weight) {
+  return factor <= 1 ? 1 : 0.1 * weight * std::log(factor) + 1;
+}
+
+namespace {
+
+constexpr std::array<const char*, 2> kNorms = {"rms", "layer"};
+constexpr std::array<const char*, 3> kRoutings = {"softmax", "sparse_mixer", "sigmoid"};
+
+template <typename Enum, std::size_t N>
+Enum FromName(const std::string& name, const std::array<const char*, N>& names, const char* what,
+              const std::string& where) {
+  for (std::size_t i = 0; i < N; ++i) {
+    if (name == names[i]) return static_cast<Enum>(i);
+  }
+  Throw("{}: there is no {} '{}'", where, what, name);
+}
+
+// Calls visit(key, member) for every number, switch and list, so that writing and reading agree.
+template <typename Config, typename Visit>
+void VisitMembers(Config& config, const Visit& visit) {
+  visit("family", config.family);
+  visit("numLayers", config.num_layers);
+  visit("numExperts", config.num_experts);
+  visit("expertsPerToken", config.experts_per_token);
+  visit("modelDim", config.model_dim);
+  visit("numHeads", config.num_heads);
+  visit("numKvHeads", config.num_kv_heads);
+  visit("headDim", config.head_dim);
+  visit("ffnDim", config.ffn_dim);
+  visit("expertFfnDim", config.expert_ffn_dim);
+  visit("sharedFfnDim", config.shared_ffn_dim);
+  visit("denseLayers", config.dense_layers);
+  visit("normalizeExpertWeights", config.normalize_expert_weights);
+  visit("expertWeightScale", config.expert_weight_scale);
+  visit("routerJitter", config.router_jitter);
+  visit("expertGroups", config.expert_groups);
+  visit("expertGroupsUsed", config.expert_groups_used);
+  visit("vocabSize", config.vocab_size);
+  visit("contextLength", config.context_length);
+  visit("normEpsilon", config.norm_epsilon);
+  visit("ropeTheta", config.rope_theta);
+  visit("ropeInterleaved", config.rope_interleaved);
+  visit("ropeFactors", config.rope_scaling.factors);
+  visit("ropeMagnitude", config.rope_scaling.magnitude);
+  visit("longRopeFactors", config.long_rope_scaling.factors);
+  visit("longRopeMagnitude", config.long_rope_scaling.magnitude);
+  visit("longRopeFrom", config.long_rope_from);
+  visit("qLoraRank", config.q_lora_rank);
+  visit("kvLoraRank", config.kv_lora_rank);
+  visit("ropeHeadDim", config.rope_head_dim);
+  visit("valueHeadDim", config.value_head_dim);
+  visit("splitKvB", config.split_kv_b);
+  visit("attentionScale", config.attention_scale);
+  visit("layerWindows", config.layer_windows);
+  visit("attentionSinks", config.attention_sinks);
+  visit("queryKeyNorm", config.query_key_norm);
+  visit("attentionBias", config.attention_bias);
+  visit("headBias", config.head_bias);
+  visit("routerBias", config.router_bias);
+  visit("expertBias", config.expert_bias);
+  visit("swigluLimit", config.swiglu_limit);
+  visit("tiedEmbeddings", config.tied_embeddings);
+}
+
+}  // namespace
+
+std::string ConfigToJson(const ModelConfig& config) {
+  nlohmann::ordered_json json;
+  VisitMembers(config, [&json](const char* key, const auto& value) { json[key] = value; });
+  json["norm"] = kNorms[static_cast<std::size_t>(config.norm)];
+  json["routing"] = kRoutings[static_cast<std::size_t>(config.routing)];
   return json.dump();
 }
 
 ModelConfig ConfigFromJson(std::string_view architecture_json, const std::string& where) {
   ModelConfig config;
   try {
-    const Json json = Json::parse(architecture_json);
-    JsonReader(json, where)
-        .RequireOnly({"family", "numLayers", "numExperts", "expertsPerToken", "modelDim",
-                      "numHeads", "numKvHeads", "headDim", "ffnDim", "expertFfnDim", "denseLayers",
-                      "normalizeExpertWeights", "vocabSize", "contextLength", "rmsNormEpsilon",
-                      "ropeTheta", "ropeFactors", "queryKeyNorm", "tiedEmbeddings"});
-    const auto read = [&json](const char* key, auto& value) { json.at(key).get_to(value); };
-    read("family", config.family);
-    FamilyByName(config.family, where);
-    read("numLayers", config.num_layers);
-    read("numExperts", config.num_experts);
-    read("expertsPerToken", config.experts_per_token);
-    read("modelDim", config.model_dim);
-    read("numHeads", config.num_heads);
-    read("numKvHeads", config.num_kv_heads);
-    read("headDim", config.head_dim);
-    read("ffnDim", config.ffn_dim);
-    read("expertFfnDim", config.expert_ffn_dim);
-    read("denseLayers", config.dense_layers);
-    read("normalizeExpertWeights", config.normalize_expert_weights);
-    read("vocabSize", config.vocab_size);
-    read("contextLength", config.context_length);
-    read("rmsNormEpsilon", config.rms_norm_epsilon);
-    read("ropeTheta", config.rope_theta);
-    read("ropeFactors", config.rope_factors);
-    read("queryKeyNorm", config.query_key_norm);
-    read("tiedEmbeddings", config.tied_embeddings);
+    Json json = Json::parse(architecture_json);
+    if (!json.is_object()) Throw("{}: `architecture` is not an object", where);
+    const auto take = [&json](const char* key, auto& value) {
+      json.at(key).get_to(value);
+      json.erase(key);
+    };
+    VisitMembers(config, take);
+    std::string norm;
+    std::string routing;
+    take("norm", norm);
+    take("routing", routing);
+    config.norm = FromName<NormKind>(norm, kNorms, "norm", where);
+    config.routing = FromName<RoutingKind>(routing, kRoutings, "routing", where);
+    if (!json.empty()) {
+      Throw("{}: '{}' of `architecture` is not known to this version", where, json.begin().key());
+    }
   } catch (const Json::exception& error) {
     Throw("{}: the `architecture` object is not valid: {}", where, error.what());
   }

@@ -59,11 +59,9 @@ class Reader {
   Reader Object(const char* key) const { return {Need(key), where_ + ": " + key}; }
 
   std::vector<int> Ints(const char* key) const {
-    if (!Has(key)) return {};
-    const Json& list = json_.at(key);
-    if (!list.is_array()) Throw("{}: '{}' must be a list", where_, key);
     std::vector<int> values;
-    for (const Json& item : list) {
+    if (!Has(key)) return values;
+    for (const Json& item : List(key)) {
       if (!item.is_number_integer()) Throw("{}: '{}' must hold integers", where_, key);
       const auto number = item.get<std::int64_t>();
       if (number < 0 || number > std::numeric_limits<int>::max()) {
@@ -74,9 +72,34 @@ class Reader {
     return values;
   }
 
+  std::vector<float> Floats(const char* key) const {
+    std::vector<float> values;
+    for (const Json& item : List(key)) {
+      if (!item.is_number()) Throw("{}: '{}' must hold numbers", where_, key);
+      values.push_back(static_cast<float>(item.get<double>()));
+    }
+    return values;
+  }
+
+  std::vector<std::string> Strings(const char* key) const {
+    std::vector<std::string> values;
+    if (!Has(key)) return values;
+    for (const Json& item : List(key)) {
+      if (!item.is_string()) Throw("{}: '{}' must hold strings", where_, key);
+      values.push_back(item.get<std::string>());
+    }
+    return values;
+  }
+
   const std::string& where() const { return where_; }
 
  private:
+  const Json& List(const char* key) const {
+    const Json& list = Need(key);
+    if (!list.is_array()) Throw("{}: '{}' must be a list", where_, key);
+    return list;
+  }
+
   const Json& Need(const char* key) const {
     if (!Has(key)) Throw("{}: '{}' is missing", where_, key);
     return json_.at(key);
@@ -86,78 +109,182 @@ class Reader {
   std::string where_;
 };
 
-std::vector<float> RopeFactors(const Reader& scaling, double theta, int head_dim) {
+double Original(const Reader& scaling) {
+  return scaling.Number("original_max_position_embeddings");
+}
+
+RopeScaling Llama3(const Reader& scaling, const ModelConfig& config) {
+  const Llama3Scaling llama3 = {.factor = scaling.Number("factor"),
+                                .low_freq_factor = scaling.Number("low_freq_factor"),
+                                .high_freq_factor = scaling.Number("high_freq_factor"),
+                                .original_context = Original(scaling)};
+  return {.factors = Llama3RopeFactors(llama3, config.rope_theta, config.RotaryDim())};
+}
+
+RopeScaling Yarn(const Reader& scaling, const ModelConfig& config) {
+  const YarnScaling yarn = {.factor = scaling.Number("factor"),
+                            .original_context = Original(scaling),
+                            .beta_fast = scaling.Number("beta_fast", 32),
+                            .beta_slow = scaling.Number("beta_slow", 1),
+                            .truncate = scaling.Bool("truncate", true)};
+  double magnitude = YarnMagnitude(yarn.factor);
+  if (scaling.Has("attention_factor")) {
+    magnitude = scaling.Number("attention_factor");
+  } else if (scaling.Has("mscale") && scaling.Has("mscale_all_dim")) {
+    magnitude = YarnMagnitude(yarn.factor, scaling.Number("mscale")) /
+                YarnMagnitude(yarn.factor, scaling.Number("mscale_all_dim"));
+  }
+  return {.factors = YarnRopeFactors(yarn, config.rope_theta, config.RotaryDim()),
+          .magnitude = static_cast<float>(magnitude)};
+}
+
+// Two lists of factors, one for texts within the context that the model was first trained with and
+// one for longer texts.
+void ReadLongRope(const Reader& scaling, const Reader& json, ModelConfig& config) {
+  config.long_rope_from = json.Has("original_max_position_embeddings")
+                              ? json.Int("original_max_position_embeddings")
+                              : scaling.Int("original_max_position_embeddings");
+  const double stretch = static_cast<double>(config.context_length) / config.long_rope_from;
+  const double by_length =
+      stretch <= 1 ? 1 : std::sqrt(1 + std::log(stretch) / std::log(config.long_rope_from));
+  const double magnitude = scaling.Number("attention_factor", by_length);
+  config.rope_scaling = {
+      .factors = scaling.Floats("short_factor"),
+      .magnitude = static_cast<float>(scaling.Number("short_mscale", magnitude))};
+  config.long_rope_scaling = {
+      .factors = scaling.Floats("long_factor"),
+      .magnitude = static_cast<float>(scaling.Number("long_mscale", magnitude))};
+}
+
+void ReadScaling(const Reader& scaling, const Reader& json, ModelConfig& config) {
   const std::string type = scaling.String("rope_type", scaling.String("type", "default"));
-  if (type == "default") return {};
+  if (type == "default") return;
   if (type == "llama3") {
-    const Llama3Scaling llama3 = {
-        .factor = scaling.Number("factor"),
-        .low_freq_factor = scaling.Number("low_freq_factor"),
-        .high_freq_factor = scaling.Number("high_freq_factor"),
-        .original_context = scaling.Number("original_max_position_embeddings"),
-    };
-    return Llama3RopeFactors(llama3, theta, head_dim);
-  }
-  if (type == "linear") {
-    return std::vector<float>(static_cast<std::size_t>(head_dim / 2),
-                              static_cast<float>(scaling.Number("factor")));
-  }
-  Throw("{}: the position scaling '{}' is not supported; supported are default, linear and llama3",
+    config.rope_scaling = Llama3(scaling, config);
+  } else if (type == "linear") {
+    config.rope_scaling.factors.assign(static_cast<std::size_t>(config.RotaryDim() / 2),
+                                       static_cast<float>(scaling.Number("factor")));
+  } else if (type == "yarn") {
+    config.rope_scaling = Yarn(scaling, config);
+    // DeepSeek scales the scores too. Its published model code squares the magnitude.
+    if (config.IsLatent() && scaling.Has("mscale_all_dim")) {
+      const double magnitude =
+          YarnMagnitude(scaling.Number("factor"), scaling.Number("mscale_all_dim"));
+      config.attention_scale = static_cast<float>(magnitude * magnitude);
+    }
+  } else if (type == "longrope") {
+    ReadLongRope(scaling, json, config);
+  } else {
+    Throw(
+        "{}: the position scaling '{}' is not supported; supported are default, linear, llama3, "
+        "yarn and longrope",
         scaling.where(), type);
+  }
 }
 
 void ReadRope(const Reader& json, ModelConfig& config) {
   if (json.Has("rope_parameters")) {
     const Reader rope = json.Object("rope_parameters");
     config.rope_theta = rope.Number("rope_theta");
-    config.rope_factors = RopeFactors(rope, config.rope_theta, config.head_dim);
+    ReadScaling(rope, json, config);
     return;
   }
   config.rope_theta = json.Number("rope_theta", 10000.0);
-  if (json.Has("rope_scaling")) {
-    config.rope_factors =
-        RopeFactors(json.Object("rope_scaling"), config.rope_theta, config.head_dim);
+  if (json.Has("rope_scaling")) ReadScaling(json.Object("rope_scaling"), json, config);
+}
+
+// The name under which families know one number; the first that is there.
+const char* FirstOf(const Reader& json, std::initializer_list<const char*> names) {
+  for (const char* const name : names) {
+    if (json.Has(name)) return name;
+  }
+  return *names.begin();
+}
+
+void ReadRouting(const Reader& json, ModelConfig& config) {
+  config.normalize_expert_weights = json.Bool("norm_topk_prob", true);
+  config.expert_weight_scale = static_cast<float>(json.Number("routed_scaling_factor", 1));
+  config.expert_groups = json.Int("n_group", 1);
+  config.expert_groups_used = json.Int("topk_group", 1);
+  config.router_jitter =
+      static_cast<float>(json.Number("router_jitter_noise", double{config.router_jitter}));
+  if (config.routing != RoutingKind::kSigmoid) return;
+  const std::string scores = json.String("scoring_func", "sigmoid");
+  const std::string method = json.String("topk_method", "noaux_tc");
+  if (scores != "sigmoid" || method != "noaux_tc") {
+    Throw("{}: routing by '{}' and '{}' is not supported; supported is sigmoid with noaux_tc",
+          json.where(), scores, method);
   }
 }
 
 void ReadExperts(const Reader& json, ModelConfig& config) {
   config.num_experts =
-      json.Int(json.Has("num_local_experts") ? "num_local_experts" : "num_experts");
+      json.Int(FirstOf(json, {"num_experts", "num_local_experts", "n_routed_experts"}));
   config.experts_per_token = json.Int("num_experts_per_tok");
-  config.expert_ffn_dim =
-      json.Int(json.Has("moe_intermediate_size") ? "moe_intermediate_size" : "intermediate_size");
-  config.normalize_expert_weights = json.Bool("norm_topk_prob", true);
-  const int step = json.Int("decoder_sparse_step", 1);
+  config.expert_ffn_dim = json.Int(FirstOf(json, {"moe_intermediate_size", "intermediate_size"}));
+  config.shared_ffn_dim = json.Int("n_shared_experts", 0) * config.expert_ffn_dim;
+  ReadRouting(json, config);
+  const int step = json.Int(FirstOf(json, {"decoder_sparse_step", "moe_layer_freq"}), 1);
   if (step < 1) Throw("{}: 'decoder_sparse_step' must be at least 1", json.where());
+  const int leading = json.Int("first_k_dense_replace", 0);
   const std::vector<int> listed = json.Ints("mlp_only_layers");
   for (int layer = 0; layer < config.num_layers; ++layer) {
-    const bool dense =
-        (layer + 1) % step != 0 || std::find(listed.begin(), listed.end(), layer) != listed.end();
+    const bool dense = layer < leading || (layer + 1) % step != 0 ||
+                       std::find(listed.begin(), listed.end(), layer) != listed.end();
     if (dense) config.dense_layers.push_back(layer);
   }
 }
 
+// The layers that see only the last positions: those that `layer_types` lists, or those from
+// `max_window_layers` on, or all.
+void ReadWindows(const Reader& json, const Family& family, ModelConfig& config) {
+  if (!json.Has("sliding_window") || !json.Bool("use_sliding_window", true)) return;
+  const int window = json.Int("sliding_window");
+  if (window == 0 || window >= config.context_length) return;
+  const std::vector<std::string> types = json.Strings("layer_types");
+  if (!types.empty() && types.size() != static_cast<std::size_t>(config.num_layers)) {
+    Throw("{}: 'layer_types' has {} entries for {} layers", json.where(), types.size(),
+          config.num_layers);
+  }
+  const int first = json.Has("use_sliding_window") ? json.Int("max_window_layers", 0) : 0;
+  for (int layer = 0; layer < config.num_layers; ++layer) {
+    const bool listed = types.empty()
+                            ? layer >= first && layer % family.traits.window_every == 0
+                            : types[static_cast<std::size_t>(layer)] == "sliding_attention";
+    config.layer_windows.push_back(listed ? window : 0);
+  }
+}
+
+void ReadLatent(const Reader& json, ModelConfig& config) {
+  config.q_lora_rank = json.Int("q_lora_rank", 0);
+  config.kv_lora_rank = json.Int("kv_lora_rank");
+  config.rope_head_dim = json.Int("qk_rope_head_dim");
+  config.value_head_dim = json.Int("v_head_dim");
+  const int plain = json.Int("qk_nope_head_dim");
+  if (plain > 4096 || config.rope_head_dim > 4096) {
+    Throw("{}: a head of {} and {} values is out of range", json.where(), plain,
+          config.rope_head_dim);
+  }
+  config.head_dim = plain + config.rope_head_dim;
+  config.num_kv_heads = config.num_heads;
+  config.rope_interleaved = json.Bool("rope_interleave", true);
+}
+
 // Features that would change the answer and that this version does not compute.
 void RefuseUnsupported(const Reader& json) {
-  const auto refuse = [&json](const char* feature) {
-    Throw("{}: this model needs '{}', which is not supported", json.where(), feature);
-  };
-  if (json.Bool("attention_bias", false)) refuse("attention_bias");
-  if (json.Bool("mlp_bias", false)) refuse("mlp_bias");
-  if (json.Has("sliding_window") && json.Bool("use_sliding_window", true)) refuse("sliding_window");
+  if (json.Bool("mlp_bias", false)) {
+    Throw("{}: this model needs 'mlp_bias', which is not supported", json.where());
+  }
   const std::string activation = json.String("hidden_act", "silu");
   if (activation != "silu") {
     Throw("{}: the activation '{}' is not supported; supported is silu", json.where(), activation);
   }
-  if (json.Has("quantization_config")) refuse("quantization_config");
 }
 
 ModelConfig Read(const Reader& json) {
   const Family& family = FamilyByHubType(json.String("model_type", ""), json.where());
   RefuseUnsupported(json);
-  ModelConfig config;
-  config.family = family.name;
-  config.query_key_norm = family.query_key_norm;
+  ModelConfig config = StartConfig(family);
   config.num_layers = json.Int("num_hidden_layers");
   config.model_dim = json.Int("hidden_size");
   config.num_heads = json.Int("num_attention_heads");
@@ -165,11 +292,17 @@ ModelConfig Read(const Reader& json) {
   config.head_dim = json.Int("head_dim", config.model_dim / std::max(config.num_heads, 1));
   config.vocab_size = json.Int("vocab_size");
   config.context_length = json.Int("max_position_embeddings");
-  config.rms_norm_epsilon = static_cast<float>(json.Number("rms_norm_eps"));
+  config.norm_epsilon = static_cast<float>(json.Number("rms_norm_eps"));
   config.tied_embeddings = json.Bool("tie_word_embeddings", false);
+  config.attention_bias = json.Bool("attention_bias", config.attention_bias);
+  config.head_bias = json.Bool("lm_head_bias", false);
+  config.swiglu_limit =
+      static_cast<float>(json.Number("swiglu_limit", double{config.swiglu_limit}));
+  if (family.traits.latent_attention) ReadLatent(json, config);
   // Checked here already: the layer count and head size bound the loops below.
   if (config.num_layers > 4096 || config.head_dim > 4096) ValidateConfig(config, json.where());
   ReadRope(json, config);
+  ReadWindows(json, family, config);
   if (family.experts) ReadExperts(json, config);
   if (config.NumMoeLayers() < config.num_layers) config.ffn_dim = json.Int("intermediate_size");
   return config;

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "model/families.h"
+#include "model/layer.h"
 #include "model/rope.h"
 
 namespace doppler {
@@ -16,22 +17,20 @@ void Forward(const Model& model, std::span<const TokenId> tokens, int first_posi
   const LayerFunction run_layer = FamilyByName(config.family).layer;
 
   model.backend.GatherRows(model.weights.embedding, tokens, hidden);
-  FillRope(model.rope_frequencies, first_position, Head(activations.cos, n),
-           Head(activations.sin, n));
+  FillRope(model.rope, first_position, Head(activations.cos, n), Head(activations.sin, n));
   for (int layer = 0; layer < config.num_layers; ++layer) {
     ThrowIfInterrupted();
     run_layer(model, LayerId(layer), n, first_position, kv.View(LayerId(layer)), activations);
   }
-  model.backend.RmsNorm(hidden, model.weights.final_norm, config.rms_norm_epsilon,
-                        Head(activations.normed, n));
+  Normalize(model, model.weights.final_norm, hidden, Head(activations.normed, n));
 }
 
 ConstRows Logits(const Model& model, int first_row, int rows, Activations& activations) {
   DOPPLER_CHECK(rows <= activations.limits.logit_rows);
   const Rows& normed = activations.normed;
   const Rows out = Head(activations.logits, rows);
-  model.backend.MatMul(model.weights.output,
-                       {normed.Row(first_row), rows, normed.cols, normed.stride}, out);
+  Project(model, model.weights.output, {normed.Row(first_row), rows, normed.cols, normed.stride},
+          out);
   return out;
 }
 

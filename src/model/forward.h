@@ -12,6 +12,7 @@
 #include "base/ids.h"
 #include "model/activations.h"
 #include "model/config.h"
+#include "model/rope.h"
 #include "model/weights.h"
 #include "tier/expert_cache.h"
 #include "tier/kv_pool.h"
@@ -29,7 +30,7 @@ struct Model {
   const Weights& weights;
   Backend& backend;
   ExpertCache* experts = nullptr;  // null for a model without experts
-  std::vector<float> rope_frequencies;
+  Rope rope;
   RouterObserver on_route;  // may be empty
 };
 

@@ -9,22 +9,12 @@ namespace doppler {
 void TransformerLayer(const Model& model, LayerId layer, int tokens, int first_position,
                       const KvView& kv, Activations& activations) {
   const LayerWeights& weights = model.weights.layers[layer.index()];
-  const float epsilon = model.config.rms_norm_epsilon;
   const Rows hidden = Head(activations.hidden, tokens);
-  const Rows normed = Head(activations.normed, tokens);
-  const Rows branch = Head(activations.branch, tokens);
 
-  model.backend.RmsNorm(hidden, weights.attention_norm, epsilon, normed);
+  Normalize(model, weights.attention_norm, hidden, Head(activations.normed, tokens));
   GroupedQueryAttention(model, layer, tokens, first_position, kv, activations);
-  model.backend.Add(branch, hidden);
-
-  model.backend.RmsNorm(hidden, weights.ffn_norm, epsilon, normed);
-  if (model.config.HasExperts(layer)) {
-    MoeFfn(model, layer, tokens, first_position, activations);
-  } else {
-    DenseFfn(model, layer, tokens, activations);
-  }
-  model.backend.Add(branch, hidden);
+  model.backend.Add(Head(activations.branch, tokens), hidden);
+  FfnHalf(model, layer, tokens, first_position, activations);
 }
 
 void GroupedQueryAttention(const Model& model, LayerId layer, int tokens, int first_position,
@@ -39,31 +29,69 @@ void GroupedQueryAttention(const Model& model, LayerId layer, int tokens, int fi
   const Rows cos = Head(activations.cos, tokens);
   const Rows sin = Head(activations.sin, tokens);
 
-  model.backend.MatMul(weights.query, normed, query);
-  model.backend.MatMul(weights.key, normed, key);
-  model.backend.MatMul(weights.value, normed, value);
+  Project(model, weights.query, normed, query);
+  Project(model, weights.key, normed, key);
+  Project(model, weights.value, normed, value);
   if (config.query_key_norm) {
-    model.backend.RmsNorm(query, weights.query_norm, config.rms_norm_epsilon, query);
-    model.backend.RmsNorm(key, weights.key_norm, config.rms_norm_epsilon, key);
+    model.backend.RmsNorm(query, weights.query_norm, config.norm_epsilon, query);
+    model.backend.RmsNorm(key, weights.key_norm, config.norm_epsilon, key);
   }
-  model.backend.Rope(query, config.head_dim, cos, sin);
-  model.backend.Rope(key, config.head_dim, cos, sin);
+  const RopeShape rope{.head_dim = config.head_dim, .interleaved = config.rope_interleaved};
+  model.backend.Rope(query, rope, cos, sin);
+  model.backend.Rope(key, rope, cos, sin);
   model.backend.StoreKv(key, value, first_position, kv);
 
-  const float scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim));
-  model.backend.Attention(query, config.num_heads, scale, first_position, kv, attended);
-  model.backend.MatMul(weights.attention_out, attended, Head(activations.branch, tokens));
+  const AttentionShape shape{
+      .heads = config.num_heads, .scale = AttentionScale(config), .sinks = weights.sinks};
+  model.backend.Attention(query, shape, first_position, kv, attended);
+  Project(model, weights.attention_out, attended, Head(activations.branch, tokens));
 }
 
-void DenseFfn(const Model& model, LayerId layer, int tokens, Activations& activations) {
+void FfnHalf(const Model& model, LayerId layer, int tokens, int first_position,
+             Activations& activations) {
   const LayerWeights& weights = model.weights.layers[layer.index()];
+  const Rows hidden = Head(activations.hidden, tokens);
   const Rows normed = Head(activations.normed, tokens);
-  const Rows gate = Head(activations.gate, tokens, model.config.ffn_dim);
-  const Rows up = Head(activations.up, tokens, model.config.ffn_dim);
-  model.backend.MatMul(weights.gate, normed, gate);
-  model.backend.MatMul(weights.up, normed, up);
+  const Rows branch = Head(activations.branch, tokens);
+
+  Normalize(model, weights.ffn_norm, hidden, normed);
+  if (model.config.HasExperts(layer)) {
+    MoeFfn(model, layer, tokens, first_position, activations);
+    model.backend.Add(branch, hidden);
+    if (model.config.shared_ffn_dim == 0) return;
+    GatedUnit(model, weights.shared, normed, branch, activations);
+  } else {
+    GatedUnit(model, weights.ffn, normed, branch, activations);
+  }
+  model.backend.Add(branch, hidden);
+}
+
+float AttentionScale(const ModelConfig& config) {
+  return config.attention_scale / std::sqrt(static_cast<float>(config.head_dim));
+}
+
+void Project(const Model& model, const Projection& projection, ConstRows in, Rows out) {
+  model.backend.MatMul(projection.weight, in, out);
+  if (!projection.bias.empty()) model.backend.AddBias(projection.bias, out);
+}
+
+void Normalize(const Model& model, const NormWeights& norm, ConstRows in, Rows out) {
+  const float epsilon = model.config.norm_epsilon;
+  if (model.config.norm == NormKind::kLayer) {
+    model.backend.LayerNorm(in, norm.weight, norm.bias, epsilon, out);
+  } else {
+    model.backend.RmsNorm(in, norm.weight, epsilon, out);
+  }
+}
+
+void GatedUnit(const Model& model, const GatedUnitWeights& weights, ConstRows in, Rows out,
+               Activations& activations) {
+  const Rows gate = Head(activations.gate, in.rows, weights.gate.rows);
+  const Rows up = Head(activations.up, in.rows, weights.up.rows);
+  model.backend.MatMul(weights.gate, in, gate);
+  model.backend.MatMul(weights.up, in, up);
   model.backend.SwiGlu(gate, up, gate);
-  model.backend.MatMul(weights.down, gate, Head(activations.branch, tokens));
+  model.backend.MatMul(weights.down, gate, out);
 }
 
 }  // namespace doppler

@@ -5,6 +5,7 @@
 
 #include "base/alloc_guard.h"
 #include "base/error.h"
+#include "model/layer.h"
 
 namespace doppler {
 namespace {
@@ -14,12 +15,12 @@ void Route(const Model& model, LayerId layer, int tokens, int first_position,
            Activations& activations) {
   const auto k = static_cast<std::size_t>(model.config.experts_per_token);
   const Rows scores = Head(activations.scores, tokens);
-  model.backend.MatMul(model.weights.layers[layer.index()].router, Head(activations.normed, tokens),
-                       scores);
+  const LayerWeights& weights = model.weights.layers[layer.index()];
+  Project(model, weights.router, Head(activations.normed, tokens), scores);
   const std::span routed(activations.routed.data(), static_cast<std::size_t>(tokens) * k);
   for (int t = 0; t < tokens; ++t) {
     RouteToken(model.config, {scores.Row(t), static_cast<std::size_t>(scores.cols)},
-               routed.subspan(static_cast<std::size_t>(t) * k, k));
+               weights.router_correction, routed.subspan(static_cast<std::size_t>(t) * k, k));
   }
   if (model.on_route) {
     const AllowAllocScope observer;
@@ -54,9 +55,29 @@ std::span<const int> AssignmentsOf(ExpertId expert, const Activations& activatio
   return std::span(activations.assignments).subspan(begin, end - begin);
 }
 
+// Adds row `expert` of `biases` to each row of `out`.
+void AddExpertBias(const Model& model, const WeightMatrix& biases, ExpertId expert, Rows out,
+                   Activations& activations) {
+  if (!model.config.expert_bias) return;
+  const Rows bias = Head(activations.bias, 1, biases.cols);
+  const TokenId row = expert.value;
+  model.backend.GatherRows(biases, {&row, 1}, bias);
+  model.backend.AddBias({bias.Row(0), static_cast<std::size_t>(bias.cols)}, out);
+}
+
+void Activate(const Model& model, Rows gate, ConstRows up) {
+  constexpr float kAlpha = 1.702F;
+  if (model.config.swiglu_limit > 0) {
+    model.backend.ClampedSwiGlu(gate, up, kAlpha, model.config.swiglu_limit, gate);
+  } else {
+    model.backend.SwiGlu(gate, up, gate);
+  }
+}
+
 // Runs one expert over the tokens that chose it, into their rows of expert_out.
-void RunExpert(const Model& model, const ExpertView& expert, std::span<const int> assignments,
-               Activations& activations) {
+void RunExpert(const Model& model, LayerId layer, ExpertId id, const ExpertView& expert,
+               std::span<const int> assignments, Activations& activations) {
+  const ExpertBiases& biases = model.weights.layers[layer.index()].expert_biases;
   const int k = model.config.experts_per_token;
   const int n = static_cast<int>(assignments.size());
   const std::size_t row_bytes = static_cast<std::size_t>(model.config.model_dim) * sizeof(float);
@@ -69,9 +90,12 @@ void RunExpert(const Model& model, const ExpertView& expert, std::span<const int
     std::memcpy(in.Row(i), activations.normed.Row(token), row_bytes);
   }
   model.backend.MatMul(expert.gate, in, gate);
+  AddExpertBias(model, biases.gate, id, gate, activations);
   model.backend.MatMul(expert.up, in, up);
-  model.backend.SwiGlu(gate, up, gate);
+  AddExpertBias(model, biases.up, id, up, activations);
+  Activate(model, gate, up);
   model.backend.MatMul(expert.down, gate, out);
+  AddExpertBias(model, biases.down, id, out, activations);
   for (int i = 0; i < n; ++i) {
     std::memcpy(activations.expert_out.Row(assignments[static_cast<std::size_t>(i)]), out.Row(i),
                 row_bytes);
@@ -104,7 +128,8 @@ void RunWave(const Model& model, LayerId layer, std::span<const ExpertId> expert
       const bool done = !leases[i].held();
       if (done || (!waiting && !leases[i].Ready())) continue;
       leases[i].Wait();
-      RunExpert(model, leases[i].view(), AssignmentsOf(experts[i], activations), activations);
+      RunExpert(model, layer, experts[i], leases[i].view(), AssignmentsOf(experts[i], activations),
+                activations);
       leases[i] = ExpertLease();
     }
   }

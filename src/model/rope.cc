@@ -4,24 +4,27 @@
 
 namespace doppler {
 
-std::vector<float> RopeFrequencies(const ModelConfig& config) {
-  std::vector<float> frequencies(static_cast<std::size_t>(config.head_dim / 2));
-  for (std::size_t i = 0; i < frequencies.size(); ++i) {
-    const double exponent = -2.0 * static_cast<double>(i) / config.head_dim;
-    const double factor = config.rope_factors.empty() ? 1.0 : config.rope_factors[i];
-    frequencies[i] = static_cast<float>(std::pow(config.rope_theta, exponent) / factor);
+Rope RopeOf(const ModelConfig& config, int context) {
+  const bool is_long = config.long_rope_from > 0 && context > config.long_rope_from;
+  const RopeScaling& scaling = is_long ? config.long_rope_scaling : config.rope_scaling;
+  Rope rope{.frequencies = std::vector<float>(static_cast<std::size_t>(config.RotaryDim() / 2)),
+            .magnitude = scaling.magnitude};
+  for (std::size_t i = 0; i < rope.frequencies.size(); ++i) {
+    const double exponent = -2.0 * static_cast<double>(i) / config.RotaryDim();
+    const double factor = scaling.factors.empty() ? 1.0 : scaling.factors[i];
+    rope.frequencies[i] = static_cast<float>(std::pow(config.rope_theta, exponent) / factor);
   }
-  return frequencies;
+  return rope;
 }
 
-void FillRope(const std::vector<float>& frequencies, int first_position, Rows cos, Rows sin) {
+void FillRope(const Rope& rope, int first_position, Rows cos, Rows sin) {
   for (int t = 0; t < cos.rows; ++t) {
     const auto position = static_cast<float>(first_position + t);
-    for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    for (std::size_t i = 0; i < rope.frequencies.size(); ++i) {
       // The product is rounded to float first, as the hub's models were trained with.
-      const float angle = position * frequencies[i];
-      cos.Row(t)[i] = std::cos(angle);
-      sin.Row(t)[i] = std::sin(angle);
+      const float angle = position * rope.frequencies[i];
+      cos.Row(t)[i] = std::cos(angle) * rope.magnitude;
+      sin.Row(t)[i] = std::sin(angle) * rope.magnitude;
     }
   }
 }

@@ -8,11 +8,17 @@
 
 namespace doppler {
 
-// One frequency per pair of a head: theta^(-2 i / head_dim) / factor[i], in radians per position.
-std::vector<float> RopeFrequencies(const ModelConfig& config);
+struct Rope {
+  std::vector<float> frequencies;  // [RotaryDim / 2], radians per position
+  float magnitude = 1;             // factor to cosine and sine
+};
+
+// theta^(-2 i / rotary_dim) / factor[i], with the factors that a context of that many positions
+// asks for.
+Rope RopeOf(const ModelConfig& config, int context);
 
 // Fills row t of cos and sin with the angles of position first_position + t.
-// cos, sin: [tokens, head_dim / 2].
-void FillRope(const std::vector<float>& frequencies, int first_position, Rows cos, Rows sin);
+// cos, sin: [tokens, rotary_dim / 2].
+void FillRope(const Rope& rope, int first_position, Rows cos, Rows sin);
 
 }  // namespace doppler

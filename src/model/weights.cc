@@ -10,52 +10,113 @@
 namespace doppler {
 namespace {
 
-// Gives out views of tensors by name; norms become float in a place that never moves.
+// Gives out views of tensors by name; norms and biases become float in a place that never moves.
 class WeightMaker {
  public:
-  WeightMaker(const DenseWeights& dense, const ModelConfig& config, std::vector<float>& norms)
-      : dense_(dense), norms_(norms) {
-    norms_.reserve(NormFloats(config));
+  WeightMaker(const DenseWeights& dense, const ModelConfig& config, std::vector<float>& vectors)
+      : dense_(dense), config_(config), vectors_(vectors) {
+    vectors_.reserve(VectorFloats(config));
   }
 
   WeightMatrix Matrix(const std::string& name) const { return dense_.Matrix(name + ".weight"); }
 
-  std::span<const float> Norm(const std::string& name) {
-    const WeightMatrix stored = Matrix(name);
+  std::span<const float> Vector(const std::string& name) {
+    const WeightMatrix stored = dense_.Matrix(name);
     const auto count = static_cast<std::size_t>(stored.cols);
-    DOPPLER_CHECK(norms_.size() + count <= norms_.capacity());
-    norms_.resize(norms_.size() + count);
-    const std::span<float> out = std::span(norms_).last(count);
-    Dequantize(stored.dtype, dense_.Data(name + ".weight"), out);
+    DOPPLER_CHECK(vectors_.size() + count <= vectors_.capacity());
+    vectors_.resize(vectors_.size() + count);
+    const std::span<float> out = std::span(vectors_).last(count);
+    Dequantize(stored.dtype, dense_.Data(name), out);
     return out;
   }
 
-  LayerWeights Layer(const ModelConfig& config, LayerId layer) {
+  NormWeights Norm(const std::string& name) {
+    NormWeights norm{.weight = Vector(name + ".weight"), .bias = {}};
+    if (config_.norm == NormKind::kLayer) norm.bias = Vector(name + ".bias");
+    return norm;
+  }
+
+  Projection Projected(const std::string& name, bool bias) {
+    Projection projection{.weight = Matrix(name), .bias = {}};
+    if (bias) projection.bias = Vector(name + ".bias");
+    return projection;
+  }
+
+  LayerWeights Layer(LayerId layer) {
     const auto name = [layer](const char* part) { return LayerTensorName(layer, part); };
     LayerWeights weights;
     weights.attention_norm = Norm(name("input_layernorm"));
-    weights.query = Matrix(name("self_attn.q_proj"));
-    weights.key = Matrix(name("self_attn.k_proj"));
-    weights.value = Matrix(name("self_attn.v_proj"));
-    if (config.query_key_norm) {
-      weights.query_norm = Norm(name("self_attn.q_norm"));
-      weights.key_norm = Norm(name("self_attn.k_norm"));
-    }
-    weights.attention_out = Matrix(name("self_attn.o_proj"));
-    weights.ffn_norm = Norm(name("post_attention_layernorm"));
-    if (config.HasExperts(layer)) {
-      weights.router = Matrix(name("mlp.gate"));
+    if (config_.IsLatent()) {
+      Latent(layer, weights);
     } else {
-      weights.gate = Matrix(name("mlp.gate_proj"));
-      weights.up = Matrix(name("mlp.up_proj"));
-      weights.down = Matrix(name("mlp.down_proj"));
+      Attention(layer, weights);
+    }
+    weights.attention_out = Projected(name("self_attn.o_proj"), config_.attention_bias);
+    weights.ffn_norm = Norm(name("post_attention_layernorm"));
+    if (config_.HasExperts(layer)) {
+      Experts(layer, weights);
+    } else {
+      weights.ffn = GatedUnit(name("mlp"));
     }
     return weights;
   }
 
  private:
+  void Attention(LayerId layer, LayerWeights& weights) {
+    const auto name = [layer](const char* part) { return LayerTensorName(layer, part); };
+    weights.query = Projected(name("self_attn.q_proj"), config_.attention_bias);
+    weights.key = Projected(name("self_attn.k_proj"), config_.attention_bias);
+    weights.value = Projected(name("self_attn.v_proj"), config_.attention_bias);
+    if (config_.query_key_norm) {
+      weights.query_norm = Vector(name("self_attn.q_norm.weight"));
+      weights.key_norm = Vector(name("self_attn.k_norm.weight"));
+    }
+    if (config_.attention_sinks) weights.sinks = Vector(name("self_attn.sinks"));
+  }
+
+  void Latent(LayerId layer, LayerWeights& weights) {
+    const auto name = [layer](const char* part) { return LayerTensorName(layer, part); };
+    LatentWeights& latent = weights.latent;
+    if (config_.q_lora_rank > 0) {
+      latent.query_a = Projected(name("self_attn.q_a_proj"), false);
+      latent.query_norm = Vector(name("self_attn.q_a_layernorm.weight"));
+      weights.query = Projected(name("self_attn.q_b_proj"), false);
+    } else {
+      weights.query = Projected(name("self_attn.q_proj"), false);
+    }
+    latent.kv_a = Matrix(name("self_attn.kv_a_proj_with_mqa"));
+    latent.kv_norm = Vector(name("self_attn.kv_a_layernorm.weight"));
+    if (config_.split_kv_b) {
+      latent.key_b = Matrix(name("self_attn.k_b_proj"));
+      latent.value_b = Matrix(name("self_attn.v_b_proj"));
+    } else {
+      latent.kv_b = Matrix(name("self_attn.kv_b_proj"));
+    }
+  }
+
+  void Experts(LayerId layer, LayerWeights& weights) {
+    const auto name = [layer](const char* part) { return LayerTensorName(layer, part); };
+    weights.router = Projected(name("mlp.gate"), config_.router_bias);
+    if (config_.routing == RoutingKind::kSigmoid) {
+      weights.router_correction = Vector(name("mlp.gate.e_score_correction_bias"));
+    }
+    if (config_.expert_bias) {
+      weights.expert_biases = {.gate = dense_.Matrix(name("mlp.experts.gate_proj.bias")),
+                               .up = dense_.Matrix(name("mlp.experts.up_proj.bias")),
+                               .down = dense_.Matrix(name("mlp.experts.down_proj.bias"))};
+    }
+    if (config_.shared_ffn_dim > 0) weights.shared = GatedUnit(name("mlp.shared_experts"));
+  }
+
+  GatedUnitWeights GatedUnit(const std::string& part) const {
+    return {.gate = Matrix(part + ".gate_proj"),
+            .up = Matrix(part + ".up_proj"),
+            .down = Matrix(part + ".down_proj")};
+  }
+
   const DenseWeights& dense_;
-  std::vector<float>& norms_;
+  const ModelConfig& config_;
+  std::vector<float>& vectors_;
 };
 
 }  // namespace
@@ -68,11 +129,12 @@ std::vector<std::string> DenseTensorNames(const ModelConfig& config) {
   return names;
 }
 
-std::size_t NormFloats(const ModelConfig& config) {
-  const auto layers = static_cast<std::size_t>(config.num_layers);
-  const auto dim = static_cast<std::size_t>(config.model_dim);
-  const auto head = static_cast<std::size_t>(config.query_key_norm ? config.head_dim : 0);
-  return layers * (2 * dim + 2 * head) + dim;
+std::size_t VectorFloats(const ModelConfig& config) {
+  std::size_t count = 0;
+  for (const TensorSpec& spec : ExpectedTensors(config)) {
+    if (IsVector(spec)) count += static_cast<std::size_t>(spec.shape[0]);
+  }
+  return count;
 }
 
 void CheckShapes(const Manifest& manifest, const ModelConfig& config) {
@@ -94,13 +156,17 @@ void CheckShapes(const Manifest& manifest, const ModelConfig& config) {
 
 Weights MakeWeights(const DenseWeights& dense, const ModelConfig& config) {
   Weights weights;
-  WeightMaker maker(dense, config, weights.norms);
+  WeightMaker maker(dense, config, weights.vectors);
   weights.embedding = maker.Matrix("embed_tokens");
   for (int layer = 0; layer < config.num_layers; ++layer) {
-    weights.layers.push_back(maker.Layer(config, LayerId(layer)));
+    weights.layers.push_back(maker.Layer(LayerId(layer)));
   }
   weights.final_norm = maker.Norm("norm");
-  weights.output = config.tied_embeddings ? weights.embedding : maker.Matrix("lm_head");
+  if (config.tied_embeddings) {
+    weights.output.weight = weights.embedding;
+  } else {
+    weights.output = maker.Projected("lm_head", config.head_bias);
+  }
   return weights;
 }
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/checks.h"
 #include "backend/cpu/select.h"
 #include "backend/quantize.h"
 #include "base/error.h"
@@ -52,11 +53,13 @@ class CpuBackend final : public Backend {
   std::string_view path() const override { return CpuPathName(path_); }
 
   Bytes ScratchBytes(const KernelLimits& limits) const override {
-    return kernels_.quantize != nullptr ? ScratchLayout(limits).end : 0;
+    const Bytes row = static_cast<Bytes>(limits.cols) * sizeof(float);
+    return row + (kernels_.quantize != nullptr ? ScratchLayout(limits).end : 0);
   }
 
   void Reserve(const KernelLimits& limits) override {
     limits_ = limits;
+    row_.resize(static_cast<std::size_t>(limits.cols));
     if (kernels_.quantize == nullptr) return;
     const ScratchLayout layout(limits);
     scratch_.resize(layout.end / sizeof(CacheLine));
@@ -77,6 +80,21 @@ class CpuBackend final : public Backend {
         rows, RowsPerPiece(rows, *row_bytes, in.rows), [&](std::size_t begin, std::size_t end) {
           MatMulRows(weights, *row_bytes, static_cast<int>(begin), static_cast<int>(end), in, out);
         });
+  }
+
+  void MatMulTransposed(const WeightMatrix& weights, ConstRows in, Rows out) override {
+    DOPPLER_CHECK(in.cols == weights.rows && out.cols == weights.cols && in.rows == out.rows);
+    DOPPLER_CHECK(out.cols <= limits_.cols);
+    const auto cols = static_cast<std::size_t>(weights.cols);
+    const Bytes row_bytes = *RowBytes(weights.dtype, cols);
+    for (int t = 0; t < out.rows; ++t) std::fill_n(out.Row(t), cols, 0.0f);
+    for (int r = 0; r < weights.rows; ++r) {
+      const std::byte* stored = weights.data + static_cast<std::size_t>(r) * row_bytes;
+      Dequantize(weights.dtype, {stored, row_bytes}, {row_.data(), cols});
+      ForEachRow(in.rows, weights.cols, [&](int t) {
+        kernels_.add_scaled(row_.data(), in.Row(t)[r], weights.cols, out.Row(t));
+      });
+    }
   }
 
   void GatherRows(const WeightMatrix& table, std::span<const TokenId> ids, Rows out) override {
@@ -101,12 +119,22 @@ class CpuBackend final : public Backend {
     });
   }
 
-  void Rope(Rows x, int head_dim, ConstRows cos, ConstRows sin) override {
-    const int half = head_dim / 2;
-    DOPPLER_CHECK(x.cols % head_dim == 0 && cos.cols == half && sin.cols == half);
+  void LayerNorm(ConstRows in, std::span<const float> weight, std::span<const float> bias,
+                 float epsilon, Rows out) override {
+    const auto size = static_cast<std::size_t>(in.cols);
+    DOPPLER_CHECK(weight.size() == size && bias.size() == size && in.cols == out.cols &&
+                  in.rows == out.rows);
+    ForEachRow(in.rows, in.cols, [&](int t) {
+      kernels_.layer_norm(in.Row(t), weight.data(), bias.data(), epsilon, in.cols, out.Row(t));
+    });
+  }
+
+  void Rope(Rows x, const RopeShape& shape, ConstRows cos, ConstRows sin) override {
+    CheckRope(x, shape, cos, sin);
+    const auto rope = shape.interleaved ? kernels_.rope_interleaved : kernels_.rope;
     ForEachRow(x.rows, x.cols, [&](int t) {
-      for (int begin = 0; begin < x.cols; begin += head_dim) {
-        kernels_.rope(x.Row(t) + begin, half, cos.Row(t), sin.Row(t));
+      for (int begin = shape.offset; begin < x.cols; begin += shape.head_dim) {
+        rope(x.Row(t) + begin, cos.cols, cos.Row(t), sin.Row(t));
       }
     });
   }
@@ -118,30 +146,43 @@ class CpuBackend final : public Backend {
                [&](int t) { kernels_.swiglu(gate.Row(t), up.Row(t), out.cols, out.Row(t)); });
   }
 
+  void ClampedSwiGlu(ConstRows gate, ConstRows up, float alpha, float limit, Rows out) override {
+    DOPPLER_CHECK(gate.cols == out.cols && up.cols == out.cols && gate.rows == out.rows &&
+                  up.rows == out.rows);
+    ForEachRow(out.rows, out.cols, [&](int t) {
+      kernels_.clamped_swiglu(gate.Row(t), up.Row(t), alpha, limit, out.cols, out.Row(t));
+    });
+  }
+
+  void AddBias(std::span<const float> bias, Rows x) override {
+    DOPPLER_CHECK(static_cast<int>(bias.size()) == x.cols);
+    ForEachRow(x.rows, x.cols, [&](int t) { kernels_.add(bias.data(), x.cols, x.Row(t)); });
+  }
+
   void Add(ConstRows y, Rows x) override {
     DOPPLER_CHECK(x.cols == y.cols && x.rows == y.rows);
     ForEachRow(x.rows, x.cols, [&](int t) { kernels_.add(y.Row(t), x.cols, x.Row(t)); });
   }
 
   void StoreKv(ConstRows keys, ConstRows values, int first_position, const KvView& kv) override {
-    DOPPLER_CHECK(keys.cols == kv.kv_heads * kv.head_dim && values.cols == keys.cols &&
-                  values.rows == keys.rows);
+    CheckStoreKv(keys, values, kv);
     ForEachRow(keys.rows, keys.cols, [&](int t) {
       const int position = first_position + t;
-      const auto block = static_cast<std::size_t>(position / kv.block_tokens);
+      const auto block = static_cast<std::size_t>(position / kv.block_tokens) % kv.keys.size();
       for (int head = 0; head < kv.kv_heads; ++head) {
         const int row = head * kv.block_tokens + position % kv.block_tokens;
-        StoreHead(kv, keys.Row(t) + head * kv.head_dim, row, kv.keys[block]);
-        StoreHead(kv, values.Row(t) + head * kv.head_dim, row, kv.values[block]);
+        StoreHead(kv.dtype, keys.Row(t) + head * kv.key_dim, row, kv.key_dim, kv.keys[block]);
+        if (kv.SharesKeys()) continue;
+        StoreHead(kv.dtype, values.Row(t) + head * kv.value_dim, row, kv.value_dim,
+                  kv.values[block]);
       }
     });
   }
 
-  void Attention(ConstRows queries, int heads, float scale, int first_position, const KvView& kv,
-                 Rows out) override {
-    DOPPLER_CHECK(queries.cols == heads * kv.head_dim && out.cols == queries.cols &&
-                  out.rows == queries.rows && heads % kv.kv_heads == 0);
-    const AttentionKernel attend = AttentionKernelOf(kv.dtype);
+  void Attention(ConstRows queries, const AttentionShape& shape, int first_position,
+                 const KvView& kv, Rows out) override {
+    CheckAttention(queries, shape, kv, out);
+    const int heads = shape.heads;
     const int group = heads / kv.kv_heads;
     const int items = queries.rows * heads;
     // Heads that share keys stay together unless that would leave threads idle.
@@ -155,17 +196,8 @@ class CpuBackend final : public Backend {
                           const int count =
                               std::min({static_cast<int>(end) - item, group - head % group,
                                         AttentionTask::kMaxHeads});
-                          attend({.queries = queries.Row(token) + head * kv.head_dim,
-                                  .heads = count,
-                                  .head_dim = kv.head_dim,
-                                  .scale = scale,
-                                  .positions = first_position + token + 1,
-                                  .keys = kv.keys.data(),
-                                  .values = kv.values.data(),
-                                  .block_tokens = kv.block_tokens,
-                                  .head_offset = static_cast<std::ptrdiff_t>(head / group) *
-                                                 kv.block_tokens * kv.head_dim,
-                                  .out = out.Row(token) + head * kv.head_dim});
+                          AttendHeads(queries.Row(token), shape, head, count,
+                                      first_position + token, kv, out.Row(token));
                           item += count;
                         }
                       });
@@ -218,15 +250,39 @@ class CpuBackend final : public Backend {
     }
   }
 
-  void StoreHead(const KvView& kv, const float* from, int row, std::byte* block) const {
-    const auto element = static_cast<std::ptrdiff_t>(row) * kv.head_dim;
-    if (kv.dtype == DType::kF16) {
-      kernels_.to_f16(from, kv.head_dim, reinterpret_cast<Fp16*>(block) + element);
-    } else if (kv.dtype == DType::kBf16) {
-      kernels_.to_bf16(from, kv.head_dim, reinterpret_cast<Bf16*>(block) + element);
+  // `count` query heads of one token, which share a KV head.
+  void AttendHeads(const float* queries, const AttentionShape& shape, int head, int count,
+                   int position, const KvView& kv, float* out) const {
+    const std::ptrdiff_t rows =
+        static_cast<std::ptrdiff_t>(head / (shape.heads / kv.kv_heads)) * kv.block_tokens;
+    const int value_stride = kv.SharesKeys() ? kv.key_dim : kv.value_dim;
+    AttentionKernelOf(kv.dtype)({.queries = queries + head * kv.key_dim,
+                                 .sinks = shape.sinks.empty() ? nullptr : shape.sinks.data() + head,
+                                 .heads = count,
+                                 .key_dim = kv.key_dim,
+                                 .value_dim = kv.value_dim,
+                                 .value_stride = value_stride,
+                                 .scale = shape.scale,
+                                 .first = kv.window > 0 ? std::max(0, position - kv.window + 1) : 0,
+                                 .end = position + 1,
+                                 .keys = kv.keys.data(),
+                                 .values = kv.SharesKeys() ? kv.keys.data() : kv.values.data(),
+                                 .blocks = static_cast<int>(kv.keys.size()),
+                                 .block_tokens = kv.block_tokens,
+                                 .key_offset = rows * kv.key_dim,
+                                 .value_offset = rows * value_stride,
+                                 .out = out + head * kv.value_dim});
+  }
+
+  void StoreHead(DType dtype, const float* from, int row, int dim, std::byte* block) const {
+    const auto element = static_cast<std::ptrdiff_t>(row) * dim;
+    if (dtype == DType::kF16) {
+      kernels_.to_f16(from, dim, reinterpret_cast<Fp16*>(block) + element);
+    } else if (dtype == DType::kBf16) {
+      kernels_.to_bf16(from, dim, reinterpret_cast<Bf16*>(block) + element);
     } else {
-      DOPPLER_CHECK(kv.dtype == DType::kF32);
-      std::copy_n(from, kv.head_dim, reinterpret_cast<float*>(block) + element);
+      DOPPLER_CHECK(dtype == DType::kF32);
+      std::copy_n(from, dim, reinterpret_cast<float*>(block) + element);
     }
   }
 
@@ -241,6 +297,7 @@ class CpuBackend final : public Backend {
   CpuPath path_;
   const CpuKernels& kernels_;
   KernelLimits limits_{.tokens = 0, .cols = 0};
+  std::vector<float> row_;  // [cols], a row of weights as floats
   std::vector<CacheLine> scratch_;
   QuantizedRows quantized_;  // of the call in progress, in scratch_
 };

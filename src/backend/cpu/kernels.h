@@ -47,16 +47,22 @@ struct MatMulTile {
 struct AttentionTask {
   static constexpr int kMaxHeads = 8;
 
-  const float* queries = nullptr;  // [heads, head_dim]
+  const float* queries = nullptr;  // [heads, key_dim]
+  const float* sinks = nullptr;    // [heads], or null
   int heads = 0;                   // at most kMaxHeads
-  int head_dim = 0;
+  int key_dim = 0;
+  int value_dim = 0;
+  int value_stride = 0;  // elements from a position's value to the next one's
   float scale = 1;
-  int positions = 0;                         // the token sees positions 0 to positions - 1
-  const std::byte* const* keys = nullptr;    // [block]
-  const std::byte* const* values = nullptr;  // [block]
+  int first = 0;  // the token sees the positions from `first` to `end` - 1
+  int end = 0;
+  const std::byte* const* keys = nullptr;    // [blocks]
+  const std::byte* const* values = nullptr;  // [blocks]
+  int blocks = 0;                            // position p is in block p / block_tokens % blocks
   int block_tokens = 0;
-  std::ptrdiff_t head_offset = 0;  // elements from the start of a block to the KV head
-  float* out = nullptr;            // [heads, head_dim]
+  std::ptrdiff_t key_offset = 0;  // elements from the start of a block to the KV head
+  std::ptrdiff_t value_offset = 0;
+  float* out = nullptr;  // [heads, value_dim]
 };
 
 using MatMulKernel = void (*)(const MatMulTile& tile);
@@ -72,9 +78,15 @@ struct CpuKernels {
   void (*quantize)(const float* in, const QuantizedRows& out);
 
   void (*rms_norm)(const float* in, const float* weight, float epsilon, int size, float* out);
-  void (*rope)(float* head, int half, const float* cos, const float* sin);
+  void (*layer_norm)(const float* in, const float* weight, const float* bias, float epsilon,
+                     int size, float* out);
+  void (*rope)(float* part, int half, const float* cos, const float* sin);
+  void (*rope_interleaved)(float* part, int half, const float* cos, const float* sin);
   void (*swiglu)(const float* gate, const float* up, int size, float* out);
+  void (*clamped_swiglu)(const float* gate, const float* up, float alpha, float limit, int size,
+                         float* out);
   void (*add)(const float* y, int size, float* x);
+  void (*add_scaled)(const float* y, float factor, int size, float* x);  // x += factor * y
 
   void (*to_f16)(const float* in, int size, Fp16* out);
   void (*to_bf16)(const float* in, int size, Bf16* out);

@@ -23,24 +23,24 @@ float DotHead(const float* query, const T* key, int dim) {
   return V::Sum(sum);
 }
 
-// out = out * factor + sum over p of weights[p] * values[p].
+// out = out * factor + sum over p of weights[p] * values[p], which are `stride` apart.
 template <class V, class T>
-void AccumulateValues(const float* weights, int count, const T* values, int dim, float factor,
-                      float* out) {
+void AccumulateValues(const float* weights, int count, const T* values, int stride, int dim,
+                      float factor, float* out) {
   using F = typename V::F;
   const F old = V::Set1(factor);
   int i = 0;
   for (; i + V::kLanes <= dim; i += V::kLanes) {
     F sum = V::Mul(V::Load(out + i), old);
     for (int p = 0; p < count; ++p) {
-      sum = V::Fma(V::Set1(weights[p]), V::Load(values + p * dim + i), sum);
+      sum = V::Fma(V::Set1(weights[p]), V::Load(values + p * stride + i), sum);
     }
     V::Store(out + i, sum);
   }
   if (const int left = dim - i; left > 0) {
     F sum = V::Mul(V::LoadPart(out + i, left), old);
     for (int p = 0; p < count; ++p) {
-      sum = V::Fma(V::Set1(weights[p]), V::LoadPart(values + p * dim + i, left), sum);
+      sum = V::Fma(V::Set1(weights[p]), V::LoadPart(values + p * stride + i, left), sum);
     }
     V::StorePart(out + i, left, sum);
   }
@@ -55,7 +55,7 @@ template <class V, class T>
 void AttendChunk(const AttentionTask& task, int head, const T* keys, const T* values, int count,
                  SoftmaxState& state) {
   using F = typename V::F;
-  const int dim = task.head_dim;
+  const int dim = task.key_dim;
   float scores[V::kLanes];
   for (int p = 0; p < V::kLanes; ++p) scores[p] = -__builtin_inff();
   for (int p = 0; p < count; ++p) {
@@ -73,25 +73,34 @@ void AttendChunk(const AttentionTask& task, int head, const T* keys, const T* va
   float weights[V::kLanes];
   V::Store(weights, Exp<V>(V::Sub(chunk, V::Set1(state.largest))));
   state.sum = state.sum * factor + V::Sum(V::LoadPart(weights, count));
-  AccumulateValues<V, T>(weights, count, values, dim, factor, task.out + head * dim);
+  AccumulateValues<V, T>(weights, count, values, task.value_stride, task.value_dim, factor,
+                         task.out + head * task.value_dim);
+}
+
+// A sink stands for a position with that score and no value.
+template <class V>
+SoftmaxState StartOf(const AttentionTask& task, int head) {
+  if (task.sinks == nullptr) return {-__builtin_inff(), 0.0f};
+  return {task.sinks[head], 1.0f};
 }
 
 template <class V, class T>
 void Attend(const AttentionTask& task) {
-  const int dim = task.head_dim;
+  const int dim = task.value_dim;
   SoftmaxState states[AttentionTask::kMaxHeads];
-  for (int head = 0; head < task.heads; ++head) states[head] = {-__builtin_inff(), 0.0f};
+  for (int head = 0; head < task.heads; ++head) states[head] = StartOf<V>(task, head);
   for (int i = 0; i < task.heads * dim; ++i) task.out[i] = 0.0f;
 
-  for (int begin = 0; begin < task.positions;) {
-    const int block = begin / task.block_tokens;
+  for (int begin = task.first; begin < task.end;) {
+    const int block = begin / task.block_tokens % task.blocks;
     const int in_block = begin % task.block_tokens;
-    int count = task.block_tokens - in_block;
-    if (count > V::kLanes) count = V::kLanes;
-    if (count > task.positions - begin) count = task.positions - begin;
-    const std::ptrdiff_t offset = task.head_offset + static_cast<std::ptrdiff_t>(in_block) * dim;
-    const T* keys = reinterpret_cast<const T*>(task.keys[block]) + offset;
-    const T* values = reinterpret_cast<const T*>(task.values[block]) + offset;
+    int count = V::kLanes - in_block % V::kLanes;
+    if (count > task.block_tokens - in_block) count = task.block_tokens - in_block;
+    if (count > task.end - begin) count = task.end - begin;
+    const T* keys = reinterpret_cast<const T*>(task.keys[block]) + task.key_offset +
+                    static_cast<std::ptrdiff_t>(in_block) * task.key_dim;
+    const T* values = reinterpret_cast<const T*>(task.values[block]) + task.value_offset +
+                      static_cast<std::ptrdiff_t>(in_block) * task.value_stride;
     // The heads that share this chunk take turns while it is in the first-level cache.
     for (int head = 0; head < task.heads; ++head) {
       AttendChunk<V, T>(task, head, keys, values, count, states[head]);

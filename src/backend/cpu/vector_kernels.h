@@ -128,6 +128,45 @@ void RmsNormRun(const float* in, const float* weight, float epsilon, int size, f
   }
 }
 
+// The sum of in[i] - shift, and of its square.
+template <class V>
+void Moments(const float* in, float shift, int size, float* sum, float* squares) {
+  using F = typename V::F;
+  const F offset = V::Set1(shift);
+  F sums = V::Zero();
+  F products = V::Zero();
+  int i = 0;
+  for (; i + V::kLanes <= size; i += V::kLanes) {
+    const F x = V::Sub(V::Load(in + i), offset);
+    sums = V::Add(sums, x);
+    products = V::Fma(x, x, products);
+  }
+  *sum = V::Sum(sums);
+  *squares = V::Sum(products);
+  for (; i < size; ++i) {
+    const float x = in[i] - shift;
+    *sum += x;
+    *squares += x * x;
+  }
+}
+
+template <class V>
+void LayerNormRun(const float* in, const float* weight, const float* bias, float epsilon, int size,
+                  float* out) {
+  using F = typename V::F;
+  float sum;
+  float squares;
+  Moments<V>(in, 0.0f, size, &sum, &squares);
+  const float mean = sum / static_cast<float>(size);
+  Moments<V>(in, mean, size, &sum, &squares);
+  const float factor = 1.0f / __builtin_sqrtf(squares / static_cast<float>(size) + epsilon);
+  for (int i = 0; i < size; i += V::kLanes) {
+    const int n = size - i < V::kLanes ? size - i : V::kLanes;
+    const F x = V::Mul(V::Sub(V::LoadPart(in + i, n), V::Set1(mean)), V::Set1(factor));
+    V::StorePart(out + i, n, V::Fma(x, V::LoadPart(weight + i, n), V::LoadPart(bias + i, n)));
+  }
+}
+
 template <class V>
 void RopeHead(float* head, int half, const float* cos, const float* sin) {
   using F = typename V::F;
@@ -139,6 +178,34 @@ void RopeHead(float* head, int half, const float* cos, const float* sin) {
     const F b = V::LoadPart(head + half + i, n);
     V::StorePart(head + i, n, V::Sub(V::Mul(a, c), V::Mul(b, s)));
     V::StorePart(head + half + i, n, V::Add(V::Mul(b, c), V::Mul(a, s)));
+  }
+}
+
+// Few values to a head: not worth the shuffles. V only keeps the function local.
+template <class V>
+void RopeInterleaved(float* part, int half, const float* cos, const float* sin) {
+  for (int i = 0; i < half; ++i) {
+    const float a = part[2 * i];
+    const float b = part[2 * i + 1];
+    part[2 * i] = a * cos[i] - b * sin[i];
+    part[2 * i + 1] = b * cos[i] + a * sin[i];
+  }
+}
+
+template <class V>
+void ClampedSwiGluRow(const float* gate, const float* up, float alpha, float limit, int size,
+                      float* out) {
+  using F = typename V::F;
+  const F one = V::Set1(1.0f);
+  const F high = V::Set1(limit);
+  const F low = V::Set1(-limit);
+  for (int i = 0; i < size; i += V::kLanes) {
+    const int n = size - i < V::kLanes ? size - i : V::kLanes;
+    const F g = V::Min(high, V::LoadPart(gate + i, n));
+    const F u = V::Max(low, V::Min(high, V::LoadPart(up + i, n)));
+    const F exponential = Exp<V>(V::Mul(V::Set1(-alpha), g));
+    const F gated = V::Div(g, V::Add(one, exponential));
+    V::StorePart(out + i, n, V::Mul(gated, V::Add(u, one)));
   }
 }
 
@@ -169,6 +236,15 @@ void AddRow(const float* y, int size, float* x) {
     V::Store(x + i, V::Add(V::Load(x + i), V::Load(y + i)));
   }
   for (; i < size; ++i) x[i] += y[i];
+}
+
+template <class V>
+void AddScaledRow(const float* y, float factor, int size, float* x) {
+  const typename V::F by = V::Set1(factor);
+  for (int i = 0; i < size; i += V::kLanes) {
+    const int n = size - i < V::kLanes ? size - i : V::kLanes;
+    V::StorePart(x + i, n, V::Fma(by, V::LoadPart(y + i, n), V::LoadPart(x + i, n)));
+  }
 }
 
 template <class V>

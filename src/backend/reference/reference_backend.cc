@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/checks.h"
 #include "backend/quantize.h"
 #include "base/error.h"
 
@@ -27,12 +28,14 @@ class ReferenceBackend final : public Backend {
   std::string_view path() const override { return "reference"; }
 
   Bytes ScratchBytes(const KernelLimits& limits) const override {
-    return sizeof(float) * static_cast<Bytes>(limits.context) * static_cast<Bytes>(pool_.size());
+    return sizeof(float) * (static_cast<Bytes>(limits.context) * static_cast<Bytes>(pool_.size()) +
+                            static_cast<Bytes>(limits.cols));
   }
 
   void Reserve(const KernelLimits& limits) override {
     context_ = static_cast<std::size_t>(limits.context);
     scores_.resize(context_ * static_cast<std::size_t>(pool_.size()));
+    row_.resize(static_cast<std::size_t>(limits.cols));
   }
 
   void MatMul(const WeightMatrix& weights, ConstRows in, Rows out) override {
@@ -42,6 +45,21 @@ class ReferenceBackend final : public Backend {
                         for (std::size_t row = begin; row < end; ++row)
                           MatMulRow(weights, row, in, out);
                       });
+  }
+
+  void MatMulTransposed(const WeightMatrix& weights, ConstRows in, Rows out) override {
+    DOPPLER_CHECK(in.cols == weights.rows && out.cols == weights.cols && in.rows == out.rows);
+    const auto cols = static_cast<std::size_t>(weights.cols);
+    const Bytes row_bytes = *RowBytes(weights.dtype, cols);
+    DOPPLER_CHECK(cols <= row_.size());
+    for (int t = 0; t < out.rows; ++t) std::fill_n(out.Row(t), cols, 0.0f);
+    for (int r = 0; r < weights.rows; ++r) {
+      const std::byte* stored = weights.data + static_cast<std::size_t>(r) * row_bytes;
+      Dequantize(weights.dtype, {stored, row_bytes}, {row_.data(), cols});
+      for (int t = 0; t < in.rows; ++t) {
+        for (std::size_t c = 0; c < cols; ++c) out.Row(t)[c] += row_[c] * in.Row(t)[r];
+      }
+    }
   }
 
   void GatherRows(const WeightMatrix& table, std::span<const TokenId> ids, Rows out) override {
@@ -72,19 +90,40 @@ class ReferenceBackend final : public Backend {
     }
   }
 
-  void Rope(Rows x, int head_dim, ConstRows cos, ConstRows sin) override {
-    const int half = head_dim / 2;
-    DOPPLER_CHECK(x.cols % head_dim == 0 && cos.cols == half && sin.cols == half);
+  void LayerNorm(ConstRows in, std::span<const float> weight, std::span<const float> bias,
+                 float epsilon, Rows out) override {
+    const auto size = static_cast<std::size_t>(in.cols);
+    DOPPLER_CHECK(weight.size() == size && bias.size() == size && in.cols == out.cols &&
+                  in.rows == out.rows);
+    for (int t = 0; t < in.rows; ++t) {
+      const std::span<const float> x(in.Row(t), size);
+      float mean = 0;
+      for (const float value : x) mean += value;
+      mean /= static_cast<float>(size);
+      float variance = 0;
+      for (const float value : x) variance += (value - mean) * (value - mean);
+      const float root = std::sqrt(variance / static_cast<float>(size) + epsilon);
+      for (std::size_t i = 0; i < size; ++i) {
+        out.Row(t)[i] = (x[i] - mean) / root * weight[i] + bias[i];
+      }
+    }
+  }
+
+  void Rope(Rows x, const RopeShape& shape, ConstRows cos, ConstRows sin) override {
+    CheckRope(x, shape, cos, sin);
+    const int half = cos.cols;
+    const int step = shape.interleaved ? 2 : 1;
+    const int to_partner = shape.interleaved ? 1 : half;
     for (int t = 0; t < x.rows; ++t) {
-      for (int begin = 0; begin < x.cols; begin += head_dim) {
-        float* head = x.Row(t) + begin;
+      for (int begin = shape.offset; begin < x.cols; begin += shape.head_dim) {
+        float* part = x.Row(t) + begin;
         for (int i = 0; i < half; ++i) {
           const float c = cos.Row(t)[i];
           const float s = sin.Row(t)[i];
-          const float a = head[i];
-          const float b = head[i + half];
-          head[i] = a * c - b * s;
-          head[i + half] = b * c + a * s;
+          const float a = part[i * step];
+          const float b = part[i * step + to_partner];
+          part[i * step] = a * c - b * s;
+          part[i * step + to_partner] = b * c + a * s;
         }
       }
     }
@@ -101,6 +140,25 @@ class ReferenceBackend final : public Backend {
     }
   }
 
+  void ClampedSwiGlu(ConstRows gate, ConstRows up, float alpha, float limit, Rows out) override {
+    DOPPLER_CHECK(gate.cols == out.cols && up.cols == out.cols && gate.rows == out.rows &&
+                  up.rows == out.rows);
+    for (int t = 0; t < out.rows; ++t) {
+      for (int i = 0; i < out.cols; ++i) {
+        const float g = std::min(gate.Row(t)[i], limit);
+        const float u = std::clamp(up.Row(t)[i], -limit, limit);
+        out.Row(t)[i] = g / (1.0f + std::exp(-alpha * g)) * (u + 1.0f);
+      }
+    }
+  }
+
+  void AddBias(std::span<const float> bias, Rows x) override {
+    DOPPLER_CHECK(static_cast<int>(bias.size()) == x.cols);
+    for (int t = 0; t < x.rows; ++t) {
+      for (int i = 0; i < x.cols; ++i) x.Row(t)[i] += bias[static_cast<std::size_t>(i)];
+    }
+  }
+
   void Add(ConstRows y, Rows x) override {
     DOPPLER_CHECK(x.cols == y.cols && x.rows == y.rows);
     for (int t = 0; t < x.rows; ++t) {
@@ -109,26 +167,22 @@ class ReferenceBackend final : public Backend {
   }
 
   void StoreKv(ConstRows keys, ConstRows values, int first_position, const KvView& kv) override {
-    DOPPLER_CHECK(keys.cols == kv.kv_heads * kv.head_dim && values.cols == keys.cols);
-    const auto dim = static_cast<std::size_t>(kv.head_dim);
-    const Bytes bytes = *RowBytes(kv.dtype, dim);
+    CheckStoreKv(keys, values, kv);
     for (int t = 0; t < keys.rows; ++t) {
       for (int head = 0; head < kv.kv_heads; ++head) {
-        const auto [block, index] = Locate(kv, first_position + t, head);
-        const std::size_t offset = index / dim * bytes;
-        const float* key = keys.Row(t) + head * kv.head_dim;
-        const float* value = values.Row(t) + head * kv.head_dim;
-        Quantize(kv.dtype, {key, dim}, {kv.keys[block] + offset, bytes});
-        Quantize(kv.dtype, {value, dim}, {kv.values[block] + offset, bytes});
+        const Place place = Locate(kv, first_position + t, head);
+        Store(kv.dtype, keys.Row(t), head, place.row, kv.key_dim, kv.keys[place.block]);
+        if (kv.SharesKeys()) continue;
+        Store(kv.dtype, values.Row(t), head, place.row, kv.value_dim, kv.values[place.block]);
       }
     }
   }
 
-  void Attention(ConstRows queries, int heads, float scale, int first_position, const KvView& kv,
-                 Rows out) override {
-    DOPPLER_CHECK(queries.cols == heads * kv.head_dim && out.cols == queries.cols);
-    DOPPLER_CHECK(heads % kv.kv_heads == 0);
+  void Attention(ConstRows queries, const AttentionShape& shape, int first_position,
+                 const KvView& kv, Rows out) override {
+    CheckAttention(queries, shape, kv, out);
     DOPPLER_CHECK(static_cast<std::size_t>(first_position + queries.rows) <= context_);
+    const int heads = shape.heads;
     const auto items = static_cast<std::size_t>(queries.rows) * static_cast<std::size_t>(heads);
     const auto threads = static_cast<std::size_t>(pool_.size());
     const std::size_t grain = (items + threads - 1) / threads;
@@ -137,22 +191,28 @@ class ReferenceBackend final : public Backend {
       for (std::size_t item = begin; item < end; ++item) {
         const int token = static_cast<int>(item) / heads;
         const int head = static_cast<int>(item) % heads;
-        AttendHead(queries.Row(token) + head * kv.head_dim, scale, first_position + token + 1,
-                   head / (heads / kv.kv_heads), kv, scores, out.Row(token) + head * kv.head_dim);
+        AttendHead(queries.Row(token) + head * kv.key_dim, shape, head, first_position + token, kv,
+                   scores, out.Row(token) + head * kv.value_dim);
       }
     });
   }
 
  private:
-  // Where one head's vector of one position starts.
+  // Where one head's vector of one position is: the row of [kv_heads, block_tokens] of a block.
   struct Place {
     std::size_t block;
-    std::size_t index;  // elements from the start of the block
+    int row;
   };
   static Place Locate(const KvView& kv, int position, int kv_head) {
-    const int in_block = position % kv.block_tokens;
-    return {static_cast<std::size_t>(position / kv.block_tokens),
-            static_cast<std::size_t>((kv_head * kv.block_tokens + in_block) * kv.head_dim)};
+    return {static_cast<std::size_t>(position / kv.block_tokens) % kv.keys.size(),
+            kv_head * kv.block_tokens + position % kv.block_tokens};
+  }
+
+  static void Store(DType dtype, const float* from, int head, int row, int dim, std::byte* block) {
+    const auto size = static_cast<std::size_t>(dim);
+    const Bytes bytes = *RowBytes(dtype, size);
+    Quantize(dtype, {from + head * dim, size},
+             {block + static_cast<std::size_t>(row) * bytes, bytes});
   }
 
   static void MatMulRow(const WeightMatrix& weights, std::size_t row, ConstRows in, Rows out) {
@@ -175,29 +235,38 @@ class ReferenceBackend final : public Backend {
     }
   }
 
-  static void AttendHead(const float* query, float scale, int positions, int kv_head,
+  static void AttendHead(const float* query, const AttentionShape& shape, int head, int position,
                          const KvView& kv, float* scores, float* out) {
-    float largest = -std::numeric_limits<float>::infinity();
-    for (int p = 0; p < positions; ++p) {
-      const auto [block, index] = Locate(kv, p, kv_head);
+    const int kv_head = head / (shape.heads / kv.kv_heads);
+    const int first = kv.window > 0 ? std::max(0, position - kv.window + 1) : 0;
+    const bool has_sink = !shape.sinks.empty();
+    const float sink = has_sink ? shape.sinks[static_cast<std::size_t>(head)] : 0;
+    float largest = has_sink ? sink : -std::numeric_limits<float>::infinity();
+    for (int p = first; p <= position; ++p) {
+      const Place place = Locate(kv, p, kv_head);
+      const auto start = static_cast<std::size_t>(place.row * kv.key_dim);
       float dot = 0;
-      for (int i = 0; i < kv.head_dim; ++i) {
-        dot += query[i] * LoadKv(kv.dtype, kv.keys[block], index + static_cast<std::size_t>(i));
+      for (int i = 0; i < kv.key_dim; ++i) {
+        dot +=
+            query[i] * LoadKv(kv.dtype, kv.keys[place.block], start + static_cast<std::size_t>(i));
       }
-      scores[p] = dot * scale;
+      scores[p] = dot * shape.scale;
       largest = std::max(largest, scores[p]);
     }
-    float sum = 0;
-    for (int p = 0; p < positions; ++p) {
+    float sum = has_sink ? std::exp(sink - largest) : 0;
+    for (int p = first; p <= position; ++p) {
       scores[p] = std::exp(scores[p] - largest);
       sum += scores[p];
     }
-    std::fill_n(out, kv.head_dim, 0.0f);
-    for (int p = 0; p < positions; ++p) {
-      const auto [block, index] = Locate(kv, p, kv_head);
-      for (int i = 0; i < kv.head_dim; ++i) {
+    std::fill_n(out, kv.value_dim, 0.0f);
+    const std::span<std::byte* const> values = kv.SharesKeys() ? kv.keys : kv.values;
+    const int stride = kv.SharesKeys() ? kv.key_dim : kv.value_dim;
+    for (int p = first; p <= position; ++p) {
+      const Place place = Locate(kv, p, kv_head);
+      const auto start = static_cast<std::size_t>(place.row * stride);
+      for (int i = 0; i < kv.value_dim; ++i) {
         out[i] += scores[p] / sum *
-                  LoadKv(kv.dtype, kv.values[block], index + static_cast<std::size_t>(i));
+                  LoadKv(kv.dtype, values[place.block], start + static_cast<std::size_t>(i));
       }
     }
   }
@@ -205,6 +274,7 @@ class ReferenceBackend final : public Backend {
   ThreadPool& pool_;
   std::size_t context_ = 0;
   std::vector<float> scores_;  // [threads, context]
+  std::vector<float> row_;     // [cols]
 };
 
 }  // namespace

@@ -1,0 +1,29 @@
+// What a kernel's caller must keep to, checked the same way by every backend.
+#pragma once
+
+#include "backend/backend.h"
+#include "base/error.h"
+
+namespace doppler {
+
+inline void CheckRope(const Rows& x, const RopeShape& shape, const ConstRows& cos,
+                      const ConstRows& sin) {
+  DOPPLER_CHECK(shape.head_dim > 0 && x.cols % shape.head_dim == 0 && cos.cols == sin.cols);
+  DOPPLER_CHECK(shape.offset >= 0 && shape.offset + 2 * cos.cols <= shape.head_dim);
+}
+
+inline void CheckStoreKv(const ConstRows& keys, const ConstRows& values, const KvView& kv) {
+  DOPPLER_CHECK(keys.cols == kv.kv_heads * kv.key_dim);
+  DOPPLER_CHECK(kv.SharesKeys() ||
+                (values.cols == kv.kv_heads * kv.value_dim && values.rows == keys.rows));
+}
+
+inline void CheckAttention(const ConstRows& queries, const AttentionShape& shape, const KvView& kv,
+                           const Rows& out) {
+  DOPPLER_CHECK(shape.heads > 0 && shape.heads % kv.kv_heads == 0 && out.rows == queries.rows);
+  DOPPLER_CHECK(queries.cols == shape.heads * kv.key_dim && out.cols == shape.heads * kv.value_dim);
+  DOPPLER_CHECK(shape.sinks.empty() || static_cast<int>(shape.sinks.size()) == shape.heads);
+  DOPPLER_CHECK(!kv.SharesKeys() || kv.value_dim <= kv.key_dim);
+}
+
+}  // namespace doppler

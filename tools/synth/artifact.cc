@@ -1,0 +1,200 @@
+#include "synth/artifact.h"
+
+#include <map>
+
+#include "backend/quantize.h"
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "convert/layout.h"
+#include "convert/shard_writer.h"
+#include "format/manifest.h"
+#include "io/file.h"
+
+namespace doppler {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kMix = "q4_k_m";
+
+// Which layers have the finer format in ggml's mixes: an eighth at each end and a third between.
+bool UsesMoreBits(int layer, int layers) {
+  const int eighth = layers / 8;
+  return layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2;
+}
+
+bool EndsWithPart(const std::string& name, std::string_view part) {
+  return name.find(part) != std::string::npos;
+}
+
+DType MixType(const TensorSpec& spec, int layers) {
+  const bool finer_part = EndsWithPart(spec.name, "v_proj") || EndsWithPart(spec.name, "down_proj");
+  if (spec.layer < 0) return DType::kQ6_K;
+  return finer_part && UsesMoreBits(spec.layer, layers) ? DType::kQ6_K : DType::kQ4_K;
+}
+
+DType FormatOf(const TensorSpec& spec, const ModelConfig& config, const std::string& quant) {
+  switch (spec.role) {
+    case TensorRole::kNorm:
+    case TensorRole::kRouter:
+      return DType::kF32;
+    case TensorRole::kEmbedding:
+      return quant == kMix ? DType::kQ4_K : DType::kBf16;
+    default:
+      return quant == kMix ? MixType(spec, config.num_layers) : *DTypeFromName(quant);
+  }
+}
+
+// One kind of expert shard: records of one size.
+struct Originals {
+  std::vector<ShardEntry> shards;
+  std::size_t next = 0;
+};
+
+class Writer {
+ public:
+  Writer(const std::vector<SynthTensor>& tensors, const SynthOptions& options, const fs::path& to)
+      : tensors_(tensors),
+        options_(options),
+        folder_(to),
+        pool_(options.threads),
+        weights_(pool_, options.style) {}
+
+  void Write(const PlannedShard& planned, Manifest& manifest) {
+    const ShardId id(manifest.shards.size());
+    for (const PlacedTensor& placed : planned.tensors) {
+      const SynthTensor& tensor = tensors_[placed.tensor];
+      manifest.tensors[tensor.spec.name] = {.shard = id,
+                                            .offset = placed.offset,
+                                            .size = tensor.size,
+                                            .shape = tensor.spec.shape,
+                                            .dtype = tensor.dtype,
+                                            .layout = WeightLayout::kRow,
+                                            .slice = std::nullopt};
+    }
+    ShardEntry shard = {.file = fmt::format("shards/{:05}.bin", id.value),
+                        .type = planned.type,
+                        .expert_key = planned.expert_key,
+                        .size = planned.size};
+    Originals& originals = originals_[Kind(planned)];
+    const bool linked = shard.type == ShardType::kExpert && options_.distinct_experts > 0 &&
+                        originals.shards.size() >= options_.distinct_experts;
+    if (linked) {
+      Link(originals.shards[originals.next++ % originals.shards.size()], shard);
+    } else {
+      Fill(planned, shard);
+      originals.shards.push_back(shard);
+    }
+    manifest.shards.push_back(shard);
+  }
+
+ private:
+  using ShardKind = std::vector<std::pair<DType, Bytes>>;
+
+  // Shards of one kind can stand for each other.
+  ShardKind Kind(const PlannedShard& planned) const {
+    ShardKind kind;
+    for (const PlacedTensor& placed : planned.tensors) {
+      kind.emplace_back(tensors_[placed.tensor].dtype, tensors_[placed.tensor].size);
+    }
+    return kind;
+  }
+
+  void Link(const ShardEntry& original, ShardEntry& shard) const {
+    std::error_code error;
+    fs::create_hard_link(folder_ / original.file, folder_ / shard.file, error);
+    if (error) {
+      Throw("cannot link '{}': {}; use fewer links per file with --distinct-experts",
+            (folder_ / shard.file).string(), error.message());
+    }
+    const auto leaves = folder_ / LeavesFileOf(original);
+    if (fs::exists(leaves)) fs::create_hard_link(leaves, folder_ / LeavesFileOf(shard));
+    shard.hash = original.hash;
+  }
+
+  void Fill(const PlannedShard& planned, ShardEntry& shard) {
+    ShardWriter writer(folder_ / shard.file);
+    for (const PlacedTensor& placed : planned.tensors) {
+      const SynthTensor& tensor = tensors_[placed.tensor];
+      writer.PadTo(placed.offset);
+      weights_.Stream(tensor.spec, tensor.dtype, placed.tensor,
+                      [&](std::span<const std::byte> bytes) {
+                        ThrowIfInterrupted();
+                        writer.Write(bytes);
+                      });
+      DOPPLER_CHECK(writer.position() == placed.offset + tensor.size);
+    }
+    writer.PadTo(planned.size);
+    const ShardWriter::Hashes hashes = writer.Finish();
+    shard.hash = hashes.root;
+    if (shard.type == ShardType::kExpert) return;
+    File leaves(folder_ / LeavesFileOf(shard), OpenMode::kCreate);
+    leaves.Write(std::as_bytes(std::span(hashes.leaves)));
+  }
+
+  const std::vector<SynthTensor>& tensors_;
+  const SynthOptions& options_;
+  fs::path folder_;
+  ThreadPool pool_;
+  RandomWeights weights_;
+  std::map<ShardKind, Originals> originals_;
+};
+
+void CopyTokenizer(const fs::path& from, const fs::path& to) {
+  if (from.empty()) return;
+  for (const char* const name : {"tokenizer.json", "tokenizer_config.json"}) {
+    if (fs::exists(from / name)) fs::copy_file(from / name, to / name);
+  }
+}
+
+}  // namespace
+
+std::vector<SynthTensor> PlanSynth(const ModelConfig& config, const std::string& quant) {
+  if (quant != kMix && !(DTypeFromName(quant) && CanQuantize(*DTypeFromName(quant)))) {
+    throw UsageError(
+        fmt::format("there is no '{}' to write weights in; choose bf16, {} or a "
+                    "type of convert --quant",
+                    quant, kMix));
+  }
+  std::vector<SynthTensor> tensors;
+  for (const TensorSpec& spec : ExpectedTensors(config)) {
+    DType dtype = FormatOf(spec, config, quant);
+    if (!RowBytes(dtype, static_cast<std::uint64_t>(spec.shape.back()))) dtype = DType::kQ8_0;
+    if (!RowBytes(dtype, static_cast<std::uint64_t>(spec.shape.back()))) dtype = DType::kBf16;
+    tensors.push_back({.spec = spec, .dtype = dtype, .size = *TensorBytes(dtype, spec.shape)});
+  }
+  return tensors;
+}
+
+void WriteSynthArtifact(const ModelConfig& config, const std::vector<SynthTensor>& tensors,
+                        const SynthOptions& options,
+                        const std::function<void(Bytes, Bytes)>& on_progress) {
+  StagingFolder staging(options.output);
+  std::vector<LayoutTensor> to_place;
+  for (const SynthTensor& tensor : tensors) {
+    to_place.push_back(
+        {.size = tensor.size, .layer = tensor.spec.layer, .expert = tensor.spec.expert});
+  }
+  const std::vector<PlannedShard> shards = PlanLayout(to_place, {});
+  Bytes total = 0;
+  for (const PlannedShard& shard : shards) total += shard.size;
+
+  Manifest manifest;
+  manifest.model_id = options.model_id;
+  manifest.architecture = ConfigToJson(config);
+  fs::create_directory(staging.path() / "shards");
+  Writer writer(tensors, options, staging.path());
+  Bytes done = 0;
+  for (const PlannedShard& shard : shards) {
+    ThrowIfInterrupted();
+    writer.Write(shard, manifest);
+    done += shard.size;
+    on_progress(done, total);
+  }
+  WriteTextFile(staging.path() / "manifest.json", SerializeManifest(manifest));
+  CopyTokenizer(options.tokenizer, staging.path());
+  SyncFolder(staging.path() / "shards");
+  staging.Commit();
+}
+
+}  // namespace doppler
