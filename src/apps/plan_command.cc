@@ -134,7 +134,7 @@ OrderedJson ToJson(const PlannedModel& planned, const MachineInfo& machine, cons
                       {"machine", MachineToJson(machine, disk, rates)},
                       {"dense_bytes", planned.sizes.dense},
                       {"expert_bytes", planned.sizes.experts_total},
-                      {"expert_record_bytes", planned.sizes.record},
+                      {"expert_record_bytes", planned.sizes.LargestRecord()},
                       {"smallest_budget_bytes", planned.result.smallest},
                       {"plan", nullptr}};
   if (!planned.result.plan) return json;

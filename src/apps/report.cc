@@ -33,8 +33,17 @@ OrderedJson PhaseToJson(const PhaseStats& phase) {
           {"expert_misses", phase.experts.misses},
           {"expert_hit_rate", OptionalToJson(HitRate(phase.experts))},
           {"expert_evictions", phase.experts.evictions},
+          {"expert_bytes_hit", phase.experts.bytes_hit},
           {"expert_bytes_read", phase.experts.bytes_read},
-          {"stall_seconds", phase.experts.stall_seconds}};
+          {"experts_read_ahead", phase.experts.read_ahead},
+          {"experts_read_ahead_used", phase.experts.read_ahead_used},
+          {"stall_seconds", phase.experts.stall_seconds},
+          {"cache_seconds", phase.experts.acquire_seconds},
+          {"attention_seconds", phase.times.layers - phase.times.experts},
+          {"expert_seconds",
+           phase.times.experts - phase.experts.stall_seconds - phase.experts.acquire_seconds},
+          {"head_seconds", phase.times.head},
+          {"major_faults", phase.major_faults}};
 }
 
 std::string PlanLine(const char* name, Bytes bytes, const std::string& note) {

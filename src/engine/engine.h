@@ -14,6 +14,7 @@
 #include "base/thread_pool.h"
 #include "engine/plan.h"
 #include "engine/prepared_model.h"
+#include "engine/trace.h"
 #include "model/activations.h"
 #include "model/forward.h"
 #include "model/weights.h"
@@ -45,6 +46,10 @@ class Engine {
   // Null for a model without experts.
   const ExpertCache* experts() const { return experts_.get(); }
   Bytes dense_bytes_read() const { return dense_->size(); }
+  // Of all passes so far.
+  const PassTimes& times() const { return times_; }
+  // The shape of its experts, for a trace.
+  const TraceModel& trace_model() const { return trace_model_; }
   double load_seconds() const { return load_seconds_; }
 
  private:
@@ -61,6 +66,8 @@ class Engine {
   std::unique_ptr<ExpertCache> experts_;
   std::unique_ptr<KvPool> kv_pool_;
   std::unique_ptr<Activations> activations_;
+  PassTimes times_;
+  TraceModel trace_model_;
   std::unique_ptr<Model> model_;
   double load_seconds_ = 0;
 };

@@ -35,9 +35,7 @@ class Planner {
     const KvShape kv = KvShapeOf(config_, request_.kv_dtype);
     plan.kv = static_cast<Bytes>(kv.BlocksFor(context)) * kv.BlockBytes();
     plan.activations =
-        Activations::SizeOf(config_, {.ubatch = ubatch,
-                                      .logit_rows = request_.logit_rows,
-                                      .wave = static_cast<std::size_t>(config_.num_experts)});
+        Activations::SizeOf(config_, {.ubatch = ubatch, .logit_rows = request_.logit_rows});
     plan.scratch = scratch_bytes_(LimitsOf(config_, ubatch, context));
     plan.page_tables = PageTables(plan.Total());
     return plan;
@@ -79,19 +77,25 @@ class Planner {
     return sizes_.records == 0 ? 0 : static_cast<std::size_t>(config_.experts_per_token);
   }
 
-  // A slot and the page tables that map it.
-  Bytes SlotCost() const { return sizes_.record + PageTables(sizes_.record); }
+  // What the least number of slots takes.
+  Bytes NeededSlotBytes() const {
+    return NeededSlots() * (sizes_.LargestRecord() + PageTables(sizes_.LargestRecord()));
+  }
 
   // Gives what is left to expert slots; nothing if that is too little.
   std::optional<MemoryPlan> WithExperts(MemoryPlan plan) const {
     const Bytes fixed = plan.Total();
     if (fixed > plan.budget) return std::nullopt;
     if (sizes_.records == 0) return plan;
-    const Bytes fit = (plan.budget - fixed) / SlotCost();
-    plan.slots = std::min({static_cast<std::size_t>(fit), sizes_.records, request_.most_slots});
-    if (plan.slots < NeededSlots()) return std::nullopt;
-    plan.experts = plan.slots * sizes_.record;
-    plan.page_tables += plan.slots * (SlotCost() - sizes_.record);
+    plan.slots_of_class = DealSlots(sizes_.slot_classes, NeededSlots(), plan.budget - fixed,
+                                    request_.most_slots, PageTables);
+    if (plan.slots_of_class.empty()) return std::nullopt;
+    for (std::size_t i = 0; i < plan.slots_of_class.size(); ++i) {
+      const std::size_t slots = plan.slots_of_class[i];
+      plan.slots += slots;
+      plan.experts += slots * sizes_.slot_classes[i].bytes;
+      plan.page_tables += slots * PageTables(sizes_.slot_classes[i].bytes);
+    }
     return plan;
   }
 
@@ -132,7 +136,9 @@ ModelSizes SizesOfConfig(const ModelConfig& config, std::optional<DType> quantiz
   }
   sizes.records = static_cast<std::size_t>(config.NumMoeLayers()) *
                   static_cast<std::size_t>(config.num_experts);
-  if (sizes.records > 0) sizes.record = sizes.experts_total / sizes.records;
+  if (sizes.records > 0) {
+    sizes.slot_classes = {{sizes.experts_total / sizes.records, sizes.records}};
+  }
   return sizes;
 }
 
@@ -141,8 +147,7 @@ PlanResult PlanMemory(const ModelConfig& config, const ModelSizes& sizes,
   const Planner planner(config, sizes, request, scratch_bytes);
   const int least_context = planner.SmallestContext();
   const MemoryPlan least = planner.Fixed(least_context, planner.SmallestUbatch(least_context));
-  PlanResult result{.plan = std::nullopt,
-                    .smallest = least.Total() + planner.NeededSlots() * planner.SlotCost()};
+  PlanResult result{.plan = std::nullopt, .smallest = least.Total() + planner.NeededSlotBytes()};
   const int context = planner.Context();
   result.plan = planner.WithExperts(planner.Fixed(context, planner.Ubatch(context)));
   if (!result.plan) result.plan = planner.WithExperts(least);

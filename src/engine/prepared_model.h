@@ -35,6 +35,7 @@ struct EngineOptions {
   std::optional<CpuPath> cpu_path;  // nothing: the best for this processor
   bool with_tokenizer = true;
   RouterObserver on_route;
+  ExpertObserver on_experts;
   // Tests shuffle evictions and delay reads here; `slots` is ignored.
   ExpertCacheOptions cache;
 };

@@ -33,7 +33,7 @@ ExpertTable TestTable() {
 class ExpertCacheTest : public testing::Test {
  protected:
   void Make(std::size_t slots) {
-    options_.slots = slots;
+    options_.slots = {slots};
     cache_ = std::make_unique<ExpertCache>(TestArtifact(), TestTable(), budget_, options_);
   }
 
@@ -83,7 +83,7 @@ TEST_F(ExpertCacheTest, PagesInAndKeeps) {
   EXPECT_EQ(stats.misses, 2u);
   EXPECT_EQ(stats.hits, 2u);
   EXPECT_EQ(stats.evictions, 0u);
-  EXPECT_EQ(stats.bytes_read, 2 * cache_->slot_bytes());
+  EXPECT_EQ(stats.bytes_read, 2 * cache_->SlotBytes(LayerId(1)));
 }
 
 TEST_F(ExpertCacheTest, EvictsByRecencyAcrossLayers) {
@@ -147,7 +147,7 @@ TEST_F(ExpertCacheTest, ReportsADeviceErrorAndTriesAgain) {
 
 TEST_F(ExpertCacheTest, RefusesABudgetThatIsTooSmall) {
   MemoryBudget little(kMiB);
-  options_.slots = 1000;
+  options_.slots = {1000};
   EXPECT_THROW(ExpertCache(TestArtifact(), TestTable(), little, options_), Error);
 }
 
@@ -184,7 +184,7 @@ TEST(ExpertCacheDamage, IsFoundOnEveryArrival) {
   const std::vector<int> experts(kLayers, kExperts);
   MemoryBudget budget(64 * kMiB);
   ExpertCacheOptions options;
-  options.slots = 1;
+  options.slots = {1};
   ExpertCache cache(artifact, FindExperts(artifact, experts), budget, options);
   const auto touch = [&cache](int expert) {
     ExpertLease lease;
