@@ -38,6 +38,7 @@ class Artifact {
 
   const std::filesystem::path& folder() const { return folder_; }
   const Manifest& manifest() const { return manifest_; }
+  std::span<const File> ShardFiles() const { return files_; }
   const File& ShardFile(ShardId shard) const { return files_[shard.index()]; }
   const ShardEntry& Shard(ShardId shard) const { return manifest_.shards[shard.index()]; }
 
