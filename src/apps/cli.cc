@@ -169,6 +169,8 @@ void AddRunCommand(CLI::App& parent) {
   app->add_option("--stats", command->stats_file, "Write the run's counters to this file as JSON");
   app->add_option("--trace", command->trace_file,
                   "Write which experts were used when: for 'doppler replay' and trace viewers");
+  app->add_flag("--cold", command->cold,
+                "Do not read what earlier runs used most, nor remember what this one uses");
   AddSize(
       *app, "--device-memory", [command](Bytes bytes) { command->device_memory = bytes; },
       "Budget of GPU memory; this build has no accelerator backend, so only 0 is accepted");

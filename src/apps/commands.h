@@ -33,6 +33,7 @@ struct RunCommand {
   bool echo = false;
   std::string stats_file;
   std::string trace_file;
+  bool cold = false;
   Bytes device_memory = 0;
   EngineOptions engine;
   GenerateOptions generate;

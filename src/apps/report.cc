@@ -104,7 +104,10 @@ OrderedJson StatsToJson(const Engine& engine, const GenerateResult& result) {
                       {"dense_bytes_read", engine.dense_bytes_read()},
                       {"peak_resident_bytes", PeakResidentBytes()},
                       {"plan", PlanToJson(engine.plan())}};
-  if (engine.experts() != nullptr) json["expert_reader"] = engine.experts()->reader_name();
+  if (engine.experts() != nullptr) {
+    json["expert_reader"] = engine.experts()->reader_name();
+    json["expert_reader_registered"] = engine.experts()->registered();
+  }
   return json;
 }
 

@@ -104,6 +104,7 @@ void RunRun(const RunCommand& command) {
   const std::string prompt = PromptOf(command);
   Tracing tracing(command.trace_file);
   EngineOptions options = command.engine;
+  options.warm_start = !command.cold;
   tracing.AddTo(options);
   Engine engine(ResolveModel(command.model), options);
   tracing.Begin(engine);
@@ -114,6 +115,8 @@ void RunRun(const RunCommand& command) {
   const GenerateResult result = Generate(session, engine, ids, command.generate, Print);
   Print("\n");
   tracing.Finish();
+  // Where it cannot be written the next run starts cold, as this one may have.
+  if (!command.cold) engine.SaveUsage();
   fmt::print(stderr, "\n{}", SummaryText(engine, result));
   if (!command.stats_file.empty()) {
     WriteTextFile(command.stats_file, StatsToJson(engine, result).dump(2) + "\n");

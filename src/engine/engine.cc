@@ -41,6 +41,7 @@ Engine::Engine(const std::filesystem::path& folder, const EngineOptions& options
                                              plan_.leaf_hashes - plan_.scratch)) {
   trace_model_ = TraceModelOf(prepared_);
   Load(options);
+  if (options.warm_start) BeginWarmStart();
   load_seconds_ = SecondsSince(start_);
 }
 
@@ -59,7 +60,7 @@ void Engine::Load(const EngineOptions& options) {
     cache.slots = plan_.slots_of_class;
     const auto layers = static_cast<std::size_t>(config.NumMoeLayers());
     const std::size_t cycle = layers * static_cast<std::size_t>(config.experts_per_token);
-    if (!cache.policy) cache.policy = PolicyOf(DefaultPolicy(plan_.slots, cycle));
+    if (!cache.policy) cache.policy = PolicyOf(DefaultPolicy(plan_.slots, cycle, plan_.records));
     cache.half_life = kDefaultHalfLifeTokens * static_cast<double>(layers);
     experts_ = std::make_unique<ExpertCache>(prepared_.artifact, std::move(prepared_.table),
                                              *budget_, cache);
@@ -72,6 +73,23 @@ void Engine::Load(const EngineOptions& options) {
                                          .on_route = options.on_route,
                                          .on_experts = options.on_experts,
                                          .times = &times_});
+}
+
+void Engine::BeginWarmStart() {
+  if (experts_ == nullptr) return;
+  const auto usage = LoadUsage(prepared_.artifact, experts_->records());
+  if (!usage) return;
+  experts_->SetUsage(*usage);
+  const auto spare = static_cast<std::size_t>(prepared_.config.experts_per_token);
+  warm_start_ = std::make_unique<WarmStart>(*experts_, *usage, spare);
+}
+
+void Engine::FinishWarmStart() {
+  if (warm_start_ != nullptr) warm_start_->Finish();
+}
+
+bool Engine::SaveUsage() const {
+  return experts_ != nullptr && doppler::SaveUsage(prepared_.artifact, *experts_);
 }
 
 const Tokenizer& Engine::tokenizer() const {

@@ -24,6 +24,7 @@
 #include "tier/dense_weights.h"
 #include "tier/expert_cache.h"
 #include "tier/kv_pool.h"
+#include "tier/usage.h"
 
 namespace doppler {
 
@@ -50,12 +51,18 @@ class Engine {
   const PassTimes& times() const { return times_; }
   // The shape of its experts, for a trace.
   const TraceModel& trace_model() const { return trace_model_; }
+  // Remembers beside the artifact what its experts were used for, for the next warm start. Says
+  // whether it could.
+  bool SaveUsage() const;
+  // Waits until a warm start has read all that it will. For measurements.
+  void FinishWarmStart();
   double load_seconds() const { return load_seconds_; }
 
  private:
   friend class Session;
 
   void Load(const EngineOptions& options);
+  void BeginWarmStart();
 
   const std::chrono::steady_clock::time_point start_;
   PreparedModel prepared_;
@@ -64,6 +71,7 @@ class Engine {
   std::unique_ptr<DenseWeights> dense_;
   Weights weights_;
   std::unique_ptr<ExpertCache> experts_;
+  std::unique_ptr<WarmStart> warm_start_;  // after experts_
   std::unique_ptr<KvPool> kv_pool_;
   std::unique_ptr<Activations> activations_;
   PassTimes times_;

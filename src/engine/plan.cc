@@ -17,6 +17,10 @@ constexpr int kSmallestAutomaticUbatch = 16;
 // One entry of 8 bytes maps 4096 bytes.
 Bytes PageTables(Bytes mapped) { return mapped / 512; }
 
+// What the kernel keeps for a slot: page tables, and where its memory is registered for reads, 16
+// bytes for each page of 4096 unless these are parts of huge ones.
+Bytes SlotTables(Bytes slot) { return PageTables(slot) + slot / 256; }
+
 class Planner {
  public:
   Planner(const ModelConfig& config, const ModelSizes& sizes, const PlanRequest& request,
@@ -79,7 +83,7 @@ class Planner {
 
   // What the least number of slots takes.
   Bytes NeededSlotBytes() const {
-    return NeededSlots() * (sizes_.LargestRecord() + PageTables(sizes_.LargestRecord()));
+    return NeededSlots() * (sizes_.LargestRecord() + SlotTables(sizes_.LargestRecord()));
   }
 
   // Gives what is left to expert slots; nothing if that is too little.
@@ -88,13 +92,13 @@ class Planner {
     if (fixed > plan.budget) return std::nullopt;
     if (sizes_.records == 0) return plan;
     plan.slots_of_class = DealSlots(sizes_.slot_classes, NeededSlots(), plan.budget - fixed,
-                                    request_.most_slots, PageTables);
+                                    request_.most_slots, SlotTables);
     if (plan.slots_of_class.empty()) return std::nullopt;
     for (std::size_t i = 0; i < plan.slots_of_class.size(); ++i) {
       const std::size_t slots = plan.slots_of_class[i];
       plan.slots += slots;
       plan.experts += slots * sizes_.slot_classes[i].bytes;
-      plan.page_tables += slots * PageTables(sizes_.slot_classes[i].bytes);
+      plan.page_tables += slots * SlotTables(sizes_.slot_classes[i].bytes);
     }
     return plan;
   }

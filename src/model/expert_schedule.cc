@@ -117,7 +117,7 @@ void ExpertSchedule::ReadNextLayer() {
   const LayerId next(layer_.value + 1);
   const auto spare = static_cast<std::size_t>(model_.config.experts_per_token);
   while (next_ahead_ < model_.config.num_experts &&
-         cache_.ReadAhead(next, ExpertId(next_ahead_), spare)) {
+         cache_.ReadAhead(next, ExpertId(next_ahead_), spare, ExpertCache::Replace::kPassing)) {
     ++next_ahead_;
   }
 }

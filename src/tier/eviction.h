@@ -46,7 +46,7 @@ inline double PassingRank(std::uint64_t last_use) {
 //   ahead
 double AddUse(double log_frequency, double uses, double now, double half_life);
 // Of the engine's own counts.
-inline constexpr double kDefaultHalfLifeTokens = 64;
+inline constexpr double kDefaultHalfLifeTokens = 128;
 // Of a record that was never used.
 inline constexpr double kNeverUsed = -1e300;
 
@@ -55,10 +55,11 @@ std::string_view PolicyName(PolicyKind kind);
 std::optional<PolicyKind> PolicyFromName(std::string_view name);
 EvictionPolicy PolicyOf(PolicyKind kind);
 
-// The policy for a pool of `slots` when one token uses `cycle` records: recency, but frequency
-// below the cliff. With fewer slots than a token's cycle, recency evicts each record just before
-// its layer comes round again and keeps nothing.
-PolicyKind DefaultPolicy(std::size_t slots, std::size_t cycle);
+// The policy for a pool of `slots` when one token uses `cycle` of the records: recency, but
+// frequency below the cliff and in a pool of half the records or more. With fewer slots than a
+// token's cycle, recency evicts each record just before its layer comes round again and keeps
+// nothing; with many, what matters is who is rarely used at all (docs/benchmarks.md).
+PolicyKind DefaultPolicy(std::size_t slots, std::size_t cycle, std::size_t records);
 
 // Items of a fixed number, ordered by rank. A binary heap that knows where each item stands. Does
 // not allocate after construction.

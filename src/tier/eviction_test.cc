@@ -15,7 +15,7 @@ TEST(EvictionQueue, GivesTheLowestRankAmongChanges) {
   EvictionQueue queue(kItems);
   std::map<std::size_t, double> ranks;
   std::mt19937 random(3);
-  for (int step = 0; step < 5000; ++step) {
+  for (int step = 0; step < 1000; ++step) {
     const std::size_t item = random() % kItems;
     if (queue.Contains(item)) {
       queue.Remove(item);
@@ -70,9 +70,11 @@ TEST(PassingRank, TheNewestGoesFirstAndAllGoBeforeWhatWasKept) {
   EXPECT_LT(kEmptyRank, PassingRank(std::uint64_t{1} << 40));
 }
 
-TEST(DefaultPolicy, KeepsTheFrequentBelowTheCliff) {
-  EXPECT_EQ(DefaultPolicy(383, 384), PolicyKind::kFrequency);
-  EXPECT_EQ(DefaultPolicy(384, 384), PolicyKind::kRecency);
+TEST(DefaultPolicy, KeepsTheFrequentBelowTheCliffAndInALargePool) {
+  EXPECT_EQ(DefaultPolicy(383, 384, 6144), PolicyKind::kFrequency);
+  EXPECT_EQ(DefaultPolicy(384, 384, 6144), PolicyKind::kRecency);
+  EXPECT_EQ(DefaultPolicy(3071, 384, 6144), PolicyKind::kRecency);
+  EXPECT_EQ(DefaultPolicy(3072, 384, 6144), PolicyKind::kFrequency);
 }
 
 }  // namespace

@@ -143,7 +143,10 @@ void ExpertCache::MakeReader(const ExpertCacheOptions& options) {
       slots_.size() * most_steps + 1, kDeviceDepth,
       [this](QueuedRead read, ReadPriority priority) { Submit(read, priority); });
   // A completion starts the next read before its own place in the reader is free.
-  reader_ = options.make_reader({.depth = kDeviceDepth + kReaderThreads, .threads = kReaderThreads},
+  reader_ = options.make_reader({.depth = kDeviceDepth + kReaderThreads,
+                                 .threads = kReaderThreads,
+                                 .files = artifact_.ShardFiles(),
+                                 .memory = memory_.span()},
                                 [this](std::uint64_t tag, int error) { OnRead(tag, error); });
 }
 
@@ -209,14 +212,15 @@ AcquireResult ExpertCache::Acquire(LayerId layer, std::span<const ExpertId> expe
   return AcquireResult::kOk;
 }
 
-bool ExpertCache::ReadAhead(LayerId layer, ExpertId expert, std::size_t spare) {
+bool ExpertCache::ReadAhead(LayerId layer, ExpertId expert, std::size_t spare, Replace replace) {
   const std::lock_guard lock(mutex_);
   const std::size_t key = Key(layer, expert);
   if (slot_of_[key] != kNoSlot) return true;
   const std::size_t record_class = class_of_[layer.index()];
   if (Unpinned(record_class) <= spare) return false;
   const std::size_t index = FirstToGo(record_class);
-  if (evictable_[slots_[index].slot_class].FirstRank() > kLeastPassingRank) return false;
+  const double highest = replace == Replace::kPassing ? kLeastPassingRank : kEmptyRank;
+  if (evictable_[slots_[index].slot_class].FirstRank() > highest) return false;
   Fill(index, key, Source(layer, expert));
   Slot& slot = slots_[index];
   slot.passing = true;
@@ -224,11 +228,24 @@ bool ExpertCache::ReadAhead(LayerId layer, ExpertId expert, std::size_t spare) {
   slot.ahead = true;
   slot.last_use = ++clock_;
   ++stats_.read_ahead;
+  ++background_reads_;
   Pin(index);
   PrepareReads(index);
   QueueReads(index, ReadPriority::kBackground, true);
   QueueReads(index, ReadPriority::kBackground, false);
   return true;
+}
+
+std::size_t ExpertCache::BackgroundReads() const {
+  const std::lock_guard lock(mutex_);
+  return background_reads_;
+}
+
+std::pair<LayerId, ExpertId> ExpertCache::RecordOf(std::size_t key) const {
+  // The last layer that begins at the key or before it; layers without experts begin with the next.
+  const auto after = std::upper_bound(first_key_.begin(), first_key_.end(), key);
+  const auto layer = static_cast<std::size_t>(after - first_key_.begin()) - 1;
+  return {LayerId(layer), ExpertId(key - first_key_[layer])};
 }
 
 bool ExpertCache::Resident(LayerId layer, ExpertId expert) const {
@@ -409,6 +426,7 @@ void ExpertCache::Settle(Slot& slot) {
   // The pin that the reads held.
   const std::lock_guard lock(mutex_);
   slot.background = false;
+  --background_reads_;
   Release(static_cast<std::size_t>(&slot - slots_.data()));
 }
 

@@ -16,6 +16,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
@@ -116,10 +117,15 @@ class ExpertCache {
   AcquireResult Acquire(LayerId layer, std::span<const ExpertId> experts,
                         std::span<ExpertLease> leases, UseKind use = UseKind::kKeep);
 
-  // Starts to read an expert in the background, if there is a slot that is empty or holds what was
-  // only passing, and `spare` slots that could hold it would still be free. Says whether the expert
-  // is resident or on its way now. Does not wait and does not allocate.
-  bool ReadAhead(LayerId layer, ExpertId expert, std::size_t spare);
+  // Starts to read an expert in the background, if there is a slot that is empty or (with kPassing)
+  // holds what was only passing, and `spare` slots that could hold it would still be free. Says
+  // whether the expert is resident or on its way now. Does not wait and does not allocate.
+  enum class Replace : std::uint8_t { kNothing, kPassing };
+  bool ReadAhead(LayerId layer, ExpertId expert, std::size_t spare, Replace replace);
+  // Records that are being read in the background.
+  std::size_t BackgroundReads() const;
+  // The layer and expert of a record, which are counted layer by layer.
+  std::pair<LayerId, ExpertId> RecordOf(std::size_t key) const;
 
   // Whether an expert is in a slot or on its way into one.
   bool Resident(LayerId layer, ExpertId expert) const;
@@ -144,6 +150,8 @@ class ExpertCache {
   // Bytes of all slots.
   Bytes size() const { return memory_.size(); }
   std::string_view reader_name() const { return reader_->name(); }
+  // See AsyncReader::registered.
+  std::string_view registered() const { return reader_->registered(); }
   ExpertCacheStats stats() const;
 
  private:
@@ -224,6 +232,7 @@ class ExpertCache {
   std::vector<EvictionQueue> evictable_;  // [class], slots that nobody pins
   std::vector<std::size_t> to_read_;      // scratch of Acquire
   std::uint64_t clock_ = 0;
+  std::size_t background_reads_ = 0;  // records
   ExpertCacheStats stats_;
 
   std::atomic<std::uint32_t> progress_{0};

@@ -9,10 +9,6 @@
 namespace doppler {
 namespace {
 
-// One read: large enough for a solid-state disk's full rate with a few of them at once, small
-// enough that the first projection of a record is there long before the last.
-constexpr Bytes kStepBytes = 512 * kKiB;
-
 const TensorEntry& TensorOf(const ExpertRecord& record, ExpertPart part) {
   switch (part) {
     case ExpertPart::kGate:
@@ -25,13 +21,13 @@ const TensorEntry& TensorOf(const ExpertRecord& record, ExpertPart part) {
   return record.down;
 }
 
-ExpertSource SourceOf(const Artifact& artifact, LayerId layer, ExpertId expert) {
+ExpertSource SourceOf(const Artifact& artifact, LayerId layer, ExpertId expert, Bytes step) {
   ExpertSource source;
   source.record = FindExpertRecord(artifact.manifest(), layer, expert);
   source.extent = artifact.Cover(source.record.shard, source.record.offset, source.record.size);
   const Bytes grain = artifact.Grain(source.record.shard);
-  source.step = kStepBytes;
-  source.checked_whole = kStepBytes % grain != 0 && source.extent.size > kStepBytes;
+  source.step = step;
+  source.checked_whole = step % grain != 0 && source.extent.size > step;
   return source;
 }
 
@@ -50,11 +46,12 @@ bool ExpertSource::StepHolds(std::size_t index, ExpertPart part) const {
   return read.offset < tensor.offset + tensor.size && tensor.offset < read.offset + read.size;
 }
 
-ExpertTable FindExperts(const Artifact& artifact, std::span<const int> experts_of_layer) {
+ExpertTable FindExperts(const Artifact& artifact, std::span<const int> experts_of_layer,
+                        Bytes step) {
   ExpertTable table(experts_of_layer.size());
   for (std::size_t layer = 0; layer < table.size(); ++layer) {
     for (int expert = 0; expert < experts_of_layer[layer]; ++expert) {
-      table[layer].push_back(SourceOf(artifact, LayerId(layer), ExpertId(expert)));
+      table[layer].push_back(SourceOf(artifact, LayerId(layer), ExpertId(expert), step));
     }
   }
   return table;

@@ -46,8 +46,14 @@ struct ExpertSource {
 // [moe layer][expert]; empty for a layer without experts.
 using ExpertTable = std::vector<std::vector<ExpertSource>>;
 
-// REQUIRES: every layer of `experts_of_layer` gives its number of experts, 0 for none.
-ExpertTable FindExperts(const Artifact& artifact, std::span<const int> experts_of_layer);
+// One read: large enough for a solid-state disk's full rate with a few of them at once, small
+// enough that the first projection of a record is there long before the last.
+inline constexpr Bytes kStepBytes = 512 * kKiB;
+
+// REQUIRES: every layer of `experts_of_layer` gives its number of experts, 0 for none; `step` is a
+// multiple of kDirectAlignment.
+ExpertTable FindExperts(const Artifact& artifact, std::span<const int> experts_of_layer,
+                        Bytes step = kStepBytes);
 
 // Slots of one size and the records that they are meant for.
 struct SlotClass {
