@@ -196,6 +196,10 @@ void AddRunCommand(CLI::App& parent) {
                 "Tokens to generate; -1: until the text ends or the context is full");
   app->add_flag("--echo", command->echo, "Print the prompt before its continuation");
   app->add_option("--stats", command->stats_file, "Write the run's counters to this file as JSON");
+  app->add_option("--trace", command->trace_file,
+                  "Write which experts were used when: for 'doppler replay' and trace viewers");
+  app->add_flag("--cold", command->cold,
+                "Do not read what earlier runs used most, nor remember what this one uses");
   AddSize(
       *app, "--device-memory", [command](Bytes bytes) { command->device_memory = bytes; },
       "Budget of GPU memory; this build has no accelerator backend, so only 0 is accepted");
@@ -303,6 +307,45 @@ void AddBenchCommand(CLI::App& parent) {
   app->callback([command] { RunBench(*command); });
 }
 
+void AddReplayCommand(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand(
+      "replay", "Page a recorded run's experts through caches of other sizes and policies");
+  const auto command = std::make_shared<ReplayCommand>();
+  app->add_option("TRACE", command->trace, "File that 'run --trace' wrote")->required();
+  app->add_option_function<std::vector<std::string>>(
+         "--policy",
+         [command](const std::vector<std::string>& names) {
+           for (const std::string& name : names) {
+             const std::optional<ReplayPolicy> policy = ReplayPolicyFromName(name);
+             if (!policy) {
+               throw CLI::ValidationError("--policy", fmt::format("there is no policy '{}'", name));
+             }
+             command->policies.push_back(*policy);
+           }
+         },
+         "Who is evicted; may be repeated; by default all, beside what is possible at best")
+      ->type_name("default|recency|frequency|layers|optimal")
+      ->allow_extra_args(false);
+  app->add_option("--slots", command->slots, "Slots of the cache; may be repeated")
+      ->check(CLI::Range(1, 1 << 28))
+      ->allow_extra_args(false);
+  AddSize(
+      *app, "--budget", [command](Bytes bytes) { command->budgets.push_back(bytes); },
+      "Bytes of the cache instead, in records of average size");
+  app->add_option("--half-life", command->half_life_tokens,
+                  "Tokens after which a use counts half, for the policy frequency")
+      ->check(CLI::Range(0.1, 1e9))
+      ->capture_default_str();
+  app->add_flag("--json", command->json, "Print JSON");
+  app->callback([command] {
+    if (command->policies.empty()) {
+      command->policies = {ReplayPolicy::kDefault, ReplayPolicy::kRecency, ReplayPolicy::kFrequency,
+                           ReplayPolicy::kLayers, ReplayPolicy::kOptimal};
+    }
+    RunReplay(*command);
+  });
+}
+
 // Messages go to standard error, so that standard output holds results alone.
 void SetUpLogging() {
   spdlog::set_default_logger(spdlog::stderr_color_st("doppler"));
@@ -349,7 +392,7 @@ int RunCommandLine(int argc, char** argv) {
       "wrong.\n'doppler COMMAND --help' explains a command.");
   for (const auto add : {AddConvertCommand, AddRunCommand, AddChatCommand, AddPlanCommand,
                          AddInspectCommand, AddVerifyCommand, AddTokenizeCommand, AddLogitsCommand,
-                         AddPerplexityCommand, AddBenchCommand}) {
+                         AddPerplexityCommand, AddBenchCommand, AddReplayCommand}) {
     add(app);
   }
   try {

@@ -152,7 +152,7 @@ OrderedJson ToJson(const PlannedModel& planned, const MachineInfo& machine, cons
                       {"kv_bytes_per_1k_tokens", counts.kv_per_1k},
                       {"dense_bytes", planned.sizes.dense},
                       {"expert_bytes", planned.sizes.experts_total},
-                      {"expert_record_bytes", planned.sizes.record},
+                      {"expert_record_bytes", planned.sizes.LargestRecord()},
                       {"smallest_budget_bytes", planned.result.smallest},
                       {"plan", nullptr}};
   if (!planned.result.plan) return json;

@@ -18,6 +18,10 @@ constexpr int kSmallestAutomaticUbatch = 16;
 // One entry of 8 bytes maps 4096 bytes.
 Bytes PageTables(Bytes mapped) { return mapped / 512; }
 
+// What the kernel keeps for a slot: page tables, and where its memory is registered for reads, 16
+// bytes for each page of 4096 unless these are parts of huge ones.
+Bytes SlotTables(Bytes slot) { return PageTables(slot) + slot / 256; }
+
 class Planner {
  public:
   Planner(const ModelConfig& config, const ModelSizes& sizes, const PlanRequest& request,
@@ -35,9 +39,7 @@ class Planner {
                     .records = sizes_.records};
     plan.kv = KvShapeOf(config_, request_.kv_dtype, ubatch, context).TotalBytes();
     plan.activations =
-        Activations::SizeOf(config_, {.ubatch = ubatch,
-                                      .logit_rows = request_.logit_rows,
-                                      .wave = static_cast<std::size_t>(config_.num_experts)});
+        Activations::SizeOf(config_, {.ubatch = ubatch, .logit_rows = request_.logit_rows});
     plan.scratch = scratch_bytes_(LimitsOf(config_, ubatch, context));
     plan.page_tables = PageTables(plan.Total());
     return plan;
@@ -81,19 +83,25 @@ class Planner {
     return sizes_.records == 0 ? 0 : static_cast<std::size_t>(config_.experts_per_token);
   }
 
-  // A slot and the page tables that map it.
-  Bytes SlotCost() const { return sizes_.record + PageTables(sizes_.record); }
+  // What the least number of slots takes.
+  Bytes NeededSlotBytes() const {
+    return NeededSlots() * (sizes_.LargestRecord() + SlotTables(sizes_.LargestRecord()));
+  }
 
   // Gives what is left to expert slots; nothing if that is too little.
   std::optional<MemoryPlan> WithExperts(MemoryPlan plan) const {
     const Bytes fixed = plan.Total();
     if (fixed > plan.budget) return std::nullopt;
     if (sizes_.records == 0) return plan;
-    const Bytes fit = (plan.budget - fixed) / SlotCost();
-    plan.slots = std::min({static_cast<std::size_t>(fit), sizes_.records, request_.most_slots});
-    if (plan.slots < NeededSlots()) return std::nullopt;
-    plan.experts = plan.slots * sizes_.record;
-    plan.page_tables += plan.slots * (SlotCost() - sizes_.record);
+    plan.slots_of_class = DealSlots(sizes_.slot_classes, NeededSlots(), plan.budget - fixed,
+                                    request_.most_slots, SlotTables);
+    if (plan.slots_of_class.empty()) return std::nullopt;
+    for (std::size_t i = 0; i < plan.slots_of_class.size(); ++i) {
+      const std::size_t slots = plan.slots_of_class[i];
+      plan.slots += slots;
+      plan.experts += slots * sizes_.slot_classes[i].bytes;
+      plan.page_tables += slots * SlotTables(sizes_.slot_classes[i].bytes);
+    }
     return plan;
   }
 
@@ -154,7 +162,9 @@ ModelSizes SizesOfConfig(const ModelConfig& config, const FormatOf& format_of) {
   }
   sizes.records = static_cast<std::size_t>(config.NumMoeLayers()) *
                   static_cast<std::size_t>(config.num_experts);
-  if (sizes.records > 0) sizes.record = sizes.experts_total / sizes.records;
+  if (sizes.records > 0) {
+    sizes.slot_classes = {{sizes.experts_total / sizes.records, sizes.records}};
+  }
   return sizes;
 }
 
@@ -172,7 +182,7 @@ ModelCounts CountsOf(const ModelConfig& config, const ModelSizes& sizes) {
   if (config.num_experts > 0) {
     const auto used = static_cast<std::uint64_t>(config.experts_per_token);
     counts.active_parameters += experts / static_cast<std::uint64_t>(config.num_experts) * used;
-    counts.token_read = sizes.record * used * static_cast<std::uint64_t>(config.NumMoeLayers());
+    counts.token_read = sizes.experts_total / static_cast<Bytes>(config.num_experts) * used;
     counts.active += counts.token_read;
   }
   for (int layer = 0; layer < config.num_layers; ++layer) {
@@ -189,8 +199,7 @@ PlanResult PlanMemory(const ModelConfig& config, const ModelSizes& sizes,
   const Planner planner(config, sizes, request, scratch_bytes);
   const int least_context = planner.SmallestContext();
   const MemoryPlan least = planner.Fixed(least_context, planner.SmallestUbatch(least_context));
-  PlanResult result{.plan = std::nullopt,
-                    .smallest = least.Total() + planner.NeededSlots() * planner.SlotCost()};
+  PlanResult result{.plan = std::nullopt, .smallest = least.Total() + planner.NeededSlotBytes()};
   const int context = planner.Context();
   result.plan = planner.WithExperts(planner.Fixed(context, planner.Ubatch(context)));
   if (!result.plan) result.plan = planner.WithExperts(least);

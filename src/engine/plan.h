@@ -16,18 +16,22 @@
 #include "io/machine.h"
 #include "model/config.h"
 #include "model/tensors.h"
+#include "tier/expert_source.h"
 #include "tier/kv_pool.h"
 
 namespace doppler {
 
 // What a model asks of memory, from its artifact or from its configuration alone.
 struct ModelSizes {
-  Bytes dense = 0;          // weights that every token needs, as they are read
-  Bytes embedding = 0;      // of these, the token table
-  Bytes leaf_hashes = 0;    // in memory while the model is open
-  Bytes record = 0;         // one slot: the largest expert record
-  Bytes experts_total = 0;  // all expert records
-  std::size_t records = 0;  // experts in all layers
+  Bytes dense = 0;                           // weights that every token needs, as they are read
+  Bytes embedding = 0;                       // of these, the token table
+  Bytes leaf_hashes = 0;                     // in memory while the model is open
+  std::vector<SlotClass> slot_classes = {};  // sizes of expert records, largest first
+  Bytes experts_total = 0;                   // all expert records
+  std::size_t records = 0;                   // experts in all layers
+
+  // The largest expert record; 0 if there are no experts.
+  Bytes LargestRecord() const { return slot_classes.empty() ? 0 : slot_classes[0].bytes; }
 };
 
 // The format of each tensor of a model that is not there yet.
@@ -69,7 +73,8 @@ struct MemoryPlan {
 
   int context = 0;
   int ubatch = 0;
-  std::size_t slots = 0;
+  std::vector<std::size_t> slots_of_class = {};  // of each of ModelSizes::slot_classes
+  std::size_t slots = 0;                         // of all classes
   std::size_t records = 0;
 
   Bytes Total() const {
