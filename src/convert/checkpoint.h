@@ -22,6 +22,7 @@ namespace doppler {
 struct SourceScales {
   std::size_t file = 0;
   Bytes offset = 0;
+  Bytes row_stride = 0;  // bytes from row to row, if the tensor has one
 };
 
 struct SourceTensor {
@@ -30,6 +31,11 @@ struct SourceTensor {
   std::size_t file = 0;  // of Checkpoint::files
   Bytes offset = 0;      // of the first value
   Bytes size = 0;        // as the artifact stores it
+  // Where values do not follow each other: bytes from a row's first value to the next row's and, of
+  // a float format, from a value to the next of its row. Rows are all dimensions but the last. 0
+  // where they do.
+  Bytes row_stride = 0;
+  Bytes column_stride = 0;
   std::optional<SourceScales> scales = std::nullopt;
   // The rows of each head of this many stand in the order 0, half, 1, half + 1, ...: interleaved
   // rotary pairs. 0 for rows that are in order.

@@ -127,7 +127,9 @@ class ArtifactWriter {
     const SourceTensor& source = *out.source;
     const auto write_as = [&](DType from) {
       return [&, from](std::span<const std::byte> portion) {
-        writer.Write(out.dtype == from ? portion : quantizer_.Run(from, portion, out.dtype, source.spec.name));
+        writer.Write(out.dtype == from
+                         ? portion
+                         : quantizer_.Run(from, portion, out.dtype, source.spec.name));
         on_progress(writer.position());
       };
     };

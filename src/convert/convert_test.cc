@@ -1,6 +1,7 @@
 #include "convert/convert.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -23,6 +24,9 @@ namespace {
 namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
+
+constexpr std::array kSampleFamilies = {"llama",     "mistral", "mixtral", "qwen3",
+                                        "qwen3_moe", "gpt_oss", "phimoe"};
 
 std::vector<std::byte> ReadFileBytes(const fs::path& path) {
   const std::string text = ReadTextFile(path);
@@ -94,8 +98,7 @@ class ConvertTest : public testing::Test {
     const Manifest manifest = ReadManifest();
     for (const TensorSpec& spec : sample.specs) {
       const auto& weights = sample.weights.at(spec.name);
-      const bool wide =
-          wide_norms && (spec.role == TensorRole::kNorm || spec.role == TensorRole::kRouter);
+      const bool wide = wide_norms && IsWideInGguf(spec);
       EXPECT_EQ(Stored(manifest, spec.name), wide ? WidenBf16(weights) : weights) << spec.name;
       EXPECT_EQ(manifest.Tensor(spec.name).shape, spec.shape);
       EXPECT_EQ(manifest.Tensor(spec.name).dtype, wide ? DType::kF32 : DType::kBf16);
@@ -107,7 +110,7 @@ class ConvertTest : public testing::Test {
 };
 
 TEST_F(ConvertTest, KeepsEveryByteOfEveryFamilyAndStrategy) {
-  for (const char* family : {"llama", "mixtral", "qwen3", "qwen3_moe"}) {
+  for (const char* family : kSampleFamilies) {
     const SampleModel sample = MakeSample(family);
     WriteHub(sample, source());
     for (const auto strategy :
@@ -151,7 +154,8 @@ TEST_F(ConvertTest, GivesTheSameBytesTwice) {
 }
 
 TEST_F(ConvertTest, ReadsGgufAndPutsRotaryRowsInOrder) {
-  for (const char* family : {"llama", "mixtral", "qwen3", "qwen3_moe"}) {
+  for (const char* family : kSampleFamilies) {
+    if (family == std::string("mistral")) continue;  // GGUF calls it llama
     SCOPED_TRACE(family);
     const SampleModel sample = MakeSample(family);
     const fs::path path = source() / "tiny.gguf";
@@ -171,6 +175,49 @@ TEST_F(ConvertTest, ReadsRotaryFactorsFromGguf) {
   GgufBuilder builder = BuildGguf(sample);
   builder.AddTensor("rope_freqs.weight", {8}, 0,
                     std::as_bytes(std::span(sample.config.rope_scaling.factors)));
+  WriteTextFile(source() / "tiny.gguf", builder.Build());
+  Run({.checkpoint = source() / "tiny.gguf"});
+  ExpectSound(sample);
+}
+
+TEST_F(ConvertTest, ReadsWindowsFromGguf) {
+  SampleModel sample = MakeSample("llama");
+  const auto windows = [&](const std::function<void(GgufBuilder&)>& change) {
+    GgufBuilder builder = BuildGguf(sample);
+    change(builder);
+    const fs::path path = source() / "tiny.gguf";
+    fs::remove(path);
+    fs::remove_all(output());
+    WriteTextFile(path, builder.Build());
+    Run({.checkpoint = path});
+    return ConfigFromJson(ReadManifest().architecture, "m").layer_windows;
+  };
+  constexpr const char* kWindow = "llama.attention.sliding_window";
+  constexpr const char* kPattern = "llama.attention.sliding_window_pattern";
+  EXPECT_THAT(windows([](GgufBuilder& builder) { builder.AddUint32(kWindow, 16); }),
+              testing::ElementsAre(16, 16));
+  EXPECT_THAT(windows([](GgufBuilder& builder) {
+                builder.AddUint32(kWindow, 16);
+                builder.AddUint32(kPattern, 2);
+              }),
+              testing::ElementsAre(16, 0));
+  // A window that no text fills is none.
+  EXPECT_THAT(windows([](GgufBuilder& builder) { builder.AddUint32(kWindow, 128); }),
+              testing::IsEmpty());
+}
+
+TEST_F(ConvertTest, ReadsBothListsOfRotaryFactorsFromGguf) {
+  SampleModel sample = MakeSample("phimoe");
+  RopeScaling& near = sample.config.rope_scaling;
+  RopeScaling& far = sample.config.long_rope_scaling;
+  near = {.factors = {1, 1, 1, 1, 1, 1, 1, 2}, .magnitude = 1.5F};
+  far = {.factors = {1, 2, 3, 4, 5, 6, 7, 8}, .magnitude = 1.5F};
+  sample.config.long_rope_from = 32;
+  GgufBuilder builder = BuildGguf(sample);
+  builder.AddUint32("phimoe.rope.scaling.original_context_length", 32);
+  builder.AddFloat("phimoe.rope.scaling.attn_factor", 1.5F);
+  builder.AddTensor("rope_factors_short.weight", {8}, 0, std::as_bytes(std::span(near.factors)));
+  builder.AddTensor("rope_factors_long.weight", {8}, 0, std::as_bytes(std::span(far.factors)));
   WriteTextFile(source() / "tiny.gguf", builder.Build());
   Run({.checkpoint = source() / "tiny.gguf"});
   ExpectSound(sample);
@@ -424,9 +471,9 @@ TEST_F(ConvertTest, NamesWhatIsWrongWithAGguf) {
   fewer.specs.pop_back();
   fewer.specs.pop_back();
   EXPECT_THAT(failure(BuildGguf(fewer)), HasSubstr("output_norm.weight"));
-  GgufBuilder yarn = BuildGguf(sample);
-  yarn.AddString("llama.rope.scaling.type", "yarn");
-  EXPECT_THAT(failure(yarn), HasSubstr("'yarn' is not supported"));
+  GgufBuilder scaled = BuildGguf(sample);
+  scaled.AddString("llama.rope.scaling.type", "longrope");
+  EXPECT_THAT(failure(scaled), HasSubstr("'longrope' is not supported"));
   GgufBuilder partial = BuildGguf(sample);
   partial.AddUint32("llama.rope.dimension_count", 8);
   EXPECT_THAT(failure(partial), HasSubstr("rope.dimension_count"));

@@ -10,6 +10,7 @@
 #include "convert/tokenizer_files.h"
 #include "format/json.h"
 #include "format/safetensors.h"
+#include "model/families.h"
 
 namespace doppler {
 namespace {
@@ -121,15 +122,19 @@ DType HubDType(const std::string& name, const HubTensor& tensor, const std::stri
 
 class HubMapper {
  public:
-  HubMapper(HubTensors& tensors, HubQuantization quantization, const fs::path& folder)
-      : tensors_(tensors), quantization_(quantization), where_(folder.string()) {}
+  HubMapper(HubTensors& tensors, HubQuantization quantization, const ModelConfig& config,
+            const fs::path& folder)
+      : tensors_(tensors),
+        quantization_(quantization),
+        config_(config),
+        family_(FamilyByName(config.family)),
+        where_(folder.string()) {}
 
-  SourceTensor Find(const TensorSpec& spec, const ModelConfig& config) {
-    if (auto whole = Whole(spec, spec.name)) return *whole;
-    if (auto whole = Whole(spec, MixtralName(spec))) return *whole;
-    if (spec.expert >= 0) {
-      if (auto part = Stacked(spec, config)) return *part;
+  SourceTensor Find(const TensorSpec& spec) {
+    for (const std::string& name : {spec.name, MixtralName(spec), RouterName(spec)}) {
+      if (auto whole = Whole(spec, name)) return *whole;
     }
+    if (auto part = Stacked(spec)) return *part;
     Throw("{}: the tensor '{}' is missing; the checkpoint is not complete, fetch it again", where_,
           spec.name);
   }
@@ -147,6 +152,15 @@ class HubMapper {
                                                             spec.expert, short_name));
   }
 
+  // GPT-OSS's name for the router.
+  static std::string RouterName(const TensorSpec& spec) {
+    std::string name = spec.name;
+    constexpr std::string_view kGate = ".mlp.gate.";
+    const std::size_t at = name.find(kGate);
+    if (at != std::string::npos) name.replace(at, kGate.size(), ".mlp.router.");
+    return name;
+  }
+
   std::optional<SourceTensor> Whole(const TensorSpec& spec, const std::string& name) {
     const HubTensor* const found = tensors_.Use(name);
     if (found == nullptr) return PackedInt4(spec, name);
@@ -157,22 +171,95 @@ class HubMapper {
     return At(spec, name, *found, 0, found->tensor.size);
   }
 
-  // Newer exports keep a layer's experts in one tensor: gate and up in [experts, 2 * ffn, dim],
-  // down in [experts, dim, ffn].
-  std::optional<SourceTensor> Stacked(const TensorSpec& spec, const ModelConfig& config) {
-    const std::string_view part = PartOf(spec.name);
-    const bool down = part == "down_proj";
-    const std::string name = LayerTensorName(
-        LayerId(spec.layer), down ? "mlp.experts.down_proj" : "mlp.experts.gate_up_proj");
+  // A layer's experts in one tensor of [experts, ...], gate and up in one: the projections of an
+  // expert, and the biases of all experts.
+  std::optional<SourceTensor> Stacked(const TensorSpec& spec) {
+    const bool bias = spec.name.ends_with(".bias");
+    if (spec.expert < 0 && (!bias || spec.shape.size() != 2)) return std::nullopt;
+    const std::string name =
+        LayerTensorName(LayerId(spec.layer),
+                        fmt::format("mlp.experts.{}{}", IsDown(spec) ? "down_proj" : "gate_up_proj",
+                                    bias ? "_bias" : ""));
     const HubTensor* const found = tensors_.Use(name);
-    if (found == nullptr) return std::nullopt;
-    const std::vector<std::int64_t> expected = {config.num_experts, spec.shape[0] * (down ? 1 : 2),
-                                                spec.shape[1]};
-    if (found->tensor.shape != expected) ThrowShape(where_, name, found->tensor.shape, expected);
-    const Bytes expert_size = found->tensor.size / static_cast<Bytes>(config.num_experts);
-    const Bytes size = down ? expert_size : expert_size / 2;
+    if (found == nullptr) return bias ? std::nullopt : StackedMxfp4(spec, name);
+    if (bias) return StackedBias(spec, name, *found);
+    return family_.hub_columns_of_experts ? StackedColumns(spec, name, *found)
+                                          : StackedRows(spec, name, *found);
+  }
+
+  static bool IsDown(const TensorSpec& spec) { return PartOf(spec.name) == "down_proj"; }
+  static bool IsUp(const TensorSpec& spec) { return PartOf(spec.name) == "up_proj"; }
+
+  // Gate above up in [experts, 2 * ffn, dim], down in [experts, dim, ffn].
+  SourceTensor StackedRows(const TensorSpec& spec, const std::string& name,
+                           const HubTensor& found) const {
+    RequireShape(name, found,
+                 {config_.num_experts, spec.shape[0] * (IsDown(spec) ? 1 : 2), spec.shape[1]});
+    const Bytes expert_size = found.tensor.size / static_cast<Bytes>(config_.num_experts);
+    const Bytes size = IsDown(spec) ? expert_size : expert_size / 2;
     const Bytes before = static_cast<Bytes>(spec.expert) * expert_size;
-    return At(spec, name, *found, before + (part == "up_proj" ? size : 0), size);
+    return At(spec, name, found, before + (IsUp(spec) ? size : 0), size);
+  }
+
+  // GPT-OSS in a float format: a column for each output value, those of gate and up in turn, in
+  // [experts, dim, 2 * ffn]; down in [experts, ffn, dim].
+  SourceTensor StackedColumns(const TensorSpec& spec, const std::string& name,
+                              const HubTensor& found) const {
+    const std::int64_t columns = spec.shape[0] * (IsDown(spec) ? 1 : 2);
+    RequireShape(name, found, {config_.num_experts, spec.shape[1], columns});
+    const Bytes expert_size = found.tensor.size / static_cast<Bytes>(config_.num_experts);
+    const Bytes value = expert_size / static_cast<Bytes>(spec.shape[1] * columns);
+    const Bytes before = static_cast<Bytes>(spec.expert) * expert_size;
+    SourceTensor source = At(spec, name, found, before + (IsUp(spec) ? value : 0),
+                             IsDown(spec) ? expert_size : expert_size / 2);
+    source.row_stride = IsDown(spec) ? value : 2 * value;
+    source.column_stride = static_cast<Bytes>(columns) * value;
+    return source;
+  }
+
+  // GPT-OSS in MXFP4: nibbles in [experts, 2 * ffn, dim / 32, 16] and exponents in
+  // [experts, 2 * ffn, dim / 32], rows of gate and up in turn; down in [experts, dim, ffn / 32,
+  // ...].
+  std::optional<SourceTensor> StackedMxfp4(const TensorSpec& spec, const std::string& name) {
+    constexpr std::int64_t kBlock = Traits(DType::kMxfp4).block_elements;
+    constexpr Bytes kNibbleBytes = kBlock / 2;
+    if (quantization_ != HubQuantization::kMxfp4) return std::nullopt;
+    if (spec.shape[1] % kBlock != 0) {
+      Throw("{}: '{}_blocks' has rows of {} values, which are not whole blocks of {}", where_, name,
+            spec.shape[1], kBlock);
+    }
+    const std::int64_t step = IsDown(spec) ? 1 : 2;
+    const std::int64_t rows = step * spec.shape[0];
+    const std::int64_t blocks = spec.shape[1] / kBlock;
+    const HubTensor& nibbles =
+        Part(name + "_blocks", "U8", {config_.num_experts, rows, blocks, kNibbleBytes});
+    const HubTensor& exponents = Part(name + "_scales", "U8", {config_.num_experts, rows, blocks});
+    SourceTensor source = Combined(spec, DType::kMxfp4, nibbles, exponents);
+    const Bytes first = static_cast<Bytes>(spec.expert * rows + (IsUp(spec) ? 1 : 0));
+    const auto row = static_cast<Bytes>(blocks);
+    source.scales->offset += first * row;
+    source.scales->row_stride = static_cast<Bytes>(step) * row;
+    source.offset += first * row * kNibbleBytes;
+    source.row_stride = static_cast<Bytes>(step) * row * kNibbleBytes;
+    return source;
+  }
+
+  // GPT-OSS: gate and up in turn in [experts, 2 * ffn], down in [experts, dim].
+  SourceTensor StackedBias(const TensorSpec& spec, const std::string& name,
+                           const HubTensor& found) const {
+    const std::int64_t columns = spec.shape[1] * (IsDown(spec) ? 1 : 2);
+    RequireShape(name, found, {spec.shape[0], columns});
+    if (IsDown(spec)) return At(spec, name, found, 0, found.tensor.size);
+    const Bytes value = found.tensor.size / static_cast<Bytes>(spec.shape[0] * columns);
+    SourceTensor source = At(spec, name, found, IsUp(spec) ? value : 0, found.tensor.size / 2);
+    source.row_stride = static_cast<Bytes>(columns) * value;
+    source.column_stride = 2 * value;
+    return source;
+  }
+
+  void RequireShape(const std::string& name, const HubTensor& found,
+                    const std::vector<std::int64_t>& expected) const {
+    if (found.tensor.shape != expected) ThrowShape(where_, name, found.tensor.shape, expected);
   }
 
   SourceTensor At(const TensorSpec& spec, const std::string& name, const HubTensor& found,
@@ -243,13 +330,10 @@ class HubMapper {
             .scales = SourceScales{.file = scales.file, .offset = scales.tensor.offset}};
   }
 
-  void RequireShape(const std::string& name, const HubTensor& found,
-                    const std::vector<std::int64_t>& expected) const {
-    if (found.tensor.shape != expected) ThrowShape(where_, name, found.tensor.shape, expected);
-  }
-
   HubTensors& tensors_;
   HubQuantization quantization_;
+  const ModelConfig& config_;
+  const Family& family_;
   std::string where_;
 };
 
@@ -272,9 +356,10 @@ Checkpoint OpenHubCheckpoint(const fs::path& folder, bool allow_missing_tokenize
   checkpoint.config = ConfigFromHub(config_text, config_path.string());
   checkpoint.tokenizer_files = ReadTokenizerFiles(folder, allow_missing_tokenizer);
   HubTensors tensors(folder);
-  HubMapper mapper(tensors, ParseHubQuantization(config_text, config_path.string()), folder);
+  HubMapper mapper(tensors, ParseHubQuantization(config_text, config_path.string()),
+                   checkpoint.config, folder);
   for (const TensorSpec& spec : ExpectedTensors(checkpoint.config)) {
-    checkpoint.tensors.push_back(mapper.Find(spec, checkpoint.config));
+    checkpoint.tensors.push_back(mapper.Find(spec));
   }
   // With tied embeddings some checkpoints hold a copy of the table, which is not used.
   if (checkpoint.config.tied_embeddings) tensors.Use("lm_head.weight");

@@ -19,7 +19,7 @@ struct SampleModel {
   std::map<std::string, std::vector<std::byte>> weights;
 };
 
-// Two layers of random weights of a family, of which "mixtral" and "qwen3_moe" have four experts.
+// Two layers of random weights of a family, with four experts if it has experts.
 SampleModel MakeSample(const std::string& family, int model_dim = 64);
 
 enum class HubStyle {
@@ -33,8 +33,11 @@ void WriteHub(const SampleModel& sample, const std::filesystem::path& folder,
               HubStyle style = HubStyle::kSingleFile);
 std::string HubConfigJson(const ModelConfig& config);
 
-// The model as GGUF: weights of projections and experts as they are, norms and routers in F32,
-// experts stacked, rotary rows interleaved where the family wants it.
+// Whether BuildGguf makes a tensor F32: norms, biases and routers.
+bool IsWideInGguf(const TensorSpec& spec);
+
+// The model as GGUF: weights of projections and experts as they are, the others in F32, experts
+// stacked, rotary rows interleaved where the family wants it.
 GgufBuilder BuildGguf(const SampleModel& sample);
 
 // The values of bf16 weights as f32.

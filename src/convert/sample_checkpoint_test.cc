@@ -45,18 +45,85 @@ struct HubFile {
 };
 
 std::string HubName(const SampleModel& sample, const TensorSpec& spec) {
-  if (spec.name == "lm_head.weight") return spec.name;
-  if (sample.config.family != "mixtral") return "model." + spec.name;
+  if (spec.name.starts_with("lm_head.")) return spec.name;
   std::string name = spec.name;
   const auto replace = [&name](const std::string& from, const std::string& to) {
     const std::size_t at = name.find(from);
     if (at != std::string::npos) name.replace(at, from.size(), to);
   };
-  replace("mlp.", "block_sparse_moe.");
-  replace("gate_proj", "w1");
-  replace("up_proj", "w3");
-  replace("down_proj", "w2");
+  if (sample.config.family == "gpt_oss") replace("mlp.gate.", "mlp.router.");
+  if (sample.config.family == "mixtral" || sample.config.family == "phimoe") {
+    replace("mlp.", "block_sparse_moe.");
+    replace("gate_proj", "w1");
+    replace("up_proj", "w3");
+    replace("down_proj", "w2");
+  }
   return "model." + name;
+}
+
+// Whether the hub stacks a layer's experts, and their biases, by columns.
+bool HasColumnStacks(const SampleModel& sample) {
+  return FamilyByName(sample.config.family).hub_columns_of_experts;
+}
+
+// Values of two bytes: matrix(rows, cols) as matrix(cols, rows).
+std::vector<std::byte> Transpose(std::span<const std::byte> matrix, std::size_t cols) {
+  const std::size_t rows = matrix.size() / 2 / cols;
+  std::vector<std::byte> out(matrix.size());
+  for (std::size_t row = 0; row < rows; ++row) {
+    for (std::size_t col = 0; col < cols; ++col) {
+      std::memcpy(&out[2 * (col * rows + row)], &matrix[2 * (row * cols + col)], 2);
+    }
+  }
+  return out;
+}
+
+// a0 b0 a1 b1 ...
+std::vector<std::byte> Alternate(std::span<const std::byte> a, std::span<const std::byte> b,
+                                 std::size_t bytes) {
+  std::vector<std::byte> out;
+  for (std::size_t at = 0; at < a.size(); at += bytes) {
+    for (const auto& from : {a, b}) {
+      const auto part = from.subspan(at, bytes);
+      out.insert(out.end(), part.begin(), part.end());
+    }
+  }
+  return out;
+}
+
+// GPT-OSS: gate and up columns in turn in [experts, dim, 2 * ffn], down in [experts, ffn, dim].
+void StackColumns(const SampleModel& sample, LayerId layer, HubFile& file) {
+  const ModelConfig& config = sample.config;
+  const auto dim = static_cast<std::size_t>(config.model_dim);
+  const auto ffn = static_cast<std::size_t>(config.expert_ffn_dim);
+  const auto weights = [&](const std::string& part) -> const std::vector<std::byte>& {
+    return sample.weights.at(LayerTensorName(layer, "mlp.experts." + part));
+  };
+  std::vector<std::byte> gate_up;
+  std::vector<std::byte> down;
+  for (int expert = 0; expert < config.num_experts; ++expert) {
+    const auto projection = [&](const char* part) {
+      return weights(fmt::format("{}.{}.weight", expert, part));
+    };
+    const std::vector<std::byte> rows =
+        Alternate(projection("gate_proj"), projection("up_proj"), dim * 2);
+    const std::vector<std::byte> columns = Transpose(rows, dim);
+    gate_up.insert(gate_up.end(), columns.begin(), columns.end());
+    const std::vector<std::byte> turned = Transpose(projection("down_proj"), ffn);
+    down.insert(down.end(), turned.begin(), turned.end());
+  }
+  const auto add = [&](const char* part, std::vector<std::int64_t> shape,
+                       std::vector<std::byte> bytes) {
+    file.stacked.push_back(std::move(bytes));
+    file.Add("model." + LayerTensorName(layer, std::string("mlp.experts.") + part),
+             std::move(shape), file.stacked.back());
+  };
+  const std::int64_t experts = config.num_experts;
+  add("gate_up_proj", {experts, config.model_dim, 2 * config.expert_ffn_dim}, gate_up);
+  add("down_proj", {experts, config.expert_ffn_dim, config.model_dim}, down);
+  add("gate_up_proj_bias", {experts, 2 * config.expert_ffn_dim},
+      Alternate(weights("gate_proj.bias"), weights("up_proj.bias"), 2));
+  add("down_proj_bias", {experts, config.model_dim}, weights("down_proj.bias"));
 }
 
 void StackExperts(const SampleModel& sample, LayerId layer, HubFile& file) {
@@ -81,14 +148,19 @@ void StackExperts(const SampleModel& sample, LayerId layer, HubFile& file) {
            {config.num_experts, config.model_dim, config.expert_ffn_dim}, file.stacked.back());
 }
 
+bool IsExpertBias(const TensorSpec& spec) {
+  return spec.role == TensorRole::kBias && spec.shape.size() == 2;
+}
+
 HubFile CollectHub(const SampleModel& sample, bool stack) {
   HubFile file;
+  const bool columns = HasColumnStacks(sample);
   for (const TensorSpec& spec : sample.specs) {
-    if (stack && spec.expert >= 0) continue;
+    if ((stack || columns) && (spec.expert >= 0 || IsExpertBias(spec))) continue;
     file.Add(HubName(sample, spec), spec.shape, sample.weights.at(spec.name));
   }
-  for (int layer = 0; stack && layer < sample.config.num_layers; ++layer) {
-    StackExperts(sample, LayerId(layer), file);
+  for (int layer = 0; (stack || columns) && layer < sample.config.num_layers; ++layer) {
+    (columns ? StackColumns : StackExperts)(sample, LayerId(layer), file);
   }
   return file;
 }
@@ -140,6 +212,7 @@ void AddMetadata(const SampleModel& sample, GgufBuilder& builder) {
   number("attention.key_length", config.head_dim);
   builder.AddFloat(architecture + ".attention.layer_norm_rms_epsilon", config.norm_epsilon);
   builder.AddFloat(architecture + ".rope.freq_base", static_cast<float>(config.rope_theta));
+  if (!config.layer_windows.empty()) number("attention.sliding_window", config.layer_windows[0]);
   if (config.num_experts > 0) {
     number("expert_count", config.num_experts);
     number("expert_used_count", config.experts_per_token);
@@ -167,12 +240,22 @@ const std::map<std::string, std::string>& GgufWords() {
       {"o_proj", "attn_output"},
       {"q_norm", "attn_q_norm"},
       {"k_norm", "attn_k_norm"},
+      {"self_attn", "attn_sinks"},  // of self_attn.sinks
       {"gate", "ffn_gate_inp"},
       {"gate_proj", "ffn_gate"},
       {"up_proj", "ffn_up"},
       {"down_proj", "ffn_down"},
       {"post_attention_layernorm", "ffn_norm"}};
   return kWords;
+}
+
+std::string GgufName(const SampleModel& sample, const TensorSpec& spec) {
+  const std::string part(PartOf(spec.name));
+  std::string word = GgufWords().at(part);
+  if (spec.expert >= 0 || IsExpertBias(spec)) word += "_exps";
+  if (word == "ffn_norm" && sample.config.family == "gpt_oss") word = "post_attention_norm";
+  return fmt::format("{}{}{}", spec.layer < 0 ? "" : fmt::format("blk.{}.", spec.layer), word,
+                     spec.name.ends_with(".bias") ? ".bias" : ".weight");
 }
 
 }  // namespace
@@ -185,25 +268,30 @@ std::vector<std::byte> WidenBf16(std::span<const std::byte> weights) {
   return wide;
 }
 
+bool IsWideInGguf(const TensorSpec& spec) {
+  return spec.role == TensorRole::kNorm || spec.role == TensorRole::kBias ||
+         spec.role == TensorRole::kRouter;
+}
+
 SampleModel MakeSample(const std::string& family, int model_dim) {
   SampleModel sample;
   const Family& traits = FamilyByName(family);
-  sample.config = {.family = family,
-                   .num_layers = 2,
-                   .model_dim = model_dim,
-                   .num_heads = 4,
-                   .num_kv_heads = 2,
-                   .head_dim = 16,
-                   .vocab_size = 32,
-                   .context_length = 128,
-                   .ffn_dim = traits.experts ? 0 : 96,
-                   .num_experts = traits.experts ? 4 : 0,
-                   .experts_per_token = traits.experts ? 2 : 0,
-                   .expert_ffn_dim = traits.experts ? 96 : 0,
-                   .dense_layers = {},
-                   .norm_epsilon = 1e-5f,
-                   .rope_theta = 10000,
-                   .query_key_norm = traits.query_key_norm};
+  ModelConfig& config = sample.config;
+  config = StartConfig(traits);
+  config.num_layers = 2;
+  config.model_dim = model_dim;
+  config.num_heads = 4;
+  config.num_kv_heads = 2;
+  config.head_dim = 16;
+  config.vocab_size = 32;
+  config.context_length = 128;
+  config.norm_epsilon = 1e-5F;
+  config.rope_theta = 10000;
+  (traits.experts ? config.expert_ffn_dim : config.ffn_dim) = 96;
+  config.num_experts = traits.experts ? 4 : 0;
+  config.experts_per_token = traits.experts ? 2 : 0;
+  if (family == "gpt_oss") config.layer_windows = {32, 0};
+  config.head_bias = family == "phimoe";
   sample.specs = ExpectedTensors(sample.config);
   std::uint32_t state = 1;
   for (const TensorSpec& spec : sample.specs) {
@@ -225,7 +313,13 @@ std::string HubConfigJson(const ModelConfig& config) {
                    {"intermediate_size", std::max(config.ffn_dim, config.expert_ffn_dim)},
                    {"rms_norm_eps", 1e-5},
                    {"rope_theta", config.rope_theta},
+                   {"attention_bias", config.attention_bias},
+                   {"lm_head_bias", config.head_bias},
                    {"tie_word_embeddings", config.tied_embeddings}};
+  if (!config.layer_windows.empty()) document["sliding_window"] = config.layer_windows[0];
+  for (const int window : config.layer_windows) {
+    document["layer_types"].push_back(window > 0 ? "sliding_attention" : "full_attention");
+  }
   if (family.experts) {
     document["num_experts"] = config.num_experts;
     document["num_experts_per_tok"] = config.experts_per_token;
@@ -252,15 +346,14 @@ GgufBuilder BuildGguf(const SampleModel& sample) {
   std::map<std::string, std::vector<std::byte>> stacks;
   for (const TensorSpec& spec : sample.specs) {
     const std::string part(PartOf(spec.name));
-    const std::string word = GgufWords().at(part);
-    const std::string name = spec.layer < 0 ? word : fmt::format("blk.{}.{}", spec.layer, word);
+    const std::string name = GgufName(sample, spec);
     const std::vector<std::uint64_t> dims(spec.shape.rbegin(), spec.shape.rend());
     std::vector<std::byte> bytes = sample.weights.at(spec.name);
     if (spec.expert >= 0) {
       std::vector<std::byte>& stack = stacks[name];
       stack.insert(stack.end(), bytes.begin(), bytes.end());
       if (spec.expert + 1 == sample.config.num_experts) {
-        builder.AddTensor(name + "_exps.weight", {dims[0], dims[1], 4}, kBf16, stack);
+        builder.AddTensor(name, {dims[0], dims[1], 4}, kBf16, stack);
       }
       continue;
     }
@@ -269,8 +362,8 @@ GgufBuilder BuildGguf(const SampleModel& sample) {
       const auto half = static_cast<std::size_t>(sample.config.head_dim / 2);
       bytes = Interleave(bytes, dims[1] / (2 * half), half, dims[0] * 2);
     }
-    const bool wide = spec.role == TensorRole::kNorm || spec.role == TensorRole::kRouter;
-    builder.AddTensor(name + ".weight", dims, wide ? kF32 : kBf16, wide ? WidenBf16(bytes) : bytes);
+    const bool wide = IsWideInGguf(spec);
+    builder.AddTensor(name, dims, wide ? kF32 : kBf16, wide ? WidenBf16(bytes) : bytes);
   }
   return builder;
 }

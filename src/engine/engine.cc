@@ -69,7 +69,8 @@ void Engine::Load(const EngineOptions& options) {
                                          .weights = weights_,
                                          .backend = *prepared_.backend,
                                          .experts = experts_.get(),
-                                         .rope = RopeOf(config, plan_.context),
+                                         .rope = RopeOf(config, config.rope_scaling),
+                                         .long_rope = RopeOf(config, config.long_rope_scaling),
                                          .on_route = options.on_route,
                                          .on_experts = options.on_experts,
                                          .times = &times_});

@@ -50,6 +50,11 @@ void Session::Begin(std::span<const TokenId> tokens) {
         "raise --context (the model was made for {})",
         tokens.size(), context(), length(), engine_.config().context_length);
   }
+  const bool is_long = engine_.config().IsLongText(length() + static_cast<int>(tokens.size()));
+  if (is_long != long_) {
+    long_ = is_long;
+    lost_ = length() > 0;
+  }
   if (lost_) Replay();
   if (!kv_.Grow(length() + static_cast<int>(tokens.size()))) {
     Throw("no KV blocks are left for {} more tokens; end another session first", tokens.size());
@@ -57,7 +62,9 @@ void Session::Begin(std::span<const TokenId> tokens) {
 }
 
 void Session::Step(std::span<const TokenId> tokens) {
-  Forward(*engine_.model_, tokens, length(), kv_, *engine_.activations_);
+  const Model& model = *engine_.model_;
+  Forward(model, long_ ? model.long_rope : model.rope, tokens, length(), kv_,
+          *engine_.activations_);
   history_.insert(history_.end(), tokens.begin(), tokens.end());
 }
 

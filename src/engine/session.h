@@ -22,7 +22,8 @@ class Session {
   // session stands where it stood before. REQUIRES: tokens is not empty.
   std::span<const float> Append(std::span<const TokenId> tokens);
 
-  // The same, and shows the logits that follow each of the tokens.
+  // The same, and shows the logits that follow each of the tokens. (A model with two lists of
+  // rotary factors computes all of them with the list for the text's length at the end.)
   using OnLogits = FunctionRef<void(std::size_t index, std::span<const float> logits)>;
   void AppendAll(std::span<const TokenId> tokens, OnLogits on_logits);
 
@@ -37,7 +38,8 @@ class Session {
 
  private:
   void Begin(std::span<const TokenId> tokens);
-  // Brings back the KV of the first length() tokens if Truncate could not keep it.
+  // Computes the KV of the tokens so far anew: Truncate could not keep it, or the text has become
+  // long or short for a model with two lists of rotary factors.
   void Replay();
   // Runs tokens at the end of the timeline in ubatches; returns the size of the last one.
   std::size_t Run(std::span<const TokenId> tokens);
@@ -47,6 +49,7 @@ class Session {
   Engine& engine_;
   KvTable kv_;
   std::vector<TokenId> history_;  // the tokens so far
+  bool long_ = false;             // the KV has the rotary angles of a long text
   bool lost_ = false;             // the KV of the tokens so far is not there
 };
 

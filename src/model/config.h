@@ -55,7 +55,7 @@ struct ModelConfig {
   double rope_theta = 0;
   bool rope_interleaved = false;  // rotary pairs are neighbours
   RopeScaling rope_scaling;
-  // What applies instead when the context is longer than `long_rope_from` positions; 0 for never.
+  // What applies instead to a text of more than `long_rope_from` tokens; 0 for never.
   RopeScaling long_rope_scaling;
   int long_rope_from = 0;
 
@@ -88,6 +88,8 @@ struct ModelConfig {
   // Of all heads together.
   int QueryDim() const { return num_heads * head_dim; }
   int AttendedDim() const { return num_heads * (IsLatent() ? value_head_dim : head_dim); }
+  // Whether a text of that many tokens takes long_rope_scaling.
+  bool IsLongText(int tokens) const { return long_rope_from > 0 && tokens > long_rope_from; }
   int WindowOf(LayerId layer) const {
     return layer_windows.empty() ? 0 : layer_windows[layer.index()];
   }

@@ -62,6 +62,7 @@ constexpr std::array kFamilies = {
            .gguf_architecture = "gpt-oss",
            .experts = true,
            .traits = kGptOss,
+           .hub_columns_of_experts = true,
            .layer = TransformerLayer},
     Family{.name = "phimoe",
            .hub_model_type = "phimoe",

@@ -37,6 +37,9 @@ struct Family {
   // GGUF keeps the rows of the query and key projections in the order of interleaved rotary
   // pairs, which convert undoes.
   bool gguf_interleaved_rope = false;
+  // Hub checkpoints stack a layer's experts in a float format as [in, out], the columns of gate and
+  // up in turn.
+  bool hub_columns_of_experts = false;
   LayerFunction layer = nullptr;
 };
 

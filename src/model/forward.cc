@@ -8,8 +8,8 @@
 
 namespace doppler {
 
-void Forward(const Model& model, std::span<const TokenId> tokens, int first_position,
-             const KvTable& kv, Activations& activations) {
+void Forward(const Model& model, const Rope& rope, std::span<const TokenId> tokens,
+             int first_position, const KvTable& kv, Activations& activations) {
   PassTimes ignored;
   const Stopwatch watch((model.times == nullptr ? ignored : *model.times).layers);
   const ModelConfig& config = model.config;
@@ -19,7 +19,7 @@ void Forward(const Model& model, std::span<const TokenId> tokens, int first_posi
   const LayerFunction run_layer = FamilyByName(config.family).layer;
 
   model.backend.GatherRows(model.weights.embedding, tokens, hidden);
-  FillRope(model.rope, first_position, Head(activations.cos, n), Head(activations.sin, n));
+  FillRope(rope, first_position, Head(activations.cos, n), Head(activations.sin, n));
   for (int layer = 0; layer < config.num_layers; ++layer) {
     ThrowIfInterrupted();
     run_layer(model, LayerId(layer), n, first_position, kv.View(LayerId(layer)), activations);

@@ -51,6 +51,7 @@ struct Model {
   Backend& backend;
   ExpertCache* experts = nullptr;  // null for a model without experts
   Rope rope;
+  Rope long_rope;           // of long texts (ModelConfig::IsLongText)
   RouterObserver on_route;     // may be empty
   ExpertObserver on_experts;   // may be empty
   PassTimes* times = nullptr;  // counts up, if there is one
@@ -60,13 +61,13 @@ struct Model {
 using LayerFunction = void (*)(const Model& model, LayerId layer, int tokens, int first_position,
                                const KvView& kv, Activations& activations);
 
-// Runs `tokens`, the first of which stands at `first_position`, and leaves their final hidden
-// states in activations.normed. Pages experts in as the routers ask for them. Throws Error when an
-// expert cannot be read, InterruptedError on Ctrl-C. Does not allocate, unless it throws.
-// REQUIRES: 1 <= tokens.size() <= the ubatch; ids are in the vocabulary; `kv` has grown to hold
-// them.
-void Forward(const Model& model, std::span<const TokenId> tokens, int first_position,
-             const KvTable& kv, Activations& activations);
+// Runs `tokens`, the first of which stands at `first_position`, with the rotary angles of `rope`,
+// and leaves their final hidden states in activations.normed. Pages experts in as the routers ask
+// for them. Throws Error when an expert cannot be read, InterruptedError on Ctrl-C. Does not
+// allocate, unless it throws. REQUIRES: 1 <= tokens.size() <= the ubatch; ids are in the
+// vocabulary; `kv` has grown to hold them.
+void Forward(const Model& model, const Rope& rope, std::span<const TokenId> tokens,
+             int first_position, const KvTable& kv, Activations& activations);
 
 // The logits of rows [first_row, first_row + rows) of the last pass, in activations.logits.
 // REQUIRES: rows <= limits.logit_rows.

@@ -4,9 +4,7 @@
 
 namespace doppler {
 
-Rope RopeOf(const ModelConfig& config, int context) {
-  const bool is_long = config.long_rope_from > 0 && context > config.long_rope_from;
-  const RopeScaling& scaling = is_long ? config.long_rope_scaling : config.rope_scaling;
+Rope RopeOf(const ModelConfig& config, const RopeScaling& scaling) {
   Rope rope{.frequencies = std::vector<float>(static_cast<std::size_t>(config.RotaryDim() / 2)),
             .magnitude = scaling.magnitude};
   for (std::size_t i = 0; i < rope.frequencies.size(); ++i) {

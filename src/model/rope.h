@@ -13,9 +13,8 @@ struct Rope {
   float magnitude = 1;             // factor to cosine and sine
 };
 
-// theta^(-2 i / rotary_dim) / factor[i], with the factors that a context of that many positions
-// asks for.
-Rope RopeOf(const ModelConfig& config, int context);
+// theta^(-2 i / rotary_dim) / factor[i], with one of the configuration's lists of factors.
+Rope RopeOf(const ModelConfig& config, const RopeScaling& scaling);
 
 // Fills row t of cos and sin with the angles of position first_position + t.
 // cos, sin: [tokens, rotary_dim / 2].

@@ -1,6 +1,7 @@
 // Promise 1: residency never changes the answer. Whatever fits, is evicted, arrives late or is
 // computed by how many threads, every logit has the same bits.
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -117,6 +118,23 @@ INSTANTIATE_TEST_SUITE_P(Strategies, ShardingResidencyTest,
                                          ShardingStrategy::kFixed),
                          [](const auto& tested) {
                            return std::string(StrategyName(tested.param));
+                         });
+
+class FamilyResidencyTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(FamilyResidencyTest, BudgetsUbatchesAndDecodingGiveTheSameBits) {
+  const ConvertedModel model(DataFolder() / "golden" / GetParam());
+  const std::vector<float> expected = Logits(model.path(), {});
+  ExpectSameBits(Logits(model.path(), {.slots = 4, .threads = 2, .shuffled = true}), expected);
+  ExpectSameBits(Logits(model.path(), {.slots = 5, .ubatch = 5}), expected);
+  ExpectSameBits(Logits(model.path(), {.threads = 3, .ubatch = 1}), expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, FamilyResidencyTest,
+                         testing::Values("mixtral", "gpt-oss", "phimoe"), [](const auto& tested) {
+                           std::string name = tested.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
                          });
 
 TEST(Budget, TooSmallIsRefusedWithTheSmallestThatWouldDo) {
