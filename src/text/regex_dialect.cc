@@ -82,8 +82,8 @@ class DialectWriter {
     at_ = end + 1;
     const bool negated = name.starts_with('^');
     if (negated) name.remove_prefix(1);
-    *out += fmt::format("{}{{{}{}{}}}", escape, negated ? "^" : "", IsScript(name) ? "sc:" : "",
-                        name);
+    *out +=
+        fmt::format("{}{{{}{}{}}}", escape, negated ? "^" : "", IsScript(name) ? "sc:" : "", name);
   }
 
   // Reads from '[' to the ']' that ends it.
