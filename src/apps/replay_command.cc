@@ -19,7 +19,7 @@ namespace {
 constexpr std::array<int, 9> kPercents = {5, 10, 12, 18, 24, 33, 50, 75, 100};
 
 // One line of the table: a cache of so many slots under each policy.
-struct Line {
+struct ReplayLine {
   std::size_t slots = 0;
   std::vector<std::optional<ReplayResult>> results;  // [policy]
 };
@@ -67,9 +67,9 @@ OrderedJson ToJson(const std::optional<ReplayResult>& result) {
 }
 
 void PrintAsJson(const ReplayCommand& command, const TraceModel& model,
-                 const std::vector<Line>& lines) {
+                 const std::vector<ReplayLine>& lines) {
   OrderedJson rows = OrderedJson::array();
-  for (const Line& line : lines) {
+  for (const ReplayLine& line : lines) {
     OrderedJson row = {{"slots", line.slots}};
     for (std::size_t i = 0; i < command.policies.size(); ++i) {
       row[std::string(ReplayPolicyName(command.policies[i]))] = ToJson(line.results[i]);
@@ -84,7 +84,7 @@ void PrintAsJson(const ReplayCommand& command, const TraceModel& model,
 }
 
 void PrintTable(const ReplayCommand& command, const TraceModel& model,
-                const std::vector<Line>& lines) {
+                const std::vector<ReplayLine>& lines) {
   fmt::print("{}: {} experts; hit rates in percent, in decode if there is any\n\n", model.name,
              model.Records());
   fmt::print("{:>7} {:>6}", "slots", "part");
@@ -92,7 +92,7 @@ void PrintTable(const ReplayCommand& command, const TraceModel& model,
     fmt::print(" {:>10}", ReplayPolicyName(policy));
   }
   fmt::print("\n");
-  for (const Line& line : lines) {
+  for (const ReplayLine& line : lines) {
     fmt::print("{:>7} {:>4.0f} %", line.slots,
                100 * static_cast<double>(line.slots) / static_cast<double>(model.Records()));
     for (const std::optional<ReplayResult>& result : line.results) {
@@ -107,9 +107,9 @@ void PrintTable(const ReplayCommand& command, const TraceModel& model,
 void RunReplay(const ReplayCommand& command) {
   const ExpertTrace trace = ParseTrace(ReadTextFile(command.trace), command.trace);
   if (trace.uses.empty()) Throw("'{}' holds no uses of experts", command.trace);
-  std::vector<Line> lines;
+  std::vector<ReplayLine> lines;
   for (const std::size_t slots : SlotsOf(command, trace.model)) {
-    Line line{.slots = slots, .results = {}};
+    ReplayLine line{.slots = slots, .results = {}};
     for (const ReplayPolicy policy : command.policies) {
       line.results.push_back(Replay(
           trace, {.policy = policy, .slots = slots, .half_life_tokens = command.half_life_tokens}));

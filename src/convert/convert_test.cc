@@ -343,7 +343,7 @@ TEST_F(ConvertTest, WritesNodesOfLargeExperts) {
     if (shard.type != ShardType::kExpert) continue;
     ASSERT_GT(shard.size, kNodeBytes);
     ASSERT_EQ(artifact.Grain(ShardId(i)), kNodeBytes);
-    std::vector<std::byte> bytes = ReadBytes(output() / shard.file);
+    std::vector<std::byte> bytes = ReadFileBytes(output() / shard.file);
     for (Bytes offset = 0; offset < shard.size; offset += kNodeBytes) {
       const Extent extent{ShardId(i), offset, std::min(kNodeBytes, shard.size - offset)};
       const auto part = std::span(bytes).subspan(offset, extent.size);

@@ -10,7 +10,7 @@
 namespace doppler {
 namespace {
 
-constexpr std::size_t kMaxSteps = 64;
+constexpr std::size_t kMaxNormalizerSteps = 64;
 
 // A space becomes the three bytes of U+2581, so three times the longest text that is encoded. A
 // short text must not become a long one: that would be a trap.
@@ -58,7 +58,8 @@ std::string ReplaceAll(std::string_view text, const TextReplacement& replacement
 }
 
 void Normalizer::Add(Step step) {
-  if (steps_.size() >= kMaxSteps) Throw("the normalizer has more than {} steps", kMaxSteps);
+  if (steps_.size() >= kMaxNormalizerSteps)
+    Throw("the normalizer has more than {} steps", kMaxNormalizerSteps);
   steps_.push_back(std::move(step));
 }
 

@@ -8,7 +8,7 @@ namespace {
 
 // A few replacements must not fill the memory.
 constexpr std::size_t kMostGrowth = 16;
-constexpr std::size_t kAlwaysAllowed = 64;
+constexpr std::size_t kAlwaysDecoded = 64;
 
 std::optional<unsigned> HexDigit(char c) {
   if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
@@ -29,7 +29,7 @@ std::optional<char> NamedByte(std::string_view spelling) {
 }  // namespace
 
 std::string TokenDecoder::BytesOf(std::string_view spelling) const {
-  const std::size_t most = kMostGrowth * spelling.size() + kAlwaysAllowed;
+  const std::size_t most = kMostGrowth * spelling.size() + kAlwaysDecoded;
   std::string out(spelling);
   for (const TextReplacement& replacement : replacements) {
     out = ReplaceAll(out, replacement, most);

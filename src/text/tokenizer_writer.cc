@@ -9,7 +9,7 @@
 namespace doppler {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 // A cut at every character takes quadratic time. The longest tokens in use are some 256 spaces.
 constexpr std::size_t kLongestToken = 2048;
@@ -17,8 +17,8 @@ constexpr std::size_t kLongestToken = 2048;
 // A string as JSON writes it.
 std::string Quoted(std::string_view text, const char* what) {
   try {
-    return Json(text).dump();
-  } catch (const Json::type_error&) {
+    return OrderedJson(text).dump();
+  } catch (const OrderedJson::type_error&) {
     Throw("{} is not valid UTF-8", what);
   }
 }
@@ -83,8 +83,8 @@ std::string WriteTokenizerJson(const TokenizerDocument& document) {
   return out;
 }
 
-Json ByteLevelPreTokenizer(const std::vector<std::string_view>& patterns) {
-  Json steps = Json::array();
+OrderedJson ByteLevelPreTokenizer(const std::vector<std::string_view>& patterns) {
+  OrderedJson steps = OrderedJson::array();
   for (const std::string_view pattern : patterns) {
     steps.push_back({{"type", "Split"},
                      {"pattern", {{"Regex", pattern}}},
@@ -98,7 +98,7 @@ Json ByteLevelPreTokenizer(const std::vector<std::string_view>& patterns) {
   return {{"type", "Sequence"}, {"pretokenizers", steps}};
 }
 
-Json ByteLevelDecoder() {
+OrderedJson ByteLevelDecoder() {
   return {{"type", "ByteLevel"},
           {"add_prefix_space", true},
           {"trim_offsets", true},
