@@ -196,6 +196,10 @@ void AddRunCommand(CLI::App& parent) {
                 "Tokens to generate; -1: until the text ends or the context is full");
   app->add_flag("--echo", command->echo, "Print the prompt before its continuation");
   app->add_option("--stats", command->stats_file, "Write the run's counters to this file as JSON");
+  app->add_option("--trace", command->trace_file,
+                  "Write which experts were used when: for 'doppler replay' and trace viewers");
+  app->add_flag("--cold", command->cold,
+                "Do not read what earlier runs used most, nor remember what this one uses");
   AddSize(
       *app, "--device-memory", [command](Bytes bytes) { command->device_memory = bytes; },
       "Budget of GPU memory; this build has no accelerator backend, so only 0 is accepted");
@@ -236,6 +240,26 @@ void AddVerifyCommand(CLI::App& parent) {
       ->check(CLI::Range(1, 1024));
   app->add_flag("--json", command->json, "Print JSON");
   app->callback([command] { RunVerify(*command); });
+}
+
+void AddTokenizeCommand(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand("tokenize", "Which tokens a model makes of a text");
+  const auto command = std::make_shared<TokenizeCommand>();
+  app->add_option("MODEL", command->model,
+                  "Artifact folder, the name of a model in the local store, a checkpoint's folder "
+                  "or a GGUF file")
+      ->required();
+  CLI::Option_group* input = app->add_option_group("input", "What to encode");
+  input->add_option("-p,--prompt", command->text, "The text");
+  input->add_option("-f,--prompt-file", command->text_file, "File that holds the text");
+  input->add_option("--lines", command->lines_file,
+                    "File with a JSON string in each line; a line of JSON is printed for each");
+  input->require_option(1);
+  app->add_flag_callback(
+      "--no-bos", [command] { command->add_bos = false; },
+      "Leave out the token that begins a text");
+  app->add_flag("--json", command->json, "Print JSON: the ids, and the text that they decode to");
+  app->callback([command] { RunTokenize(*command); });
 }
 
 void AddLogitsCommand(CLI::App& parent) {
@@ -283,6 +307,45 @@ void AddBenchCommand(CLI::App& parent) {
   app->callback([command] { RunBench(*command); });
 }
 
+void AddReplayCommand(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand(
+      "replay", "Page a recorded run's experts through caches of other sizes and policies");
+  const auto command = std::make_shared<ReplayCommand>();
+  app->add_option("TRACE", command->trace, "File that 'run --trace' wrote")->required();
+  app->add_option_function<std::vector<std::string>>(
+         "--policy",
+         [command](const std::vector<std::string>& names) {
+           for (const std::string& name : names) {
+             const std::optional<ReplayPolicy> policy = ReplayPolicyFromName(name);
+             if (!policy) {
+               throw CLI::ValidationError("--policy", fmt::format("there is no policy '{}'", name));
+             }
+             command->policies.push_back(*policy);
+           }
+         },
+         "Who is evicted; may be repeated; by default all, beside what is possible at best")
+      ->type_name("default|recency|frequency|layers|optimal")
+      ->allow_extra_args(false);
+  app->add_option("--slots", command->slots, "Slots of the cache; may be repeated")
+      ->check(CLI::Range(1, 1 << 28))
+      ->allow_extra_args(false);
+  AddSize(
+      *app, "--budget", [command](Bytes bytes) { command->budgets.push_back(bytes); },
+      "Bytes of the cache instead, in records of average size");
+  app->add_option("--half-life", command->half_life_tokens,
+                  "Tokens after which a use counts half, for the policy frequency")
+      ->check(CLI::Range(0.1, 1e9))
+      ->capture_default_str();
+  app->add_flag("--json", command->json, "Print JSON");
+  app->callback([command] {
+    if (command->policies.empty()) {
+      command->policies = {ReplayPolicy::kDefault, ReplayPolicy::kRecency, ReplayPolicy::kFrequency,
+                           ReplayPolicy::kLayers, ReplayPolicy::kOptimal};
+    }
+    RunReplay(*command);
+  });
+}
+
 // Messages go to standard error, so that standard output holds results alone.
 void SetUpLogging() {
   spdlog::set_default_logger(spdlog::stderr_color_st("doppler"));
@@ -327,9 +390,9 @@ int RunCommandLine(int argc, char** argv) {
   app.footer(
       "Sizes take K, M, G (binary). Exit status: 0 done, 1 the work failed, 2 the command line was "
       "wrong.\n'doppler COMMAND --help' explains a command.");
-  for (const auto add :
-       {AddConvertCommand, AddRunCommand, AddChatCommand, AddPlanCommand, AddInspectCommand,
-        AddVerifyCommand, AddLogitsCommand, AddPerplexityCommand, AddBenchCommand}) {
+  for (const auto add : {AddConvertCommand, AddRunCommand, AddChatCommand, AddPlanCommand,
+                         AddInspectCommand, AddVerifyCommand, AddTokenizeCommand, AddLogitsCommand,
+                         AddPerplexityCommand, AddBenchCommand, AddReplayCommand}) {
     add(app);
   }
   try {

@@ -13,6 +13,7 @@
 #include "engine/chat.h"
 #include "engine/engine.h"
 #include "engine/generate.h"
+#include "engine/replay.h"
 #include "format/manifest.h"
 
 namespace doppler {
@@ -32,6 +33,8 @@ struct RunCommand {
   std::string prompt_file;
   bool echo = false;
   std::string stats_file;
+  std::string trace_file;
+  bool cold = false;
   Bytes device_memory = 0;
   EngineOptions engine;
   GenerateOptions generate;
@@ -71,6 +74,16 @@ struct VerifyCommand {
 };
 void RunVerify(const VerifyCommand& command);
 
+struct TokenizeCommand {
+  std::string model;                // or a hub folder, or a GGUF file
+  std::optional<std::string> text;  // one of these three
+  std::string text_file;
+  std::string lines_file;  // of JSON strings, one in each line
+  std::optional<bool> add_bos;
+  bool json = false;
+};
+void RunTokenize(const TokenizeCommand& command);
+
 struct LogitsCommand {
   std::string model;
   std::string ids_file;
@@ -97,5 +110,15 @@ struct BenchCommand {
   EngineOptions engine;
 };
 void RunBench(const BenchCommand& command);
+
+struct ReplayCommand {
+  std::string trace;
+  std::vector<ReplayPolicy> policies;
+  std::vector<std::size_t> slots;
+  std::vector<Bytes> budgets;  // of expert slots
+  double half_life_tokens = kDefaultHalfLifeTokens;
+  bool json = false;
+};
+void RunReplay(const ReplayCommand& command);
 
 }  // namespace doppler

@@ -6,6 +6,7 @@
 #include "apps/commands.h"
 #include "apps/report.h"
 #include "base/error.h"
+#include "convert/hub_quantization.h"
 #include "engine/estimate.h"
 #include "io/file.h"
 #include "io/machine.h"
@@ -57,13 +58,23 @@ PlannedModel PlanArtifact(const PlanCommand& command) {
   return planned;
 }
 
+// What `convert` would make of the checkpoint: formats that are quantised already stay.
+FormatOf FormatsOf(HubQuantization published, std::optional<DType> quantize) {
+  return [published, from_float = FormatsFromBf16(quantize), quantize](const TensorSpec& spec) {
+    const DType stored = PublishedFormat(published, spec);
+    return IsFloat(stored) || (quantize && HasScaleGrid(stored)) ? from_float(spec) : stored;
+  };
+}
+
 PlannedModel PlanConfig(const PlanCommand& command) {
   const fs::path file = command.config_file;
-  const ModelConfig config = ConfigFromHub(ReadTextFile(file), file.string());
+  const std::string text = ReadTextFile(file);
+  const ModelConfig config = ConfigFromHub(text, file.string());
+  const HubQuantization published = ParseHubQuantization(text, file.string());
   CheckContext(command.engine, config);
   ThreadPool pool(1);
   const auto backend = MakeBackend(command.engine.backend, command.engine.cpu_path, pool);
-  const ModelSizes sizes = SizesOfConfig(config, command.quantize);
+  const ModelSizes sizes = SizesOfConfig(config, FormatsOf(published, command.quantize));
   const Bytes budget = BudgetOf(command.engine);
   const PlanRequest request{.budget = budget,
                             .process = ProcessBytes(CurrentResidentBytes()),
@@ -127,14 +138,21 @@ OrderedJson MachineToJson(const MachineInfo& machine, const DiskInfo& disk, cons
 
 OrderedJson ToJson(const PlannedModel& planned, const MachineInfo& machine, const DiskInfo& disk,
                    const Rates& rates) {
+  const ModelCounts counts = CountsOf(planned.config, planned.sizes);
   OrderedJson json = {{"model", planned.name},
                       {"family", planned.config.family},
                       {"backend", planned.backend},
                       {"cpu_path", planned.cpu_path},
                       {"machine", MachineToJson(machine, disk, rates)},
+                      {"parameters", counts.parameters},
+                      {"active_parameters", counts.active_parameters},
+                      {"total_bytes", planned.sizes.dense + planned.sizes.experts_total},
+                      {"active_bytes", counts.active},
+                      {"token_read_bytes", counts.token_read},
+                      {"kv_bytes_per_1k_tokens", counts.kv_per_1k},
                       {"dense_bytes", planned.sizes.dense},
                       {"expert_bytes", planned.sizes.experts_total},
-                      {"expert_record_bytes", planned.sizes.record},
+                      {"expert_record_bytes", planned.sizes.LargestRecord()},
                       {"smallest_budget_bytes", planned.result.smallest},
                       {"plan", nullptr}};
   if (!planned.result.plan) return json;
@@ -149,6 +167,19 @@ OrderedJson ToJson(const PlannedModel& planned, const MachineInfo& machine, cons
 
 std::string RateText(bool measured, double rate) {
   return fmt::format("{:.1f} GB/s {}", rate / 1e9, measured ? "measured" : "assumed (see --probe)");
+}
+
+void PrintWeights(const PlannedModel& planned) {
+  const ModelCounts counts = CountsOf(planned.config, planned.sizes);
+  fmt::print("weights      {} of {:.2f} billion parameters\n",
+             FormatSize(planned.sizes.dense + planned.sizes.experts_total),
+             static_cast<double>(counts.parameters) / 1e9);
+  fmt::print("             {} of {:.2f} billion for one token", FormatSize(counts.active),
+             static_cast<double>(counts.active_parameters) / 1e9);
+  if (counts.token_read > 0) {
+    fmt::print(", of which {} are experts, read if not in memory", FormatSize(counts.token_read));
+  }
+  fmt::print("\nKV           {} for 1024 tokens in f16\n", FormatSize(counts.kv_per_1k));
 }
 
 void PrintMachine(const MachineInfo& machine, const DiskInfo& disk, const Rates& rates) {
@@ -201,6 +232,7 @@ void RunPlan(const PlanCommand& command) {
   } else {
     fmt::print("model        {} ({})\n", planned.name, planned.config.family);
     fmt::print("kernels      {}, {}\n", planned.backend, planned.cpu_path);
+    PrintWeights(planned);
     PrintMachine(machine, disk, rates);
   }
   if (!planned.result.plan) throw Error(RefusalMessage(command.engine, planned.result.smallest));

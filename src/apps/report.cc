@@ -58,8 +58,17 @@ OrderedJson PhaseToJson(const PhaseStats& phase) {
           {"expert_misses", phase.experts.misses},
           {"expert_hit_rate", OptionalToJson(HitRate(phase.experts))},
           {"expert_evictions", phase.experts.evictions},
+          {"expert_bytes_hit", phase.experts.bytes_hit},
           {"expert_bytes_read", phase.experts.bytes_read},
-          {"stall_seconds", phase.experts.stall_seconds}};
+          {"experts_read_ahead", phase.experts.read_ahead},
+          {"experts_read_ahead_used", phase.experts.read_ahead_used},
+          {"stall_seconds", phase.experts.stall_seconds},
+          {"cache_seconds", phase.experts.acquire_seconds},
+          {"attention_seconds", phase.times.layers - phase.times.experts},
+          {"expert_seconds",
+           phase.times.experts - phase.experts.stall_seconds - phase.experts.acquire_seconds},
+          {"head_seconds", phase.times.head},
+          {"major_faults", phase.major_faults}};
 }
 
 OrderedJson PlanToJson(const MemoryPlan& plan) {
@@ -104,7 +113,10 @@ OrderedJson StatsToJson(const Engine& engine, const GenerateResult& result) {
                       {"dense_bytes_read", engine.dense_bytes_read()},
                       {"peak_resident_bytes", PeakResidentBytes()},
                       {"plan", PlanToJson(engine.plan())}};
-  if (engine.experts() != nullptr) json["expert_reader"] = engine.experts()->reader_name();
+  if (engine.experts() != nullptr) {
+    json["expert_reader"] = engine.experts()->reader_name();
+    json["expert_reader_registered"] = engine.experts()->registered();
+  }
   return json;
 }
 

@@ -11,6 +11,7 @@
 #include "apps/line_input.h"
 #include "apps/report.h"
 #include "base/interrupt.h"
+#include "engine/trace.h"
 #include "io/file.h"
 #include "store/local_store.h"
 
@@ -44,17 +45,38 @@ std::string PromptOf(const RunCommand& command) {
 }
 
 // Checked before minutes are spent on what could not be written afterwards.
-void RequireStatsFile(const std::filesystem::path& file) {
+void RequireNewFile(const char* flag, const std::filesystem::path& file) {
   if (file.empty()) return;
   if (std::filesystem::exists(file)) {
     throw UsageError(
-        fmt::format("--stats: '{}' exists already; choose another name", file.string()));
+        fmt::format("{}: '{}' exists already; choose another name", flag, file.string()));
   }
   const std::filesystem::path folder = file.parent_path();
   if (!folder.empty() && !std::filesystem::is_directory(folder)) {
-    throw UsageError(fmt::format("--stats: the folder '{}' does not exist", folder.string()));
+    throw UsageError(fmt::format("{}: the folder '{}' does not exist", flag, folder.string()));
   }
 }
+
+// The writer is made once the model is known, and the engine needs to know its observer before.
+class Tracing {
+ public:
+  explicit Tracing(std::filesystem::path file) : file_(std::move(file)) {}
+
+  void AddTo(EngineOptions& options) {
+    if (file_.empty()) return;
+    options.on_experts = [this](const ExpertPass& pass) { writer_->Add(pass); };
+  }
+  void Begin(const Engine& engine) {
+    if (!file_.empty()) writer_.emplace(file_, engine.trace_model());
+  }
+  void Finish() {
+    if (writer_) writer_->Finish();
+  }
+
+ private:
+  const std::filesystem::path file_;
+  std::optional<TraceWriter> writer_;
+};
 
 }  // namespace
 
@@ -63,16 +85,25 @@ void RunRun(const RunCommand& command) {
     throw UsageError(
         "--device-memory: this build has no accelerator backend; leave the flag out, or give 0");
   }
-  RequireStatsFile(command.stats_file);
+  RequireNewFile("--stats", command.stats_file);
+  RequireNewFile("--trace", command.trace_file);
   ValidateSamplerOptions(command.generate.sampler);
   const std::string prompt = PromptOf(command);
-  Engine engine(ResolveModel(command.model), command.engine);
+  Tracing tracing(command.trace_file);
+  EngineOptions options = command.engine;
+  options.warm_start = !command.cold;
+  tracing.AddTo(options);
+  Engine engine(ResolveModel(command.model), options);
+  tracing.Begin(engine);
   Session session(engine);
   const std::vector<TokenId> ids = engine.tokenizer().Encode(prompt);
   if (ids.empty()) throw UsageError("the prompt is empty");
   if (command.echo) Print(prompt);
   const GenerateResult result = Generate(session, engine, ids, command.generate, Print);
   Print("\n");
+  tracing.Finish();
+  // Where it cannot be written the next run starts cold, as this one may have.
+  if (!command.cold) engine.SaveUsage();
   fmt::print(stderr, "\n{}", SummaryText(engine, result));
   if (!command.stats_file.empty()) {
     WriteTextFile(command.stats_file, StatsToJson(engine, result).dump(2) + "\n");

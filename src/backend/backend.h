@@ -22,14 +22,15 @@
 
 namespace doppler {
 
-// Rows [first, first + count) of a matrix without a grid of scales.
-inline WeightMatrix RowRange(const WeightMatrix& all, int first, int count) {
-  const Bytes row_bytes = *RowBytes(all.dtype, static_cast<std::uint64_t>(all.cols));
-  return {.data = all.data + static_cast<std::size_t>(first) * row_bytes,
-          .dtype = all.dtype,
-          .rows = count,
-          .cols = all.cols};
-}
+// A matrix for each head, all within one: that of head h is the `rows` rows from row
+// h * stride + first on.
+struct HeadMatrices {
+  WeightMatrix all;
+  int heads = 1;
+  int stride = 0;
+  int first = 0;
+  int rows = 0;
+};
 
 // Activations: `rows` tokens of `cols` floats, `stride` floats apart.
 template <typename Float>
@@ -44,6 +45,12 @@ struct RowsOf {
 };
 using Rows = RowsOf<float>;
 using ConstRows = RowsOf<const float>;
+
+// Columns [first, first + cols).
+template <typename Float>
+RowsOf<Float> Columns(const RowsOf<Float>& all, int first, int cols) {
+  return {all.data + first, all.rows, cols, all.stride};
+}
 
 // One session's keys and values in one layer. Position p is at place p % block_tokens of block
 // p / block_tokens % keys.size(): a layer with a sliding window keeps a ring of blocks. A block of
@@ -101,10 +108,16 @@ class Backend {
   // REQUIRES: in.cols == weights.cols, out.cols == weights.rows, in.rows == out.rows <= the limit.
   virtual void MatMul(const WeightMatrix& weights, ConstRows in, Rows out) = 0;
 
-  // out[t, c] = sum over r of weights[r, c] * in[t, r], in the order of r.
-  // REQUIRES: in.cols == weights.rows, out.cols == weights.cols <= the limit's, in.rows ==
-  // out.rows.
-  virtual void MatMulTransposed(const WeightMatrix& weights, ConstRows in, Rows out) = 0;
+  // For each head h: out[t, h * out_step + r] = sum over c of its [r, c] * in[t, h * in_step + c].
+  // REQUIRES: in.rows == out.rows and heads * cols are within the limits.
+  virtual void MatMulHeads(const HeadMatrices& weights, ConstRows in, int in_step, Rows out,
+                           int out_step) = 0;
+
+  // The same through the transposed matrices:
+  // out[t, h * out_step + c] = sum over r of its [r, c] * in[t, h * in_step + r], in the order of
+  // r.
+  virtual void MatMulHeadsTransposed(const HeadMatrices& weights, ConstRows in, int in_step,
+                                     Rows out, int out_step) = 0;
 
   // out[i] = row ids[i] of `table`, as floats. REQUIRES: every id is in [0, table.rows).
   virtual void GatherRows(const WeightMatrix& table, std::span<const TokenId> ids, Rows out) = 0;

@@ -68,39 +68,54 @@ void MatMul(benchmark::State& state, CpuPath path, DType dtype) {
                           rows);
 }
 
-void Attention(benchmark::State& state, CpuPath path) {
-  constexpr int kHeads = 32;
-  constexpr int kKvHeads = 4;
-  constexpr int kHeadDim = 128;
+struct AttentionCase {
+  const char* name;
+  int heads;
+  int kv_heads;
+  int key_dim;
+  int value_dim;
+  bool shares_keys;
+};
+// Query heads that share KV heads, and the latents of Kimi K2.
+constexpr AttentionCase kGrouped = {"Attention", 32, 4, 128, 128, false};
+constexpr AttentionCase kLatent = {"LatentAttention", 64, 1, 576, 512, true};
+
+void Attention(benchmark::State& state, CpuPath path, const AttentionCase& shape) {
   constexpr int kBlockTokens = 64;
   const int tokens = static_cast<int>(state.range(0));
   const int context = static_cast<int>(state.range(1));
   ThreadPool pool(1);
   const auto backend = MakeCpuBackend(pool, path);
-  backend->Reserve({.tokens = tokens, .context = context, .heads = kHeads, .head_dim = kHeadDim});
+  backend->Reserve(
+      {.tokens = tokens, .context = context, .heads = shape.heads, .head_dim = shape.key_dim});
   const int blocks = (context + kBlockTokens - 1) / kBlockTokens;
+  const int elements = shape.kv_heads * kBlockTokens * shape.key_dim;
   std::vector<std::vector<std::byte>> storage(
       static_cast<std::size_t>(2 * blocks),
-      std::vector<std::byte>(2 * kKvHeads * kBlockTokens * kHeadDim));
+      std::vector<std::byte>(2 * static_cast<std::size_t>(elements)));
   std::vector<std::byte*> keys;
   std::vector<std::byte*> values;
   for (std::size_t i = 0; i < storage.size(); i += 2) {
     keys.push_back(storage[i].data());
-    values.push_back(storage[i + 1].data());
+    if (!shape.shares_keys) values.push_back(storage[i + 1].data());
   }
   const KvView kv{.keys = keys,
                   .values = values,
                   .dtype = DType::kF16,
                   .block_tokens = kBlockTokens,
-                  .kv_heads = kKvHeads,
-                  .head_dim = kHeadDim};
-  OwnedRows queries(tokens, kHeads * kHeadDim, GaussianValues(tokens * kHeads * kHeadDim, 3));
-  OwnedRows out(tokens, kHeads * kHeadDim);
+                  .kv_heads = shape.kv_heads,
+                  .key_dim = shape.key_dim,
+                  .value_dim = shape.value_dim};
+  const int query_cols = shape.heads * shape.key_dim;
+  OwnedRows queries(tokens, query_cols, GaussianValues(tokens * query_cols, 3));
+  OwnedRows out(tokens, shape.heads * shape.value_dim);
+  const AttentionShape parameters{.heads = shape.heads, .scale = 0.1f, .sinks = {}};
   for (auto _ : state) {
-    backend->Attention(queries.view(), kHeads, 0.1f, context - tokens, kv, out.view());
+    backend->Attention(queries.view(), parameters, context - tokens, kv, out.view());
   }
-  state.counters["FLOP"] = benchmark::Counter(4.0 * tokens * context * kHeads * kHeadDim,
-                                              benchmark::Counter::kIsIterationInvariantRate);
+  const double products = 1.0 * tokens * context * shape.heads * (shape.key_dim + shape.value_dim);
+  state.counters["FLOP"] =
+      benchmark::Counter(2 * products, benchmark::Counter::kIsIterationInvariantRate);
 }
 
 void SwiGlu(benchmark::State& state, CpuPath path) {
@@ -129,12 +144,15 @@ const bool kRegistered = [] {
           ->Unit(benchmark::kMillisecond)
           ->UseRealTime();
     }
-    benchmark::RegisterBenchmark(("Attention" + suffix).c_str(),
-                                 [path](benchmark::State& state) { Attention(state, path); })
-        ->ArgNames({"tokens", "context"})
-        ->Args({1, 4096})
-        ->Args({64, 1024})
-        ->Unit(benchmark::kMicrosecond);
+    for (const AttentionCase& shape : {kGrouped, kLatent}) {
+      benchmark::RegisterBenchmark(
+          (shape.name + suffix).c_str(),
+          [path, shape](benchmark::State& state) { Attention(state, path, shape); })
+          ->ArgNames({"tokens", "context"})
+          ->Args({1, 4096})
+          ->Args({64, 1024})
+          ->Unit(benchmark::kMicrosecond);
+    }
     benchmark::RegisterBenchmark(("SwiGlu" + suffix).c_str(),
                                  [path](benchmark::State& state) { SwiGlu(state, path); });
   }

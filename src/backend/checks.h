@@ -6,6 +6,15 @@
 
 namespace doppler {
 
+inline void CheckHeads(const HeadMatrices& weights, const ConstRows& in, int in_step, int in_dim,
+                       const Rows& out, int out_step, int out_dim) {
+  DOPPLER_CHECK(weights.heads > 0 && weights.first >= 0 && weights.rows > 0);
+  const int last = weights.heads - 1;
+  DOPPLER_CHECK(last * weights.stride + weights.first + weights.rows <= weights.all.rows);
+  DOPPLER_CHECK(in.rows == out.rows && in_step >= in_dim && out_step >= out_dim);
+  DOPPLER_CHECK(last * in_step + in_dim <= in.cols && last * out_step + out_dim <= out.cols);
+}
+
 inline void CheckRope(const Rows& x, const RopeShape& shape, const ConstRows& cos,
                       const ConstRows& sin) {
   DOPPLER_CHECK(shape.head_dim > 0 && x.cols % shape.head_dim == 0 && cos.cols == sin.cols);

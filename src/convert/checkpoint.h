@@ -73,6 +73,10 @@ void StreamTensor(const Checkpoint& checkpoint, const SourceTensor& tensor,
 // The part of a name before its last two words: "gate_proj" of "layers.0.mlp.gate_proj.weight".
 std::string_view PartOf(std::string_view tensor_name);
 
+// Whether `name` is "PREFIX<n>..." with n from config.num_layers on, in a family whose checkpoints
+// may have such layers: they predict tokens further ahead and are not used.
+bool IsOfPredictionLayer(std::string_view name, std::string_view prefix, const ModelConfig& config);
+
 // Throws Error: a tensor of a source whose shape is not what the configuration asks for.
 [[noreturn]] void ThrowShape(const std::string& where, const std::string& name,
                              const std::vector<std::int64_t>& found,

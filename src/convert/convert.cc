@@ -84,6 +84,7 @@ class ArtifactWriter {
                                            [&](Bytes done) { on_progress(before + done, total); }));
       before += shard.size;
     }
+    if (!nodes_.empty()) WriteDigests(folder_ / kNodesFile, nodes_);
     return manifest;
   }
 
@@ -111,7 +112,12 @@ class ArtifactWriter {
     writer.PadTo(planned.size);
     const ShardWriter::Hashes hashes = writer.Finish();
     shard.hash = hashes.root;
-    if (shard.type != ShardType::kExpert) WriteLeaves(shard, hashes.leaves);
+    if (shard.type != ShardType::kExpert) {
+      WriteDigests(folder_ / LeavesFileOf(shard), hashes.leaves);
+    } else if (NodeCount(shard) > 0) {
+      const std::vector<Digest> nodes = MerkleNodes(hashes.leaves);
+      nodes_.insert(nodes_.end(), nodes.begin(), nodes.end());
+    }
     on_progress(planned.size);
     return shard;
   }
@@ -121,7 +127,9 @@ class ArtifactWriter {
     const SourceTensor& source = *out.source;
     const auto write_as = [&](DType from) {
       return [&, from](std::span<const std::byte> portion) {
-        writer.Write(out.dtype == from ? portion : quantizer_.Run(from, portion, out.dtype, source.spec.name));
+        writer.Write(out.dtype == from
+                         ? portion
+                         : quantizer_.Run(from, portion, out.dtype, source.spec.name));
         on_progress(writer.position());
       };
     };
@@ -132,15 +140,16 @@ class ArtifactWriter {
     }
   }
 
-  void WriteLeaves(const ShardEntry& shard, std::span<const Digest> leaves) const {
-    File file(folder_ / LeavesFileOf(shard), OpenMode::kCreate);
-    file.Write(std::as_bytes(leaves));
+  static void WriteDigests(const fs::path& path, std::span<const Digest> digests) {
+    File file(path, OpenMode::kCreate);
+    file.Write(std::as_bytes(digests));
     file.Sync();
   }
 
   const Checkpoint& checkpoint_;
   const TensorPlan& plan_;
   fs::path folder_;
+  std::vector<Digest> nodes_;  // of the expert shards so far
   ThreadPool pool_;
   Quantizer quantizer_;
 };

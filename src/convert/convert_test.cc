@@ -16,6 +16,7 @@
 #include "convert/sample_checkpoint.h"
 #include "format/merkle.h"
 #include "io/file.h"
+#include "store/artifact.h"
 
 namespace doppler {
 namespace {
@@ -329,6 +330,43 @@ TEST_F(ConvertTest, KeepsBlocksOfGguf) {
   const Manifest manifest = ReadManifest();
   EXPECT_EQ(manifest.Tensor("layers.0.mlp.up_proj.weight").dtype, DType::kQ8_0);
   EXPECT_EQ(Stored(manifest, "layers.0.mlp.up_proj.weight"), blocks);
+}
+
+TEST_F(ConvertTest, WritesNodesOfLargeExperts) {
+  WriteHub(MakeSample("qwen3_moe", 4096), source());
+  Run();
+  const fs::path nodes = output() / kNodesFile;
+  const Artifact artifact(output());
+  std::size_t checked = 0;
+  for (std::size_t i = 0; i < artifact.manifest().shards.size(); ++i) {
+    const ShardEntry& shard = artifact.Shard(ShardId(i));
+    if (shard.type != ShardType::kExpert) continue;
+    ASSERT_GT(shard.size, kNodeBytes);
+    ASSERT_EQ(artifact.Grain(ShardId(i)), kNodeBytes);
+    std::vector<std::byte> bytes = ReadFileBytes(output() / shard.file);
+    for (Bytes offset = 0; offset < shard.size; offset += kNodeBytes) {
+      const Extent extent{ShardId(i), offset, std::min(kNodeBytes, shard.size - offset)};
+      const auto part = std::span(bytes).subspan(offset, extent.size);
+      EXPECT_TRUE(artifact.Verify(extent, part));
+      part[extent.size / 2] ^= std::byte{1};
+      EXPECT_FALSE(artifact.Verify(extent, part));
+      ++checked;
+    }
+  }
+  EXPECT_EQ(fs::file_size(nodes), checked * sizeof(Digest));
+
+  std::fstream(nodes, std::ios::in | std::ios::out | std::ios::binary).put('x');
+  EXPECT_THAT(MessageOf([&] { Artifact{output()}; }), HasSubstr("experts.nodes"));
+  fs::resize_file(nodes, 32);
+  EXPECT_THAT(MessageOf([&] { Artifact{output()}; }), HasSubstr("wrong size"));
+  fs::remove(nodes);
+  const Artifact without(output());
+  for (std::size_t i = 0; i < without.manifest().shards.size(); ++i) {
+    const ShardEntry& shard = without.Shard(ShardId(i));
+    if (shard.type == ShardType::kExpert) {
+      EXPECT_EQ(without.Grain(ShardId(i)), shard.size);
+    }
+  }
 }
 
 TEST_F(ConvertTest, RefusesToOverwrite) {

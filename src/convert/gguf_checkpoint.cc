@@ -23,11 +23,23 @@ const std::map<std::string_view, std::string_view> kLayerParts = {
     {"self_attn.q_norm", "attn_q_norm"},
     {"self_attn.k_norm", "attn_k_norm"},
     {"self_attn.sinks", "attn_sinks"},
+    {"self_attn.q_a_proj", "attn_q_a"},
+    {"self_attn.q_a_layernorm", "attn_q_a_norm"},
+    {"self_attn.q_b_proj", "attn_q_b"},
+    {"self_attn.kv_a_proj_with_mqa", "attn_kv_a_mqa"},
+    {"self_attn.kv_a_layernorm", "attn_kv_a_norm"},
+    {"self_attn.kv_b_proj", "attn_kv_b"},
+    {"self_attn.k_b_proj", "attn_k_b"},
+    {"self_attn.v_b_proj", "attn_v_b"},
     {"post_attention_layernorm", "ffn_norm"},
     {"mlp.gate", "ffn_gate_inp"},
     {"mlp.gate_proj", "ffn_gate"},
     {"mlp.up_proj", "ffn_up"},
     {"mlp.down_proj", "ffn_down"},
+    {"mlp.gate.e_score_correction", "exp_probs_b"},
+    {"mlp.shared_experts.gate_proj", "ffn_gate_shexp"},
+    {"mlp.shared_experts.up_proj", "ffn_up_shexp"},
+    {"mlp.shared_experts.down_proj", "ffn_down_shexp"},
     {"mlp.experts.gate_proj", "ffn_gate_exps"},
     {"mlp.experts.up_proj", "ffn_up_exps"},
     {"mlp.experts.down_proj", "ffn_down_exps"},
@@ -64,6 +76,7 @@ class GgufMapper {
   void RequireAllUsed() const {
     for (const auto& [name, tensor] : model_.tensors()) {
       if (used_.contains(name) || kConfigTensors.contains(name)) continue;
+      if (IsOfPredictionLayer(name, "blk.", config_) || RepeatsLatent(name)) continue;
       Throw(
           "{}: the tensor '{}' is not part of a model of this family; Doppler cannot compute what "
           "it is for",
@@ -73,6 +86,13 @@ class GgufMapper {
 
  private:
   const std::string& where() const { return model_.metadata().where(); }
+
+  // Some files hold the joined projection of keys and values and its two parts; then the joined one
+  // is used.
+  bool RepeatsLatent(std::string_view name) const {
+    return config_.IsLatent() && !config_.split_kv_b &&
+           (name.ends_with(".attn_k_b.weight") || name.ends_with(".attn_v_b.weight"));
+  }
 
   // "blk.3.", "attn_q" and ".weight" of blk.3.attn_q.weight.
   struct Name {
@@ -88,8 +108,8 @@ class GgufMapper {
 
   static Name NameOf(const TensorSpec& spec) {
     std::string part = spec.name;
-    const bool bias = part.ends_with(".bias");
-    for (const std::string_view kind : {".bias", ".weight"}) {
+    const bool bias = part.ends_with("bias");
+    for (const std::string_view kind : {"_bias", ".bias", ".weight"}) {
       if (part.ends_with(kind)) part.resize(part.size() - kind.size());
     }
     const auto remove = [&part](const std::string& text) {
@@ -122,7 +142,13 @@ class GgufMapper {
       const std::string other = name.Full(synonym->second);
       if (const GgufTensor* const found = TryUse(other)) return At(spec, other, *found);
     }
-    return At(spec, name.Full(), Use(name.Full()));
+    GgufTensor found = Use(name.Full());
+    // The two parts of a latent projection have a matrix for each head, [heads, rows, cols].
+    const bool of_heads = name.word == "attn_k_b" || name.word == "attn_v_b";
+    const std::vector<std::int64_t> heads = {
+        config_.num_heads, spec.shape.front() / config_.num_heads, spec.shape.back()};
+    if (of_heads && found.shape == heads) found.shape = spec.shape;
+    return At(spec, name.Full(), found);
   }
 
   // Experts are stacked, [experts, rows, cols]; the first Mixtral files had a tensor for each.
@@ -146,8 +172,8 @@ class GgufMapper {
     const std::optional<DType> dtype = DTypeOfGgml(tensor.type);
     if (!dtype) {
       Throw(
-          "{}: the tensor '{}' is stored as {}, which is not supported; get a file in BF16, "
-          "Q8_0, a K or an IQ format",
+          "{}: the tensor '{}' is stored as {}, which is not supported; get a file in F32, F16, "
+          "BF16, Q8_0, Q4_0, Q4_K, Q5_K or Q6_K",
           where(), name, GgmlTypeName(tensor.type).value_or("an unknown format"));
     }
     return {.spec = spec,

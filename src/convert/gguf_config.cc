@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "convert/checkpoint.h"
 #include "convert/gguf_keys.h"
+#include "convert/gguf_latent.h"
 #include "convert/gguf_rope.h"
 #include "model/families.h"
 
@@ -37,6 +38,7 @@ int VocabSize(const GgufModel& model) {
 }
 
 void RefuseUnsupported(const GgufKeys& keys, const ModelConfig& config) {
+  if (config.IsLatent()) return;  // all of these sizes are read
   keys.Require("rope.dimension_count", keys.Int("rope.dimension_count", config.RotaryDim()),
                config.RotaryDim());
   keys.Require("attention.value_length", keys.Int("attention.value_length", config.head_dim),
@@ -81,12 +83,14 @@ ModelConfig ConfigFromGguf(const GgufModel& model) {
   const Family& family =
       FamilyByGguf(model.metadata().String("general.architecture"), experts, keys.where());
   ModelConfig config = StartConfig(family);
-  config.num_layers = keys.Int("block_count");
+  // Layers that predict tokens further ahead are the last, and left out.
+  config.num_layers = keys.Int("block_count") - keys.Int("nextn_predict_layers", 0);
   config.model_dim = keys.Int("embedding_length");
   config.num_heads = keys.Int("attention.head_count");
   config.num_kv_heads = keys.Int("attention.head_count_kv", config.num_heads);
   if (config.num_heads == 0) Throw("{}: the number of heads is 0", keys.where());
   config.head_dim = keys.Int("attention.key_length", config.model_dim / config.num_heads);
+  if (family.traits.latent_attention) ReadGgufLatentHeads(model, keys, config);
   config.vocab_size = VocabSize(model);
   config.context_length = keys.Int("context_length");
   config.norm_epsilon = static_cast<float>(keys.Number("attention.layer_norm_rms_epsilon"));
@@ -98,8 +102,10 @@ ModelConfig ConfigFromGguf(const GgufModel& model) {
   if (config.num_layers > 4096 || config.head_dim > 4096) ValidateConfig(config, keys.where());
   RefuseUnsupported(keys, config);
   ReadGgufRope(model, keys, family, config);
+  if (family.traits.latent_attention) ReadGgufLatentScale(keys, config);
   ReadWindows(keys, family, config);
   if (family.experts) ReadExperts(model, keys, config);
+  if (family.traits.latent_attention) ReadGgufLatentRouting(keys, config);
   if (config.NumMoeLayers() < config.num_layers) config.ffn_dim = keys.Int("feed_forward_length");
   ValidateConfig(config, keys.where());
   return config;

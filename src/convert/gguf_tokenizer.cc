@@ -1,5 +1,6 @@
 #include "convert/gguf_tokenizer.h"
 
+#include <cmath>
 #include <limits>
 
 #include "base/error.h"
@@ -25,17 +26,31 @@ std::vector<std::int32_t> TokenTypes(const GgufMetadata& metadata, const std::st
   return types;
 }
 
+std::vector<double> Scores(const GgufMetadata& metadata, const std::string& key) {
+  if (!metadata.Has(key)) return {};
+  const std::vector<double>& scores = metadata.Numbers(key);
+  for (const double score : scores) {
+    if (std::isfinite(score)) continue;
+    Throw("{}: the metadata's '{}' holds {}; the file is damaged", metadata.where(), key, score);
+  }
+  return scores;
+}
+
 GgufVocabulary ReadVocabulary(const GgufMetadata& metadata) {
   const std::string prefix = "tokenizer.ggml.";
   GgufVocabulary vocabulary;
+  vocabulary.architecture = metadata.String("general.architecture", "");
   vocabulary.model = metadata.String(prefix + "model");
   vocabulary.pre = metadata.String(prefix + "pre", "default");
   vocabulary.tokens = metadata.Strings(prefix + "tokens");
   vocabulary.token_types = TokenTypes(metadata, prefix + "token_type");
   if (metadata.Has(prefix + "merges")) vocabulary.merges = metadata.Strings(prefix + "merges");
+  vocabulary.scores = Scores(metadata, prefix + "scores");
+  vocabulary.add_space_prefix = metadata.Bool(prefix + "add_space_prefix", true);
   vocabulary.bos_id = TokenKey(metadata, prefix + "bos_token_id");
   vocabulary.eos_id = TokenKey(metadata, prefix + "eos_token_id");
   vocabulary.pad_id = TokenKey(metadata, prefix + "padding_token_id");
+  vocabulary.unknown_id = TokenKey(metadata, prefix + "unknown_token_id");
   vocabulary.eot_id = TokenKey(metadata, prefix + "eot_token_id");
   const std::string add_bos = prefix + "add_bos_token";
   if (metadata.Has(add_bos)) vocabulary.add_bos = metadata.Bool(add_bos);

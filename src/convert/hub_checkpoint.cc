@@ -1,6 +1,5 @@
 // Hugging Face checkpoints: a folder with config.json and safetensors files.
 #include <algorithm>
-#include <array>
 #include <map>
 #include <optional>
 #include <set>
@@ -8,6 +7,7 @@
 #include "base/error.h"
 #include "convert/checkpoint.h"
 #include "convert/hub_quantization.h"
+#include "convert/tokenizer_files.h"
 #include "format/json.h"
 #include "format/safetensors.h"
 #include "model/families.h"
@@ -16,10 +16,6 @@ namespace doppler {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::array kTokenizerFiles = {"tokenizer.json", "tokenizer_config.json",
-                                        "special_tokens_map.json", "generation_config.json",
-                                        "chat_template.jinja"};
 
 // Where one of the checkpoint's own tensors stands.
 struct HubTensor {
@@ -58,9 +54,10 @@ class HubTensors {
     return nullptr;
   }
 
-  void RequireAllUsed() const {
+  void RequireAllUsed(const ModelConfig& config) const {
     for (const auto& [name, tensor] : tensors_) {
       if (tensor.used || name.ends_with(".rotary_emb.inv_freq")) continue;
+      if (IsOfPredictionLayer(name, "model.layers.", config)) continue;
       Throw(
           "{}: the tensor '{}' is not part of a model of this family; Doppler cannot compute what "
           "it is for",
@@ -340,20 +337,6 @@ class HubMapper {
   std::string where_;
 };
 
-std::vector<TextFile> ReadTokenizerFiles(const fs::path& folder, bool allow_missing) {
-  std::vector<TextFile> files;
-  for (const char* const name : kTokenizerFiles) {
-    if (fs::exists(folder / name)) files.push_back({name, ReadTextFile(folder / name)});
-  }
-  if (!allow_missing && !fs::exists(folder / "tokenizer.json")) {
-    Throw(
-        "'{}' has no tokenizer.json, without which the model cannot read text; fetch it from "
-        "where the checkpoint came from",
-        folder.string());
-  }
-  return files;
-}
-
 std::string FolderName(const fs::path& folder) {
   const fs::path full = fs::weakly_canonical(folder);
   return (full.has_filename() ? full : full.parent_path()).filename().string();
@@ -380,7 +363,7 @@ Checkpoint OpenHubCheckpoint(const fs::path& folder, bool allow_missing_tokenize
   }
   // With tied embeddings some checkpoints hold a copy of the table, which is not used.
   if (checkpoint.config.tied_embeddings) tensors.Use("lm_head.weight");
-  tensors.RequireAllUsed();
+  tensors.RequireAllUsed(checkpoint.config);
   checkpoint.files = std::move(tensors).TakeFiles();
   return checkpoint;
 }

@@ -13,7 +13,7 @@ namespace doppler {
 namespace {
 
 constexpr std::size_t kNibbleBytes = 16;
-constexpr Bytes kPortion = 4 * kMiB;
+constexpr Bytes kQuantizedPortion = 4 * kMiB;
 
 unsigned NibbleOf(std::span<const std::byte> bytes, std::size_t value) {
   return (std::to_integer<unsigned>(bytes[value / 2]) >> (4 * (value % 2))) & 15u;
@@ -67,11 +67,11 @@ Bytes ScaleBytes(DType dtype) {
   return static_cast<Bytes>(Traits(dtype).block_bytes) - kNibbleBytes;
 }
 
-struct Rows {
+struct MatrixSize {
   std::size_t rows;
   std::size_t cols;
 };
-Rows RowsOf(const SourceTensor& tensor) {
+MatrixSize MatrixSizeOf(const SourceTensor& tensor) {
   DOPPLER_CHECK(tensor.spec.shape.size() == 2);
   return {static_cast<std::size_t>(tensor.spec.shape[0]),
           static_cast<std::size_t>(tensor.spec.shape[1])};
@@ -84,10 +84,10 @@ void Read(const Checkpoint& checkpoint, std::size_t file, Bytes offset, std::spa
 
 void StreamBlocks(const Checkpoint& checkpoint, const SourceTensor& tensor,
                   FunctionRef<void(std::span<const std::byte>)> use) {
-  const auto [rows, cols] = RowsOf(tensor);
+  const auto [rows, cols] = MatrixSizeOf(tensor);
   const Bytes scale_bytes = ScaleBytes(tensor.dtype);
   const std::size_t blocks = rows * cols / 32;
-  const std::size_t at_once = std::min<std::size_t>(blocks, kPortion / kNibbleBytes);
+  const std::size_t at_once = std::min<std::size_t>(blocks, kQuantizedPortion / kNibbleBytes);
   std::vector<std::byte> nibbles(at_once * kNibbleBytes);
   std::vector<std::byte> scales(at_once * scale_bytes);
   std::vector<std::byte> out(nibbles.size() + scales.size());
@@ -106,7 +106,7 @@ void StreamBlocks(const Checkpoint& checkpoint, const SourceTensor& tensor,
 }
 
 std::vector<std::byte> ReadGrid(const Checkpoint& checkpoint, const SourceTensor& tensor) {
-  const auto [rows, cols] = RowsOf(tensor);
+  const auto [rows, cols] = MatrixSizeOf(tensor);
   std::vector<std::byte> grid(GridExtent(rows) * GridExtent(cols) * sizeof(float));
   Read(checkpoint, tensor.scales->file, tensor.scales->offset, grid);
   return grid;
@@ -115,9 +115,9 @@ std::vector<std::byte> ReadGrid(const Checkpoint& checkpoint, const SourceTensor
 // Calls `use` with the first row's number and some whole rows of E4M3.
 void StreamF8Rows(const Checkpoint& checkpoint, const SourceTensor& tensor,
                   FunctionRef<void(std::size_t, std::span<const std::byte>)> use) {
-  const auto [rows, cols] = RowsOf(tensor);
+  const auto [rows, cols] = MatrixSizeOf(tensor);
   // Whole squares of the grid, so that each portion has rows of scales of its own.
-  const std::size_t squares = std::max<std::size_t>(kPortion / cols / kGridBlock, 1);
+  const std::size_t squares = std::max<std::size_t>(kQuantizedPortion / cols / kGridBlock, 1);
   const std::size_t at_once = std::min(rows, squares * kGridBlock);
   std::vector<std::byte> portion(at_once * cols);
   for (std::size_t done = 0; done < rows; done += at_once) {
@@ -129,6 +129,15 @@ void StreamF8Rows(const Checkpoint& checkpoint, const SourceTensor& tensor,
 }
 
 }  // namespace
+
+DType PublishedFormat(HubQuantization quantization, const TensorSpec& spec) {
+  const bool expert = spec.role == TensorRole::kExpert;
+  const bool in_layer = spec.role == TensorRole::kProjection && spec.layer >= 0;
+  if (quantization == HubQuantization::kMxfp4 && expert) return DType::kMxfp4;
+  if (quantization == HubQuantization::kInt4 && expert) return DType::kInt4G32;
+  if (quantization == HubQuantization::kFp8 && (expert || in_layer)) return DType::kF8E4M3;
+  return DType::kBf16;
+}
 
 HubQuantization ParseHubQuantization(std::string_view config_json, const std::string& where) {
   const nlohmann::json document = ParseStrictJson(config_json, where);
@@ -195,7 +204,7 @@ void StreamWithScales(const Checkpoint& checkpoint, const SourceTensor& tensor,
   }
   StreamF8Rows(checkpoint, tensor,
                [&](std::size_t, std::span<const std::byte> part) { use(part); });
-  const auto [rows, cols] = RowsOf(tensor);
+  const auto [rows, cols] = MatrixSizeOf(tensor);
   const std::byte zeros[sizeof(float)] = {};
   use(std::span(zeros).first(GridOffset(rows * cols) - rows * cols));
   use(ReadGrid(checkpoint, tensor));
@@ -204,7 +213,7 @@ void StreamWithScales(const Checkpoint& checkpoint, const SourceTensor& tensor,
 void StreamF8AsFloats(const Checkpoint& checkpoint, const SourceTensor& tensor,
                       FunctionRef<void(std::span<const std::byte>)> use) {
   const std::vector<std::byte> grid = ReadGrid(checkpoint, tensor);
-  const std::size_t cols = RowsOf(tensor).cols;
+  const std::size_t cols = MatrixSizeOf(tensor).cols;
   const std::size_t grid_row = GridExtent(cols) * sizeof(float);
   std::vector<std::byte> matrix;
   std::vector<float> floats;

@@ -25,6 +25,10 @@ enum class HubQuantization : std::uint8_t {
 // bits that Doppler cannot compute with. `where` names the file in messages.
 HubQuantization ParseHubQuantization(std::string_view config_json, const std::string& where);
 
+// The format that a tensor of such a checkpoint has, as makers publish them: experts in mxfp4 or
+// int4_g32, experts and the layers' projections in FP8, all else in bf16.
+DType PublishedFormat(HubQuantization quantization, const TensorSpec& spec);
+
 // Nibbles of the hub, whose byte i holds value 2 i low and value 2 i + 1 high, to those of a block,
 // whose byte i holds value i low and value i + 16 high, with the scale's bytes before each 16. No
 // value changes, and SplitBlocks undoes it.

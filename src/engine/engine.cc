@@ -15,6 +15,18 @@ MemoryPlan PlanOrThrow(const PreparedModel& prepared, const EngineOptions& optio
   return *result.plan;
 }
 
+TraceModel TraceModelOf(const PreparedModel& prepared) {
+  TraceModel model{.name = prepared.artifact.manifest().model_id,
+                   .experts_per_token = prepared.config.experts_per_token,
+                   .experts_of_layer = {},
+                   .record_bytes_of_layer = {}};
+  for (const std::vector<ExpertSource>& layer : prepared.table) {
+    model.experts_of_layer.push_back(static_cast<int>(layer.size()));
+    model.record_bytes_of_layer.push_back(layer.empty() ? 0 : layer[0].record.size);
+  }
+  return model;
+}
+
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -27,7 +39,9 @@ Engine::Engine(const std::filesystem::path& folder, const EngineOptions& options
       plan_(PlanOrThrow(prepared_, options)),
       budget_(std::make_unique<MemoryBudget>(plan_.budget - plan_.process - plan_.page_tables -
                                              plan_.leaf_hashes - plan_.scratch)) {
+  trace_model_ = TraceModelOf(prepared_);
   Load(options);
+  if (options.warm_start) BeginWarmStart();
   load_seconds_ = SecondsSince(start_);
 }
 
@@ -38,15 +52,16 @@ void Engine::Load(const EngineOptions& options) {
   weights_ = MakeWeights(*dense_, config);
   kv_pool_ = std::make_unique<KvPool>(
       KvShapeOf(config, options.kv_dtype, plan_.ubatch, plan_.context), 1, *budget_);
-  const std::size_t wave = std::min(plan_.slots, static_cast<std::size_t>(config.num_experts));
   activations_ = std::make_unique<Activations>(
-      config,
-      ActivationLimits{.ubatch = plan_.ubatch, .logit_rows = options.logit_rows, .wave = wave},
-      *budget_);
+      config, ActivationLimits{.ubatch = plan_.ubatch, .logit_rows = options.logit_rows}, *budget_);
   prepared_.backend->Reserve(LimitsOf(config, plan_.ubatch, plan_.context));
   if (config.num_experts > 0) {
     ExpertCacheOptions cache = options.cache;
-    cache.slots = plan_.slots;
+    cache.slots = plan_.slots_of_class;
+    const auto layers = static_cast<std::size_t>(config.NumMoeLayers());
+    const std::size_t cycle = layers * static_cast<std::size_t>(config.experts_per_token);
+    if (!cache.policy) cache.policy = PolicyOf(DefaultPolicy(plan_.slots, cycle, plan_.records));
+    cache.half_life = kDefaultHalfLifeTokens * static_cast<double>(layers);
     experts_ = std::make_unique<ExpertCache>(prepared_.artifact, std::move(prepared_.table),
                                              *budget_, cache);
   }
@@ -56,7 +71,26 @@ void Engine::Load(const EngineOptions& options) {
                                          .experts = experts_.get(),
                                          .rope = RopeOf(config, config.rope_scaling),
                                          .long_rope = RopeOf(config, config.long_rope_scaling),
-                                         .on_route = options.on_route});
+                                         .on_route = options.on_route,
+                                         .on_experts = options.on_experts,
+                                         .times = &times_});
+}
+
+void Engine::BeginWarmStart() {
+  if (experts_ == nullptr) return;
+  const auto usage = LoadUsage(prepared_.artifact, experts_->records());
+  if (!usage) return;
+  experts_->SetUsage(*usage);
+  const auto spare = static_cast<std::size_t>(prepared_.config.experts_per_token);
+  warm_start_ = std::make_unique<WarmStart>(*experts_, *usage, spare);
+}
+
+void Engine::FinishWarmStart() {
+  if (warm_start_ != nullptr) warm_start_->Finish();
+}
+
+bool Engine::SaveUsage() const {
+  return experts_ != nullptr && doppler::SaveUsage(prepared_.artifact, *experts_);
 }
 
 const Tokenizer& Engine::tokenizer() const {

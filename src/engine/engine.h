@@ -14,6 +14,7 @@
 #include "base/thread_pool.h"
 #include "engine/plan.h"
 #include "engine/prepared_model.h"
+#include "engine/trace.h"
 #include "model/activations.h"
 #include "model/forward.h"
 #include "model/weights.h"
@@ -23,6 +24,7 @@
 #include "tier/dense_weights.h"
 #include "tier/expert_cache.h"
 #include "tier/kv_pool.h"
+#include "tier/usage.h"
 
 namespace doppler {
 
@@ -45,12 +47,22 @@ class Engine {
   // Null for a model without experts.
   const ExpertCache* experts() const { return experts_.get(); }
   Bytes dense_bytes_read() const { return dense_->size(); }
+  // Of all passes so far.
+  const PassTimes& times() const { return times_; }
+  // The shape of its experts, for a trace.
+  const TraceModel& trace_model() const { return trace_model_; }
+  // Remembers beside the artifact what its experts were used for, for the next warm start. Says
+  // whether it could.
+  bool SaveUsage() const;
+  // Waits until a warm start has read all that it will. For measurements.
+  void FinishWarmStart();
   double load_seconds() const { return load_seconds_; }
 
  private:
   friend class Session;
 
   void Load(const EngineOptions& options);
+  void BeginWarmStart();
 
   const std::chrono::steady_clock::time_point start_;
   PreparedModel prepared_;
@@ -59,8 +71,11 @@ class Engine {
   std::unique_ptr<DenseWeights> dense_;
   Weights weights_;
   std::unique_ptr<ExpertCache> experts_;
+  std::unique_ptr<WarmStart> warm_start_;  // after experts_
   std::unique_ptr<KvPool> kv_pool_;
   std::unique_ptr<Activations> activations_;
+  PassTimes times_;
+  TraceModel trace_model_;
   std::unique_ptr<Model> model_;
   double load_seconds_ = 0;
 };

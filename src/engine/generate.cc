@@ -1,11 +1,11 @@
 #include "engine/generate.h"
 
-#include <chrono>
-
 #include "base/alloc_guard.h"
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/stopwatch.h"
 #include "engine/stop_strings.h"
+#include "io/machine.h"
 #include "text/utf8_stream.h"
 
 namespace doppler {
@@ -15,12 +15,20 @@ namespace {
 class PhaseClock {
  public:
   explicit PhaseClock(const Engine& engine)
-      : engine_(engine), start_(std::chrono::steady_clock::now()), before_(Experts()) {}
+      : engine_(engine),
+        start_(Clock::now()),
+        before_(Experts()),
+        times_(engine.times()),
+        major_faults_(MajorFaults()) {}
 
   void Stop(PhaseStats& phase) const {
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start_;
-    phase.seconds = took.count();
+    const PassTimes& now = engine_.times();
+    phase.seconds = SecondsBetween(start_, Clock::now());
     phase.experts = Experts() - before_;
+    phase.times = {.layers = now.layers - times_.layers,
+                   .experts = now.experts - times_.experts,
+                   .head = now.head - times_.head};
+    phase.major_faults = MajorFaults() - major_faults_;
   }
 
  private:
@@ -29,8 +37,10 @@ class PhaseClock {
   }
 
   const Engine& engine_;
-  const std::chrono::steady_clock::time_point start_;
+  const Clock::time_point start_;
   const ExpertCacheStats before_;
+  const PassTimes times_;
+  const std::uint64_t major_faults_;
 };
 
 // Turns tokens into the text that is shown.

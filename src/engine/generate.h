@@ -34,6 +34,8 @@ struct PhaseStats {
   std::size_t tokens = 0;  // that went through the model
   double seconds = 0;
   ExpertCacheStats experts;  // what this phase added
+  PassTimes times;           // likewise
+  std::uint64_t major_faults = 0;
 };
 
 struct GenerateResult {

@@ -18,6 +18,10 @@ constexpr int kSmallestAutomaticUbatch = 16;
 // One entry of 8 bytes maps 4096 bytes.
 Bytes PageTables(Bytes mapped) { return mapped / 512; }
 
+// What the kernel keeps for a slot: page tables, and where its memory is registered for reads, 16
+// bytes for each page of 4096 unless these are parts of huge ones.
+Bytes SlotTables(Bytes slot) { return PageTables(slot) + slot / 256; }
+
 class Planner {
  public:
   Planner(const ModelConfig& config, const ModelSizes& sizes, const PlanRequest& request,
@@ -35,9 +39,7 @@ class Planner {
                     .records = sizes_.records};
     plan.kv = KvShapeOf(config_, request_.kv_dtype, ubatch, context).TotalBytes();
     plan.activations =
-        Activations::SizeOf(config_, {.ubatch = ubatch,
-                                      .logit_rows = request_.logit_rows,
-                                      .wave = static_cast<std::size_t>(config_.num_experts)});
+        Activations::SizeOf(config_, {.ubatch = ubatch, .logit_rows = request_.logit_rows});
     plan.scratch = scratch_bytes_(LimitsOf(config_, ubatch, context));
     plan.page_tables = PageTables(plan.Total());
     return plan;
@@ -81,19 +83,25 @@ class Planner {
     return sizes_.records == 0 ? 0 : static_cast<std::size_t>(config_.experts_per_token);
   }
 
-  // A slot and the page tables that map it.
-  Bytes SlotCost() const { return sizes_.record + PageTables(sizes_.record); }
+  // What the least number of slots takes.
+  Bytes NeededSlotBytes() const {
+    return NeededSlots() * (sizes_.LargestRecord() + SlotTables(sizes_.LargestRecord()));
+  }
 
   // Gives what is left to expert slots; nothing if that is too little.
   std::optional<MemoryPlan> WithExperts(MemoryPlan plan) const {
     const Bytes fixed = plan.Total();
     if (fixed > plan.budget) return std::nullopt;
     if (sizes_.records == 0) return plan;
-    const Bytes fit = (plan.budget - fixed) / SlotCost();
-    plan.slots = std::min({static_cast<std::size_t>(fit), sizes_.records, request_.most_slots});
-    if (plan.slots < NeededSlots()) return std::nullopt;
-    plan.experts = plan.slots * sizes_.record;
-    plan.page_tables += plan.slots * (SlotCost() - sizes_.record);
+    plan.slots_of_class = DealSlots(sizes_.slot_classes, NeededSlots(), plan.budget - fixed,
+                                    request_.most_slots, SlotTables);
+    if (plan.slots_of_class.empty()) return std::nullopt;
+    for (std::size_t i = 0; i < plan.slots_of_class.size(); ++i) {
+      const std::size_t slots = plan.slots_of_class[i];
+      plan.slots += slots;
+      plan.experts += slots * sizes_.slot_classes[i].bytes;
+      plan.page_tables += slots * SlotTables(sizes_.slot_classes[i].bytes);
+    }
     return plan;
   }
 
@@ -125,17 +133,26 @@ KvLayerShape KvLayerOf(const ModelConfig& config, LayerId layer) {
           .window = config.WindowOf(layer)};
 }
 
-Bytes SizeOfSpec(const TensorSpec& spec, std::optional<DType> quantize) {
-  const std::optional<DType> quantized = quantize ? QuantizedFormat(spec, *quantize) : std::nullopt;
-  return TensorBytes(quantized.value_or(DType::kBf16), spec.shape).value();
+std::uint64_t Elements(const TensorSpec& spec) {
+  std::uint64_t elements = 1;
+  for (const std::int64_t size : spec.shape) elements *= static_cast<std::uint64_t>(size);
+  return elements;
 }
 
 }  // namespace
 
-ModelSizes SizesOfConfig(const ModelConfig& config, std::optional<DType> quantize) {
+FormatOf FormatsFromBf16(std::optional<DType> quantize) {
+  return [quantize](const TensorSpec& spec) {
+    const std::optional<DType> quantized =
+        quantize ? QuantizedFormat(spec, *quantize) : std::nullopt;
+    return quantized.value_or(DType::kBf16);
+  };
+}
+
+ModelSizes SizesOfConfig(const ModelConfig& config, const FormatOf& format_of) {
   ModelSizes sizes;
   for (const TensorSpec& spec : ExpectedTensors(config)) {
-    const Bytes size = AlignUp(SizeOfSpec(spec, quantize), kDirectAlignment);
+    const Bytes size = AlignUp(TensorBytes(format_of(spec), spec.shape).value(), kDirectAlignment);
     if (spec.role != TensorRole::kExpert) {
       sizes.dense += size;
       if (spec.role == TensorRole::kEmbedding) sizes.embedding = size;
@@ -145,8 +162,36 @@ ModelSizes SizesOfConfig(const ModelConfig& config, std::optional<DType> quantiz
   }
   sizes.records = static_cast<std::size_t>(config.NumMoeLayers()) *
                   static_cast<std::size_t>(config.num_experts);
-  if (sizes.records > 0) sizes.record = sizes.experts_total / sizes.records;
+  if (sizes.records > 0) {
+    sizes.slot_classes = {{sizes.experts_total / sizes.records, sizes.records}};
+  }
   return sizes;
+}
+
+ModelCounts CountsOf(const ModelConfig& config, const ModelSizes& sizes) {
+  ModelCounts counts;
+  std::uint64_t experts = 0;
+  std::uint64_t lookup = 0;
+  for (const TensorSpec& spec : ExpectedTensors(config)) {
+    counts.parameters += Elements(spec);
+    if (spec.role == TensorRole::kExpert) experts += Elements(spec);
+    if (spec.role == TensorRole::kEmbedding && !config.tied_embeddings) lookup = Elements(spec);
+  }
+  counts.active_parameters = counts.parameters - experts - lookup;
+  counts.active = sizes.dense - (config.tied_embeddings ? 0 : sizes.embedding);
+  if (config.num_experts > 0) {
+    const auto used = static_cast<std::uint64_t>(config.experts_per_token);
+    counts.active_parameters += experts / static_cast<std::uint64_t>(config.num_experts) * used;
+    counts.token_read = sizes.experts_total / static_cast<Bytes>(config.num_experts) * used;
+    counts.active += counts.token_read;
+  }
+  for (int layer = 0; layer < config.num_layers; ++layer) {
+    const KvLayerShape kv = KvLayerOf(config, LayerId(layer));
+    const int positions = kv.window > 0 ? std::min(kv.window, 1024) : 1024;
+    const int values = kv.kv_heads * (kv.key_dim + (kv.shares_keys ? 0 : kv.value_dim));
+    counts.kv_per_1k += static_cast<Bytes>(positions) * static_cast<Bytes>(values) * 2;
+  }
+  return counts;
 }
 
 PlanResult PlanMemory(const ModelConfig& config, const ModelSizes& sizes,
@@ -154,8 +199,7 @@ PlanResult PlanMemory(const ModelConfig& config, const ModelSizes& sizes,
   const Planner planner(config, sizes, request, scratch_bytes);
   const int least_context = planner.SmallestContext();
   const MemoryPlan least = planner.Fixed(least_context, planner.SmallestUbatch(least_context));
-  PlanResult result{.plan = std::nullopt,
-                    .smallest = least.Total() + planner.NeededSlots() * planner.SlotCost()};
+  PlanResult result{.plan = std::nullopt, .smallest = least.Total() + planner.NeededSlotBytes()};
   const int context = planner.Context();
   result.plan = planner.WithExperts(planner.Fixed(context, planner.Ubatch(context)));
   if (!result.plan) result.plan = planner.WithExperts(least);
@@ -166,7 +210,7 @@ KernelLimits LimitsOf(const ModelConfig& config, int ubatch, int context) {
   return {.tokens = ubatch,
           .cols = std::max({config.model_dim, config.QueryDim(), config.AttendedDim(),
                             config.ffn_dim, config.expert_ffn_dim, config.shared_ffn_dim,
-                            config.q_lora_rank, config.kv_lora_rank}),
+                            config.q_lora_rank, config.num_heads * config.kv_lora_rank}),
           .context = context,
           .heads = config.num_heads,
           .head_dim = config.head_dim};

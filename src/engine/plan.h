@@ -15,23 +15,40 @@
 #include "base/bytes.h"
 #include "io/machine.h"
 #include "model/config.h"
+#include "model/tensors.h"
+#include "tier/expert_source.h"
 #include "tier/kv_pool.h"
 
 namespace doppler {
 
 // What a model asks of memory, from its artifact or from its configuration alone.
 struct ModelSizes {
-  Bytes dense = 0;          // weights that every token needs, as they are read
-  Bytes embedding = 0;      // of these, the token table
-  Bytes leaf_hashes = 0;    // in memory while the model is open
-  Bytes record = 0;         // one slot: the largest expert record
-  Bytes experts_total = 0;  // all expert records
-  std::size_t records = 0;  // experts in all layers
+  Bytes dense = 0;                           // weights that every token needs, as they are read
+  Bytes embedding = 0;                       // of these, the token table
+  Bytes leaf_hashes = 0;                     // in memory while the model is open
+  std::vector<SlotClass> slot_classes = {};  // sizes of expert records, largest first
+  Bytes experts_total = 0;                   // all expert records
+  std::size_t records = 0;                   // experts in all layers
+
+  // The largest expert record; 0 if there are no experts.
+  Bytes LargestRecord() const { return slot_classes.empty() ? 0 : slot_classes[0].bytes; }
 };
 
-// The sizes of a model that is not there yet: as convert would make it from bf16, or from
-// bf16 quantised to `quantize`.
-ModelSizes SizesOfConfig(const ModelConfig& config, std::optional<DType> quantize);
+// The format of each tensor of a model that is not there yet.
+using FormatOf = std::function<DType(const TensorSpec&)>;
+ModelSizes SizesOfConfig(const ModelConfig& config, const FormatOf& format_of);
+// bf16, with the formats that `convert --quant` gives to bf16 if `quantize` is one.
+FormatOf FormatsFromBf16(std::optional<DType> quantize);
+
+// What a model is in numbers, whatever runs it.
+struct ModelCounts {
+  std::uint64_t parameters = 0;
+  std::uint64_t active_parameters = 0;  // that one token is multiplied with
+  Bytes active = 0;                     // their bytes
+  Bytes token_read = 0;                 // of these, experts: what a token reads if none is resident
+  Bytes kv_per_1k = 0;                  // f16 KV of 1024 tokens; a windowed layer keeps its window
+};
+ModelCounts CountsOf(const ModelConfig& config, const ModelSizes& sizes);
 
 struct PlanRequest {
   Bytes budget = 0;
@@ -56,7 +73,8 @@ struct MemoryPlan {
 
   int context = 0;
   int ubatch = 0;
-  std::size_t slots = 0;
+  std::vector<std::size_t> slots_of_class = {};  // of each of ModelSizes::slot_classes
+  std::size_t slots = 0;                         // of all classes
   std::size_t records = 0;
 
   Bytes Total() const {

@@ -59,7 +59,7 @@ ModelSizes SizesOf(const Artifact& artifact, const ModelConfig& config, const Ex
                 VectorFloats(config) * sizeof(float);
   sizes.embedding = artifact.manifest().Tensor("embed_tokens.weight").size;
   sizes.leaf_hashes = artifact.LeafTableBytes();
-  sizes.record = SlotBytes(table);
+  sizes.slot_classes = SlotClassesOf(table);
   for (const std::vector<ExpertSource>& layer : table) {
     sizes.records += layer.size();
     for (const ExpertSource& source : layer) sizes.experts_total += source.record.size;

@@ -34,7 +34,9 @@ struct EngineOptions {
   BackendKind backend = BackendKind::kCpu;
   std::optional<CpuPath> cpu_path;  // nothing: the best for this processor
   bool with_tokenizer = true;
+  bool warm_start = false;  // read in the background what earlier runs used most
   RouterObserver on_route;
+  ExpertObserver on_experts;
   // Tests shuffle evictions and delay reads here; `slots` is ignored.
   ExpertCacheOptions cache;
 };

@@ -54,6 +54,7 @@ class GgufMetadata {
   std::string String(const std::string& key, const std::string& otherwise) const;
   const std::vector<std::string>& Strings(const std::string& key) const;
   std::vector<std::int64_t> Integers(const std::string& key) const;
+  const std::vector<double>& Numbers(const std::string& key) const;
 
  private:
   const GgufValue& Value(const std::string& key) const;

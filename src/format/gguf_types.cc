@@ -121,6 +121,10 @@ const std::vector<std::string>& GgufMetadata::Strings(const std::string& key) co
   return Get<std::vector<std::string>>(key, "a list of strings");
 }
 
+const std::vector<double>& GgufMetadata::Numbers(const std::string& key) const {
+  return Get<std::vector<double>>(key, "a list of numbers");
+}
+
 std::vector<std::int64_t> GgufMetadata::Integers(const std::string& key) const {
   const auto* numbers = std::get_if<std::vector<std::uint64_t>>(&Value(key).data);
   if (numbers == nullptr) return Get<std::vector<std::int64_t>>(key, "a list of integers");

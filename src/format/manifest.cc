@@ -145,6 +145,11 @@ std::string LeavesFileOf(const ShardEntry& shard) {
   return std::string(stem) + ".leaves";
 }
 
+std::size_t NodeCount(const ShardEntry& shard) {
+  if (shard.type != ShardType::kExpert || shard.size <= kNodeBytes) return 0;
+  return static_cast<std::size_t>((shard.size + kNodeBytes - 1) / kNodeBytes);
+}
+
 std::optional<Bytes> TensorBytes(DType dtype, std::span<const std::int64_t> shape,
                                  WeightLayout layout) {
   if (layout == WeightLayout::kRow) return TensorBytes(dtype, shape);

@@ -85,6 +85,12 @@ std::string SerializeManifest(const Manifest& manifest);
 // "shards/00001.bin".
 std::string LeavesFileOf(const ShardEntry& shard);
 
+// The file that holds, for every shard of type expert that is larger than kNodeBytes and in their
+// order, its MerkleNodes.
+inline constexpr std::string_view kNodesFile = "shards/experts.nodes";
+// How many of them are one shard's: 0 for a shard that the file leaves out.
+std::size_t NodeCount(const ShardEntry& shard);
+
 // As TensorBytes of backend/dtype.h, in either layout.
 std::optional<Bytes> TensorBytes(DType dtype, std::span<const std::int64_t> shape,
                                  WeightLayout layout);

@@ -126,6 +126,7 @@ class ManifestParser {
       file.Fail("a file name must be a plain relative path inside the artifact, with '/'");
     }
     for (const std::string& name : {shard.file, LeavesFileOf(shard)}) {
+      if (name == kNodesFile) file.Fail("'{}' is the name of the file of hashes", name);
       if (!files_.insert(name).second) file.Fail("two shards use the file '{}'", name);
     }
     const JsonReader type = json.Member("type");

@@ -28,11 +28,28 @@ Digest HashPair(const Digest& left, const Digest& right) {
   return Hash(std::as_bytes(std::span(pair)));
 }
 
+// The root of 2^level zero hashes.
+Digest ZeroTree(int level) {
+  Digest zeros{};
+  for (int i = 0; i < level; ++i) zeros = HashPair(zeros, zeros);
+  return zeros;
+}
+
 int HexValue(char digit) {
   if (digit >= '0' && digit <= '9') return digit - '0';
   if (digit >= 'a' && digit <= 'f') return digit - 'a' + 10;
   if (digit >= 'A' && digit <= 'F') return digit - 'A' + 10;
   return -1;
+}
+
+MerkleFolder FoldLeaves(std::span<const std::byte> bytes) {
+  MerkleFolder folder;
+  while (!bytes.empty()) {
+    const auto leaf = bytes.first(std::min<std::size_t>(bytes.size(), kLeafBytes));
+    folder.Add(Hash(leaf));
+    bytes = bytes.subspan(leaf.size());
+  }
+  return folder;
 }
 
 constexpr auto kIgnoreLeaf = [](const Digest& /*leaf*/) {};
@@ -74,11 +91,16 @@ void MerkleFolder::Add(const Digest& leaf) {
 
 Digest MerkleFolder::Root() const {
   DOPPLER_CHECK(count_ > 0);
-  const auto height = static_cast<std::size_t>(std::bit_width(count_ - 1));
-  if (std::has_single_bit(count_)) return subtrees_[height];
-  Digest zeros{};               // the root of 2^level zero hashes
-  std::optional<Digest> right;  // the root of all leaves below this level, padded to 2^level
-  for (std::size_t level = 0; level < height; ++level) {
+  return RootOfHeight(std::bit_width(count_ - 1));
+}
+
+Digest MerkleFolder::RootOfHeight(int height) const {
+  DOPPLER_CHECK(count_ > 0 && count_ <= std::uint64_t{1} << height);
+  const auto top = static_cast<std::size_t>(height);
+  if (count_ == std::uint64_t{1} << height) return subtrees_[top];
+  Digest zeros = ZeroTree(level_);  // the root of 2^level missing leaves
+  std::optional<Digest> right;      // the root of all leaves below this level, padded to 2^level
+  for (std::size_t level = 0; level < top; ++level) {
     if ((count_ >> level & 1) != 0) {
       right = HashPair(subtrees_[level], right.value_or(zeros));
     } else if (right) {
@@ -132,12 +154,32 @@ Digest MerkleHasher::Finish() { return Finish(kIgnoreLeaf); }
 
 Digest MerkleRootOf(std::span<const std::byte> bytes) {
   DOPPLER_CHECK(!bytes.empty());
-  MerkleFolder folder;
-  while (!bytes.empty()) {
-    const auto leaf = bytes.first(std::min<std::size_t>(bytes.size(), kLeafBytes));
-    folder.Add(Hash(leaf));
-    bytes = bytes.subspan(leaf.size());
+  return FoldLeaves(bytes).Root();
+}
+
+std::vector<Digest> MerkleNodes(std::span<const Digest> leaves) {
+  DOPPLER_CHECK(!leaves.empty());
+  constexpr std::size_t kWidth = std::size_t{1} << kNodeLevel;
+  std::vector<Digest> nodes;
+  for (std::size_t begin = 0; begin < leaves.size(); begin += kWidth) {
+    MerkleFolder folder;
+    for (const Digest& leaf : leaves.subspan(begin, std::min(kWidth, leaves.size() - begin))) {
+      folder.Add(leaf);
+    }
+    nodes.push_back(folder.RootOfHeight(kNodeLevel));
   }
+  return nodes;
+}
+
+Digest MerkleNodeOf(std::span<const std::byte> bytes) {
+  DOPPLER_CHECK(!bytes.empty() && bytes.size() <= kNodeBytes);
+  return FoldLeaves(bytes).RootOfHeight(kNodeLevel);
+}
+
+Digest MerkleRootOfNodes(std::span<const Digest> nodes) {
+  DOPPLER_CHECK(nodes.size() >= 2);
+  MerkleFolder folder(kNodeLevel);
+  for (const Digest& node : nodes) folder.Add(node);
   return folder.Root();
 }
 

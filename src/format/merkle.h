@@ -24,6 +24,11 @@ namespace doppler {
 
 inline constexpr Bytes kLeafBytes = 16 * kKiB;
 
+// Bytes under one node that is kept of an expert shard, so that a part of it can be checked as soon
+// as it has arrived: 2^kNodeLevel leaves. One hash for so many bytes is 1/8192 of them.
+inline constexpr int kNodeLevel = 4;
+inline constexpr Bytes kNodeBytes = kLeafBytes << kNodeLevel;
+
 using Digest = std::array<std::uint8_t, 32>;
 
 std::string ToHex(const Digest& digest);
@@ -35,14 +40,29 @@ Digest Sha256(std::span<const std::byte> bytes);
 // The root over leaf hashes. REQUIRES: leaves is not empty. Does not allocate.
 Digest MerkleRoot(std::span<const Digest> leaves);
 
-// The root over leaf hashes that come one after the other. Does not allocate.
+// The nodes of `kNodeLevel` over leaf hashes, from left to right: each the root of a tree that is
+// padded to its full width with zero hashes. REQUIRES: leaves is not empty.
+std::vector<Digest> MerkleNodes(std::span<const Digest> leaves);
+// The node over up to kNodeBytes of bytes that are at hand. REQUIRES: not empty. Does not allocate.
+Digest MerkleNodeOf(std::span<const std::byte> bytes);
+// The root over such nodes. REQUIRES: at least two nodes: a shard that has but one is a smaller
+// tree with a root of its own. Does not allocate.
+Digest MerkleRootOfNodes(std::span<const Digest> nodes);
+
+// The root over leaf hashes that come one after the other, or over nodes of a level above them.
+// Does not allocate.
 class MerkleFolder {
  public:
+  explicit MerkleFolder(int level = 0) : level_(level) {}
   void Add(const Digest& leaf);
   // The root over all leaves so far. REQUIRES: at least one.
   Digest Root() const;
+  // The root of a tree of 2^height leaves, those that are missing being zero.
+  // REQUIRES: at least one leaf and at most so many.
+  Digest RootOfHeight(int height) const;
 
  private:
+  int level_;  // of what is added: 0 for leaves
   // The root of a full subtree of 2^level leaves stands in subtrees_[level] while bit `level` of
   // count_ is set, as in a binary counter.
   std::array<Digest, 64> subtrees_{};

@@ -70,6 +70,24 @@ TEST(MerkleHasher, EveryByteCounts) {
   }
 }
 
+TEST(MerkleNodes, LeadToTheSameRoot) {
+  for (const std::size_t size : {2 * kNodeBytes, 2 * kNodeBytes + 1, 3 * kNodeBytes - kLeafBytes,
+                                 5 * kNodeBytes + 3 * kLeafBytes + 17, 8 * kNodeBytes}) {
+    const std::vector<std::byte> bytes = Pattern(size);
+    std::vector<Digest> leaves;
+    MerkleHasher hasher;
+    hasher.Update(bytes, [&](const Digest& leaf) { leaves.push_back(leaf); });
+    const Digest root = hasher.Finish([&](const Digest& leaf) { leaves.push_back(leaf); });
+    const std::vector<Digest> nodes = MerkleNodes(leaves);
+    ASSERT_EQ(nodes.size(), (size + kNodeBytes - 1) / kNodeBytes);
+    EXPECT_EQ(MerkleRootOfNodes(nodes), root) << size;
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      const auto rest = std::span(bytes).subspan(i * kNodeBytes);
+      EXPECT_EQ(MerkleNodeOf(rest.first(std::min<std::size_t>(rest.size(), kNodeBytes))), nodes[i]);
+    }
+  }
+}
+
 // Only the dev preset, which replaces malloc, can fail here.
 TEST(MerkleRoot, DoesNotAllocate) {
   const std::vector<std::byte> bytes = Pattern(100000);

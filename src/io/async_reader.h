@@ -33,14 +33,23 @@ class AsyncReader {
   // Waits for the reads in flight; on_done is called for each of them.
   virtual ~AsyncReader() = default;
   virtual std::string_view name() const = 0;
-  // Starts one read. May be called from any thread except from on_done. Waits for a free place
-  // when `depth` reads are in flight. Does not allocate.
+  // What the kernel was told of beforehand, which saves it work with each read: "files and
+  // buffers", "files", "buffers" or "nothing".
+  virtual std::string_view registered() const { return "nothing"; }
+  // Starts one read. May be called from any thread. Waits for a free place when `depth` reads are
+  // in flight, those among them for which on_done is running: from on_done it may only be called
+  // when there is a free place. Does not allocate.
   virtual void Submit(const ReadOp& op) = 0;
 };
 
 struct AsyncReaderOptions {
   int depth = 64;   // reads in flight
   int threads = 2;  // that run on_done; the pread pool uses max(threads, 8) to keep a disk busy
+  // Where most reads come from and go to. Both outlive the reader. io_uring registers them if it
+  // may: the memory by and by, 64 MiB when the first read goes there, all of which is then in
+  // memory.
+  std::span<const File> files = {};
+  std::span<std::byte> memory = {};
 };
 
 // on_done may run on several threads at once. These throw Error if the mechanism is refused.

@@ -62,6 +62,40 @@ TEST_P(AsyncReaderTest, ReadsManyRangesWithAShallowQueue) {
   }
 }
 
+// Inside and outside of what was announced, and across the border of two registered regions.
+TEST_P(AsyncReaderTest, ReadsIntoAnnouncedMemory) {
+  constexpr Bytes kBorder = 64 * kMiB;
+  MappedMemory memory(kBorder + kPages * kDirectAlignment);
+  MappedMemory elsewhere(kDirectAlignment);
+  std::vector<File> files;
+  files.emplace_back(folder_.path() / "data", OpenMode::kDirect);
+  std::atomic<int> failed{0};
+  {
+    const auto reader = Make(GetParam(), {.depth = 4, .files = files, .memory = memory.span()},
+                             [&](std::uint64_t, int error) { failed += error == 0 ? 0 : 1; });
+    const auto read = [&](const File& file, Bytes page, std::span<std::byte> out) {
+      reader->Submit({.file = &file, .offset = page * kDirectAlignment, .out = out, .tag = 0});
+    };
+    read(files[0], 0, memory.span().subspan(0, 2 * kDirectAlignment));
+    read(files[0], 5, memory.span().subspan(kBorder - kDirectAlignment, 2 * kDirectAlignment));
+    read(files[0], 9, memory.span().subspan(kBorder + kDirectAlignment, kDirectAlignment));
+    read(file_, 3, memory.span().subspan(kBorder + 2 * kDirectAlignment, kDirectAlignment));
+    read(files[0], 7, elsewhere.span());
+  }
+  EXPECT_EQ(failed.load(), 0);
+  const auto shows = [](std::span<const std::byte> bytes, Bytes page, Bytes pages) {
+    for (std::size_t i = 0; i < pages * kDirectAlignment; ++i) {
+      if (static_cast<char>(bytes[i]) != PatternAt(page * kDirectAlignment + i)) return false;
+    }
+    return true;
+  };
+  EXPECT_TRUE(shows(memory.span(), 0, 2));
+  EXPECT_TRUE(shows(memory.span().subspan(kBorder - kDirectAlignment), 5, 2));
+  EXPECT_TRUE(shows(memory.span().subspan(kBorder + kDirectAlignment), 9, 1));
+  EXPECT_TRUE(shows(memory.span().subspan(kBorder + 2 * kDirectAlignment), 3, 1));
+  EXPECT_TRUE(shows(elsewhere.span(), 7, 1));
+}
+
 TEST_P(AsyncReaderTest, ReportsTheEndOfTheFile) {
   MappedMemory memory(2 * kDirectAlignment);
   std::atomic<int> seen{0};

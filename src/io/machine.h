@@ -4,6 +4,7 @@
 // milliseconds. Nothing is cached: call again for fresh numbers. Any thread may call.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -34,6 +35,8 @@ MemoryInfo DetectMemory(const std::filesystem::path& root = "/");
 // File cache counts only where it is mapped. 0 without /proc. Neither allocates.
 Bytes CurrentResidentBytes();
 Bytes PeakResidentBytes();
+// How often this process has waited for the disk because a page was not in memory.
+std::uint64_t MajorFaults();
 
 struct CacheInfo {
   int level = 0;

@@ -2,6 +2,7 @@
 #include <array>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -93,6 +94,12 @@ MemoryInfo DetectMemory(const fs::path& root) {
 }
 
 Bytes CurrentResidentBytes() { return StatusField("VmRSS"); }
+
+std::uint64_t MajorFaults() {
+  struct rusage usage {};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::uint64_t>(usage.ru_majflt);
+}
 
 Bytes PeakResidentBytes() {
   // Not getrusage: its peak survives exec, so it may be that of the program that started this one.

@@ -2,6 +2,7 @@
 #include <cerrno>
 #include <condition_variable>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <mutex>
 #include <thread>
@@ -23,11 +24,16 @@ constexpr std::uint64_t kStop = std::numeric_limits<std::uint64_t>::max();
 class UringReader final : public AsyncReader {
  public:
   UringReader(const AsyncReaderOptions& options, ReadDone on_done)
-      : on_done_(std::move(on_done)), ops_(static_cast<std::size_t>(options.depth)) {
+      : on_done_(std::move(on_done)),
+        files_(options.files),
+        memory_(options.memory),
+        ops_(static_cast<std::size_t>(options.depth)) {
     // Room for one stop message per thread beside the reads.
     const int status =
         io_uring_queue_init(static_cast<unsigned>(options.depth + options.threads), &ring_, 0);
     if (status != 0) Throw("io_uring cannot be used here: {}", std::strerror(-status));
+    RegisterFiles();
+    RegisterBuffers();
     free_.reserve(ops_.size());
     for (std::size_t i = 0; i < ops_.size(); ++i) free_.push_back(i);
     for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { Run(); });
@@ -50,6 +56,12 @@ class UringReader final : public AsyncReader {
   }
 
   std::string_view name() const override { return "io_uring"; }
+  std::string_view registered() const override {
+    const std::lock_guard lock(submit_mutex_);
+    if (files_registered_ && buffers_registered_) return "files and buffers";
+    if (files_registered_) return "files";
+    return buffers_registered_ ? "buffers" : "nothing";
+  }
 
   void Submit(const ReadOp& op) override {
     std::unique_lock lock(submit_mutex_);
@@ -61,13 +73,74 @@ class UringReader final : public AsyncReader {
   }
 
  private:
+  static constexpr Bytes kRegion = 64 * kMiB;
+
+  void RegisterFiles() {
+    if (files_.empty()) return;
+    std::vector<int> descriptors;
+    for (const File& file : files_) descriptors.push_back(file.descriptor());
+    files_registered_ = io_uring_register_files(&ring_, descriptors.data(),
+                                                static_cast<unsigned>(descriptors.size())) == 0;
+  }
+
+  // Only the places for buffers. A process may be forbidden to lock so much memory, which shows
+  // when the first region is registered.
+  void RegisterBuffers() {
+    const std::size_t regions = (memory_.size() + kRegion - 1) / kRegion;
+    if (regions == 0) return;
+    region_registered_.assign(regions, false);
+    buffers_registered_ =
+        io_uring_register_buffers_sparse(&ring_, static_cast<unsigned>(regions)) == 0;
+  }
+
+  // The registered region that holds all of `out`; -1 if none does.
+  int RegionOf(std::span<std::byte> out) {
+    const std::less_equal<> not_after;
+    const bool inside = buffers_registered_ && not_after(memory_.data(), out.data()) &&
+                        not_after(out.data() + out.size(), memory_.data() + memory_.size());
+    if (!inside) return -1;
+    const auto begin = static_cast<Bytes>(out.data() - memory_.data());
+    const auto region = static_cast<std::size_t>(begin / kRegion);
+    if (begin + out.size() > (region + 1) * kRegion) return -1;
+    if (!region_registered_[region] && !RegisterRegion(region)) return -1;
+    return static_cast<int>(region);
+  }
+
+  bool RegisterRegion(std::size_t region) {
+    const auto bytes =
+        memory_.subspan(region * kRegion, std::min(kRegion, memory_.size() - region * kRegion));
+    const iovec buffer{bytes.data(), bytes.size()};
+    const __u64 no_tag = 0;
+    const int updated = io_uring_register_buffers_update_tag(&ring_, static_cast<unsigned>(region),
+                                                             &buffer, &no_tag, 1);
+    region_registered_[region] = updated == 1;
+    // Refused once is refused for good; reads go on without.
+    if (updated != 1) buffers_registered_ = false;
+    return updated == 1;
+  }
+
+  // The number of a registered file; -1 if it is none.
+  int FileIndex(const File* file) const {
+    const std::less_equal<> not_after;
+    const bool inside = files_registered_ && not_after(files_.data(), file) &&
+                        not_after(file + 1, files_.data() + files_.size());
+    return inside ? static_cast<int>(file - files_.data()) : -1;
+  }
+
   // REQUIRES: submit_mutex_ is held.
   void Start(std::size_t place) {
     const ReadOp& op = ops_[place];
     io_uring_sqe* entry = io_uring_get_sqe(&ring_);
     DOPPLER_CHECK(entry != nullptr);
     const auto length = static_cast<unsigned>(std::min<std::size_t>(op.out.size(), kGiB));
-    io_uring_prep_read(entry, op.file->descriptor(), op.out.data(), length, op.offset);
+    const int file = FileIndex(op.file);
+    const int descriptor = file >= 0 ? file : op.file->descriptor();
+    if (const int region = RegionOf(op.out); region >= 0) {
+      io_uring_prep_read_fixed(entry, descriptor, op.out.data(), length, op.offset, region);
+    } else {
+      io_uring_prep_read(entry, descriptor, op.out.data(), length, op.offset);
+    }
+    if (file >= 0) io_uring_sqe_set_flags(entry, IOSQE_FIXED_FILE);
     io_uring_sqe_set_data64(entry, place);
     SubmitEntry();
   }
@@ -133,8 +206,13 @@ class UringReader final : public AsyncReader {
   }
 
   ReadDone on_done_;
+  const std::span<const File> files_;
+  const std::span<std::byte> memory_;
+  bool files_registered_ = false;
+  bool buffers_registered_ = false;
+  std::vector<bool> region_registered_;  // [memory_ / kRegion]
   io_uring ring_{};
-  std::mutex submit_mutex_;
+  mutable std::mutex submit_mutex_;
   std::mutex complete_mutex_;
   std::condition_variable place_free_;
   std::vector<ReadOp> ops_;        // [place], in flight unless the place is free

@@ -57,15 +57,17 @@ Bytes Carve(const ModelConfig& config, const ActivationLimits& limits, std::byte
   take(&Activations::attended, n, config.AttendedDim());
   take(&Activations::cos, n, config.RotaryDim() / 2);
   take(&Activations::sin, n, config.RotaryDim() / 2);
-  take(&Activations::gate, n, FfnWidth(config));
-  take(&Activations::up, n, FfnWidth(config));
+  // The experts of a single token are under way side by side.
+  const int expert_rows = std::max(n, config.experts_per_token);
+  take(&Activations::gate, expert_rows, FfnWidth(config));
+  take(&Activations::up, expert_rows, FfnWidth(config));
   take(&Activations::logits, limits.logit_rows, config.vocab_size);
   if (config.num_experts > 0) {
     take(&Activations::scores, n, config.num_experts);
     if (config.expert_bias) {
       take(&Activations::bias, 1, std::max(config.expert_ffn_dim, config.model_dim));
     }
-    take(&Activations::expert_in, n, config.model_dim);
+    take(&Activations::expert_in, expert_rows, config.model_dim);
     take(&Activations::expert_out, n * config.experts_per_token, config.model_dim);
   }
   return carver.taken();
@@ -82,7 +84,8 @@ Bytes Activations::SizeOf(const ModelConfig& config, const ActivationLimits& lim
   const Bytes per_assignment = sizeof(RoutedExpert) + sizeof(int);
   return Carve(config, limits, nullptr, nullptr) + Assignments(config, limits) * per_assignment +
          static_cast<Bytes>(config.num_experts + 1) * sizeof(int) +
-         limits.wave * (sizeof(ExpertId) + sizeof(ExpertLease));
+         static_cast<Bytes>(config.num_experts) *
+             (sizeof(ExpertTask) + sizeof(ExpertId) + sizeof(ExpertLease));
 }
 
 Activations::Activations(const ModelConfig& config, const ActivationLimits& chosen,
@@ -91,8 +94,9 @@ Activations::Activations(const ModelConfig& config, const ActivationLimits& chos
       routed(Assignments(config, chosen)),
       first_assignment(static_cast<std::size_t>(config.num_experts) + 1),
       assignments(Assignments(config, chosen)),
-      wave(chosen.wave),
-      leases(chosen.wave),
+      tasks(static_cast<std::size_t>(config.num_experts)),
+      wanted(static_cast<std::size_t>(config.num_experts)),
+      leases(static_cast<std::size_t>(config.num_experts)),
       reservation_(
           budget.ReserveOrThrow(SizeOf(config, chosen), "the activations", "raise --host-memory")),
       memory_(Carve(config, chosen, nullptr, nullptr)) {

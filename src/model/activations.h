@@ -15,9 +15,17 @@
 namespace doppler {
 
 struct ActivationLimits {
-  int ubatch = 1;        // tokens in one forward pass
-  int logit_rows = 1;    // tokens whose logits are wanted at once
-  std::size_t wave = 0;  // experts that one Acquire pins at most
+  int ubatch = 1;      // tokens in one forward pass
+  int logit_rows = 1;  // tokens whose logits are wanted at once
+};
+
+// One expert's way through a layer: which projection is next, and where its tokens stand.
+struct ExpertTask {
+  ExpertId expert;
+  int tokens = 0;  // that chose it
+  ExpertLease lease;
+  ExpertPart next = ExpertPart::kGate;
+  int row = -1;  // of expert_in, gate and up, its first; -1 before it begins
 };
 
 // Shapes are those of the largest ubatch; a pass of n tokens uses the first n rows.
@@ -38,25 +46,28 @@ struct Activations {
   Rows attended;  // [ubatch, heads * value dim]
   Rows cos;       // [ubatch, rotary_dim / 2]
   Rows sin;       // [ubatch, rotary_dim / 2]
-  Rows gate;      // [ubatch, the widest of the ffn, an expert and the shared experts]
-  Rows up;        // as gate
-  Rows logits;    // [logit_rows, vocab_size]
+  // [max(ubatch, experts_per_token), the widest of the ffn, an expert and the shared experts]
+  Rows gate;
+  Rows up;      // as gate
+  Rows logits;  // [logit_rows, vocab_size]
 
   // Of latent attention.
   Rows query_latent;     // [ubatch, q_lora_rank], if there is one
   Rows absorbed;         // [ubatch, heads * (rank + rope_head_dim)], queries of the latent
   Rows attended_latent;  // [ubatch, heads * rank]
 
-  Rows bias;        // [1, max(expert_ffn_dim, model_dim)], of one expert
-  Rows scores;      // [ubatch, num_experts]
-  Rows expert_in;   // [ubatch, model_dim], the tokens of one expert side by side
+  Rows bias;    // [1, max(expert_ffn_dim, model_dim)], of one expert
+  Rows scores;  // [ubatch, num_experts]
+  // [max(ubatch, experts_per_token), model_dim], each expert's tokens side by side
+  Rows expert_in;
   Rows expert_out;  // [ubatch * experts_per_token, model_dim], by token and rank of its choice
 
   std::vector<RoutedExpert> routed;   // [ubatch * experts_per_token]
   std::vector<int> first_assignment;  // [num_experts + 1], into assignments
   std::vector<int> assignments;       // [ubatch * experts_per_token], indices of routed, by expert
-  std::vector<ExpertId> wave;         // [limits.wave]
-  std::vector<ExpertLease> leases;    // [limits.wave]
+  std::vector<ExpertTask> tasks;      // [num_experts]
+  std::vector<ExpertId> wanted;       // [num_experts]
+  std::vector<ExpertLease> leases;    // [num_experts]
 
  private:
   Reservation reservation_;
@@ -67,9 +78,5 @@ struct Activations {
 inline Rows Head(const Rows& all, int rows) { return {all.data, rows, all.cols, all.stride}; }
 // The first `rows` rows and `cols` columns.
 inline Rows Head(const Rows& all, int rows, int cols) { return {all.data, rows, cols, all.stride}; }
-// Columns [first, first + cols).
-inline Rows Columns(const Rows& all, int first, int cols) {
-  return {all.data + first, all.rows, cols, all.stride};
-}
 
 }  // namespace doppler

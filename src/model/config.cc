@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 #include <nlohmann/json.hpp>
@@ -44,6 +45,10 @@ void ValidateRouting(const ModelConfig& config, const std::string& where) {
                "the number of expert groups per token", where);
   if (config.num_experts % config.expert_groups != 0) {
     Throw("{}: {} experts do not make {} equal groups", where, config.num_experts,
+          config.expert_groups);
+  }
+  if (config.expert_groups > 1 && config.routing != RoutingKind::kSigmoid) {
+    Throw("{}: {} expert groups are supported with sigmoid routing only", where,
           config.expert_groups);
   }
   const int reachable = config.num_experts / config.expert_groups * config.expert_groups_used;
@@ -96,6 +101,11 @@ bool ModelConfig::HasExperts(LayerId layer) const {
 
 int ModelConfig::NumMoeLayers() const {
   return num_experts > 0 ? num_layers - static_cast<int>(dense_layers.size()) : 0;
+}
+
+int SharedFfnDim(int experts, int expert_ffn_dim) {
+  const std::int64_t width = std::int64_t{experts} * expert_ffn_dim;
+  return static_cast<int>(std::min<std::int64_t>(width, std::numeric_limits<int>::max()));
 }
 
 void ValidateConfig(const ModelConfig& config, const std::string& where) {

@@ -104,6 +104,10 @@ ModelConfig ConfigFromHub(std::string_view config_json, const std::string& where
 ModelConfig ConfigFromJson(std::string_view architecture_json, const std::string& where);
 std::string ConfigToJson(const ModelConfig& config);
 
+// The width of so many shared experts side by side, at most the largest int: ValidateConfig refuses
+// what is too much.
+int SharedFfnDim(int experts, int expert_ffn_dim);
+
 // Throws Error unless the numbers are positive, bounded and fit together.
 void ValidateConfig(const ModelConfig& config, const std::string& where);
 

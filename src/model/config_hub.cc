@@ -206,12 +206,14 @@ void ReadRouting(const Reader& json, ModelConfig& config) {
   config.expert_groups_used = json.Int("topk_group", 1);
   config.router_jitter =
       static_cast<float>(json.Number("router_jitter_noise", double{config.router_jitter}));
-  if (config.routing != RoutingKind::kSigmoid) return;
-  const std::string scores = json.String("scoring_func", "sigmoid");
-  const std::string method = json.String("topk_method", "noaux_tc");
-  if (scores != "sigmoid" || method != "noaux_tc") {
-    Throw("{}: routing by '{}' and '{}' is not supported; supported is sigmoid with noaux_tc",
-          json.where(), scores, method);
+  const bool sigmoid = config.routing == RoutingKind::kSigmoid;
+  const char* const scores = sigmoid ? "sigmoid" : "softmax";
+  const char* const method = sigmoid ? "noaux_tc" : "greedy";
+  const std::string asked_scores = json.String("scoring_func", scores);
+  const std::string asked_method = json.String("topk_method", method);
+  if (asked_scores != scores || asked_method != method) {
+    Throw("{}: routing by '{}' and '{}' is not supported; supported is {} with {} for this model",
+          json.where(), asked_scores, asked_method, scores, method);
   }
 }
 
@@ -220,7 +222,7 @@ void ReadExperts(const Reader& json, ModelConfig& config) {
       json.Int(FirstOf(json, {"num_experts", "num_local_experts", "n_routed_experts"}));
   config.experts_per_token = json.Int("num_experts_per_tok");
   config.expert_ffn_dim = json.Int(FirstOf(json, {"moe_intermediate_size", "intermediate_size"}));
-  config.shared_ffn_dim = json.Int("n_shared_experts", 0) * config.expert_ffn_dim;
+  config.shared_ffn_dim = SharedFfnDim(json.Int("n_shared_experts", 0), config.expert_ffn_dim);
   ReadRouting(json, config);
   const int step = json.Int(FirstOf(json, {"decoder_sparse_step", "moe_layer_freq"}), 1);
   if (step < 1) Throw("{}: 'decoder_sparse_step' must be at least 1", json.where());

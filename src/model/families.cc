@@ -22,7 +22,9 @@ constexpr FamilyTraits kPhiMoe = {.norm = NormKind::kLayer,
                                   .routing = RoutingKind::kSparseMixer,
                                   .attention_bias = true,
                                   .router_jitter = 0.01F};
-constexpr FamilyTraits kDeepSeek = {.routing = RoutingKind::kSigmoid, .latent_attention = true};
+constexpr FamilyTraits kDeepSeekV2 = {.latent_attention = true};
+constexpr FamilyTraits kDeepSeek = {
+    .routing = RoutingKind::kSigmoid, .latent_attention = true, .prediction_layers = true};
 
 constexpr std::array kFamilies = {
     Family{.name = "llama",
@@ -73,6 +75,12 @@ constexpr std::array kFamilies = {
            .gguf_architecture = "deepseek2",
            .experts = true,
            .traits = kDeepSeek,
+           .layer = LatentLayer},
+    Family{.name = "deepseek_v2",
+           .hub_model_type = "deepseek_v2",
+           .gguf_architecture = "deepseek2",
+           .experts = true,
+           .traits = kDeepSeekV2,
            .layer = LatentLayer},
     Family{.name = "kimi_k2",
            .hub_model_type = "kimi_k2",

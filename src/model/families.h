@@ -18,6 +18,9 @@ struct FamilyTraits {
   bool router_bias = false;
   bool expert_bias = false;
   bool latent_attention = false;  // rotary pairs are interleaved, too
+  // Checkpoints may hold layers after the last that predict tokens further ahead; convert leaves
+  // them out.
+  bool prediction_layers = false;
   bool truncate_yarn = true;
   float swiglu_limit = 0;
   float router_jitter = 0;

@@ -10,6 +10,7 @@
 
 #include "backend/backend.h"
 #include "base/ids.h"
+#include "base/stopwatch.h"
 #include "model/activations.h"
 #include "model/config.h"
 #include "model/rope.h"
@@ -24,6 +25,25 @@ namespace doppler {
 using RouterObserver =
     std::function<void(LayerId layer, int first_position, std::span<const RoutedExpert> routed)>;
 
+// One layer's experts in one pass, as they were paged in and computed. For traces.
+struct ExpertPass {
+  LayerId layer;
+  int first_position = 0;
+  int tokens = 0;
+  std::span<const ExpertTask> tasks;  // the experts and how many tokens chose each
+  Clock::time_point begin;            // before the router
+  Clock::time_point end;
+  ExpertCacheStats cache;  // what the cache did meanwhile
+};
+using ExpertObserver = std::function<void(const ExpertPass& pass)>;
+
+// Where the time of passes went, in seconds.
+struct PassTimes {
+  double layers = 0;   // embedding, all layers, final norm
+  double experts = 0;  // of these: router, paging in and computing experts
+  double head = 0;     // logits
+};
+
 // Everything a forward pass reads. All of it outlives the passes.
 struct Model {
   const ModelConfig& config;
@@ -32,7 +52,9 @@ struct Model {
   ExpertCache* experts = nullptr;  // null for a model without experts
   Rope rope;
   Rope long_rope;           // of long texts (ModelConfig::IsLongText)
-  RouterObserver on_route;  // may be empty
+  RouterObserver on_route;     // may be empty
+  ExpertObserver on_experts;   // may be empty
+  PassTimes* times = nullptr;  // counts up, if there is one
 };
 
 // One layer over `tokens` rows of activations.hidden, the first at `first_position`.

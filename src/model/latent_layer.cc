@@ -32,41 +32,51 @@ void ProjectQueries(const Model& model, const LayerWeights& weights, int tokens,
   Project(model, weights.query, latent, query);
 }
 
+// The key part of each head's projection, or the value part.
+HeadMatrices PartOf(const WeightMatrix& kv_b, const ModelConfig& config, bool value) {
+  const HeadShape head(config);
+  return {.all = kv_b,
+          .heads = config.num_heads,
+          .stride = head.plain + head.value,
+          .first = value ? head.plain : 0,
+          .rows = value ? head.value : head.plain};
+}
+
+HeadMatrices Whole(const WeightMatrix& all, int heads) {
+  const int rows = all.rows / heads;
+  return {.all = all, .heads = heads, .stride = rows, .first = 0, .rows = rows};
+}
+
 // absorbed = the plain part of each query through its head's key projection, then its rotated part.
 void AbsorbQueries(const Model& model, const LatentWeights& weights, int tokens,
                    Activations& activations) {
-  const HeadShape head(model.config);
+  const ModelConfig& config = model.config;
+  const HeadShape head(config);
   const Rows query = Head(activations.query, tokens);
   const Rows absorbed = Head(activations.absorbed, tokens);
-  for (int h = 0; h < model.config.num_heads; ++h) {
-    const Rows plain = Columns(query, h * model.config.head_dim, head.plain);
-    const Rows out = Columns(absorbed, h * (head.rank + head.rotated), head.rank);
-    if (model.config.split_kv_b) {
-      model.backend.MatMul(RowRange(weights.key_b, h * head.rank, head.rank), plain, out);
-    } else {
-      const WeightMatrix rows = RowRange(weights.kv_b, h * (head.plain + head.value), head.plain);
-      model.backend.MatMulTransposed(rows, plain, out);
-    }
-    for (int t = 0; t < tokens; ++t) {
-      const float* rotated = query.Row(t) + (h + 1) * model.config.head_dim - head.rotated;
-      std::copy_n(rotated, head.rotated, out.Row(t) + head.rank);
+  const int step = head.rank + head.rotated;
+  if (config.split_kv_b) {
+    model.backend.MatMulHeads(Whole(weights.key_b, config.num_heads), query, config.head_dim,
+                              absorbed, step);
+  } else {
+    model.backend.MatMulHeadsTransposed(PartOf(weights.kv_b, config, false), query, config.head_dim,
+                                        absorbed, step);
+  }
+  for (int t = 0; t < tokens; ++t) {
+    for (int h = 0; h < config.num_heads; ++h) {
+      const float* rotated = query.Row(t) + h * config.head_dim + head.plain;
+      std::copy_n(rotated, head.rotated, absorbed.Row(t) + h * step + head.rank);
     }
   }
 }
 
 void ProjectValues(const Model& model, const LatentWeights& weights, int tokens,
                    Activations& activations) {
-  const HeadShape head(model.config);
-  const Rows latent = Head(activations.attended_latent, tokens);
-  const Rows attended = Head(activations.attended, tokens);
-  for (int h = 0; h < model.config.num_heads; ++h) {
-    const WeightMatrix rows =
-        model.config.split_kv_b
-            ? RowRange(weights.value_b, h * head.value, head.value)
-            : RowRange(weights.kv_b, h * (head.plain + head.value) + head.plain, head.value);
-    model.backend.MatMul(rows, Columns(latent, h * head.rank, head.rank),
-                         Columns(attended, h * head.value, head.value));
-  }
+  const ModelConfig& config = model.config;
+  const HeadMatrices values = config.split_kv_b ? Whole(weights.value_b, config.num_heads)
+                                                : PartOf(weights.kv_b, config, true);
+  model.backend.MatMulHeads(values, Head(activations.attended_latent, tokens), config.kv_lora_rank,
+                            Head(activations.attended, tokens), config.value_head_dim);
 }
 
 void LatentAttention(const Model& model, LayerId layer, int tokens, int first_position,

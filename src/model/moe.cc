@@ -5,6 +5,7 @@
 
 #include "base/alloc_guard.h"
 #include "base/error.h"
+#include "model/expert_schedule.h"
 #include "model/layer.h"
 
 namespace doppler {
@@ -74,80 +75,76 @@ void Activate(const Model& model, Rows gate, ConstRows up) {
   }
 }
 
-// Runs one expert over the tokens that chose it, into their rows of expert_out.
-void RunExpert(const Model& model, LayerId layer, ExpertId id, const ExpertView& expert,
-               std::span<const int> assignments, Activations& activations) {
+// Rows [first, first + rows) and the first `cols` columns.
+Rows Middle(const Rows& all, int first, int rows, int cols) {
+  return {all.Row(first), rows, cols, all.stride};
+}
+
+// Computes one projection of one expert over the tokens that chose it; the last goes into their
+// rows of expert_out.
+void RunPart(const Model& model, LayerId layer, const ExpertTask& task, Activations& activations) {
   const ExpertBiases& biases = model.weights.layers[layer.index()].expert_biases;
+  const std::span<const int> assignments = AssignmentsOf(task.expert, activations);
   const int k = model.config.experts_per_token;
-  const int n = static_cast<int>(assignments.size());
+  const int n = task.tokens;
   const std::size_t row_bytes = static_cast<std::size_t>(model.config.model_dim) * sizeof(float);
-  const Rows in = Head(activations.expert_in, n);
-  const Rows gate = Head(activations.gate, n, model.config.expert_ffn_dim);
-  const Rows up = Head(activations.up, n, model.config.expert_ffn_dim);
+  const ExpertView& expert = task.lease.view();
+  const Rows in = Middle(activations.expert_in, task.row, n, model.config.model_dim);
+  const Rows gate = Middle(activations.gate, task.row, n, model.config.expert_ffn_dim);
+  const Rows up = Middle(activations.up, task.row, n, model.config.expert_ffn_dim);
   const Rows out = Head(activations.branch, n);
-  for (int i = 0; i < n; ++i) {
-    const int token = assignments[static_cast<std::size_t>(i)] / k;
-    std::memcpy(in.Row(i), activations.normed.Row(token), row_bytes);
-  }
-  model.backend.MatMul(expert.gate, in, gate);
-  AddExpertBias(model, biases.gate, id, gate, activations);
-  model.backend.MatMul(expert.up, in, up);
-  AddExpertBias(model, biases.up, id, up, activations);
-  Activate(model, gate, up);
-  model.backend.MatMul(expert.down, gate, out);
-  AddExpertBias(model, biases.down, id, out, activations);
-  for (int i = 0; i < n; ++i) {
-    std::memcpy(activations.expert_out.Row(assignments[static_cast<std::size_t>(i)]), out.Row(i),
-                row_bytes);
-  }
-}
-
-// Ends leases however the scope is left.
-class LeaseScope {
- public:
-  explicit LeaseScope(std::span<ExpertLease> leases) : leases_(leases) {}
-  ~LeaseScope() {
-    for (ExpertLease& lease : leases_) lease = ExpertLease();
-  }
-  LeaseScope(const LeaseScope&) = delete;
-  LeaseScope& operator=(const LeaseScope&) = delete;
-
- private:
-  std::span<ExpertLease> leases_;
-};
-
-// Computes the experts whose bytes are here while the others are still being read.
-void RunWave(const Model& model, LayerId layer, std::span<const ExpertId> experts,
-             Activations& activations) {
-  const std::span leases = std::span(activations.leases).first(experts.size());
-  const AcquireResult result = model.experts->Acquire(layer, experts, leases);
-  DOPPLER_CHECK(result == AcquireResult::kOk);
-  const LeaseScope scope(leases);
-  for (const bool waiting : {false, true}) {
-    for (std::size_t i = 0; i < leases.size(); ++i) {
-      const bool done = !leases[i].held();
-      if (done || (!waiting && !leases[i].Ready())) continue;
-      leases[i].Wait();
-      RunExpert(model, layer, experts[i], leases[i].view(), AssignmentsOf(experts[i], activations),
-                activations);
-      leases[i] = ExpertLease();
-    }
+  switch (task.next) {
+    case ExpertPart::kGate:
+      for (int i = 0; i < n; ++i) {
+        const int token = assignments[static_cast<std::size_t>(i)] / k;
+        std::memcpy(in.Row(i), activations.normed.Row(token), row_bytes);
+      }
+      model.backend.MatMul(expert.gate, in, gate);
+      AddExpertBias(model, biases.gate, task.expert, gate, activations);
+      break;
+    case ExpertPart::kUp:
+      model.backend.MatMul(expert.up, in, up);
+      AddExpertBias(model, biases.up, task.expert, up, activations);
+      Activate(model, gate, up);
+      break;
+    case ExpertPart::kDown:
+      model.backend.MatMul(expert.down, gate, out);
+      AddExpertBias(model, biases.down, task.expert, out, activations);
+      for (int i = 0; i < n; ++i) {
+        std::memcpy(activations.expert_out.Row(assignments[static_cast<std::size_t>(i)]),
+                    out.Row(i), row_bytes);
+      }
+      break;
   }
 }
 
-void RunExperts(const Model& model, LayerId layer, Activations& activations) {
-  std::size_t in_wave = 0;
+// One task for each expert that any token chose.
+std::span<ExpertTask> ListTasks(const Model& model, Activations& activations) {
+  std::size_t count = 0;
   for (int e = 0; e < model.config.num_experts; ++e) {
-    if (AssignmentsOf(ExpertId(e), activations).empty()) continue;
-    activations.wave[in_wave++] = ExpertId(e);
-    if (in_wave == activations.wave.size()) {
-      RunWave(model, layer, std::span(activations.wave).first(in_wave), activations);
-      in_wave = 0;
-    }
+    const auto tokens = static_cast<int>(AssignmentsOf(ExpertId(e), activations).size());
+    if (tokens == 0) continue;
+    ExpertTask& task = activations.tasks[count++];
+    task.expert = ExpertId(e);
+    task.tokens = tokens;
+    task.next = ExpertPart::kGate;
+    task.row = -1;
   }
-  if (in_wave > 0) {
-    RunWave(model, layer, std::span(activations.wave).first(in_wave), activations);
+  return std::span(activations.tasks).first(count);
+}
+
+// Pages in and computes; returns the tasks that were done.
+std::span<const ExpertTask> RunExperts(const Model& model, LayerId layer, int tokens,
+                                       Activations& activations) {
+  const std::span<ExpertTask> tasks = ListTasks(model, activations);
+  ExpertSchedule schedule(
+      model, layer, tokens, tasks, std::span(activations.wanted).first(tasks.size()),
+      std::span(activations.leases).first(tasks.size()), activations.expert_in.rows);
+  while (ExpertTask* task = schedule.Next()) {
+    RunPart(model, layer, *task, activations);
+    schedule.Done(*task);
   }
+  return tasks;
 }
 
 void AddUp(const Model& model, int tokens, Activations& activations) {
@@ -168,10 +165,23 @@ void AddUp(const Model& model, int tokens, Activations& activations) {
 
 void MoeFfn(const Model& model, LayerId layer, int tokens, int first_position,
             Activations& activations) {
+  PassTimes ignored;
+  const Stopwatch watch((model.times == nullptr ? ignored : *model.times).experts);
+  const Clock::time_point begin = Clock::now();
+  const ExpertCacheStats before = model.experts->stats();
   Route(model, layer, tokens, first_position, activations);
   GroupByExpert(model, tokens, activations);
-  RunExperts(model, layer, activations);
+  const std::span<const ExpertTask> tasks = RunExperts(model, layer, tokens, activations);
   AddUp(model, tokens, activations);
+  if (!model.on_experts) return;
+  const AllowAllocScope observer;
+  model.on_experts({.layer = layer,
+                    .first_position = first_position,
+                    .tokens = tokens,
+                    .tasks = tasks,
+                    .begin = begin,
+                    .end = Clock::now(),
+                    .cache = model.experts->stats() - before});
 }
 
 }  // namespace doppler

@@ -6,8 +6,8 @@
 namespace doppler {
 
 // Reads activations.normed and leaves the weighted sum of each token's experts in
-// activations.branch. Experts are taken in waves of at most limits.wave, those that are resident
-// first; the sum runs in the router's order, so that neither changes the answer.
+// activations.branch. Experts are computed as their bytes arrive (ExpertSchedule); the sum runs in
+// the router's order, so that this does not change the answer.
 void MoeFfn(const Model& model, LayerId layer, int tokens, int first_position,
             Activations& activations);
 

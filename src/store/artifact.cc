@@ -21,6 +21,17 @@ fs::path LeavesPath(const fs::path& folder, const ShardEntry& shard) {
   return (folder / shard.file).replace_extension(".leaves");
 }
 
+// Whether each part of `part_bytes` (the last may be shorter) has its hash.
+bool VerifyParts(std::span<const std::byte> bytes, Bytes part_bytes,
+                 std::span<const Digest> expected, Digest (*hash)(std::span<const std::byte>)) {
+  for (std::size_t i = 0; !bytes.empty(); ++i) {
+    const auto part = bytes.first(std::min<std::size_t>(bytes.size(), part_bytes));
+    if (hash(part) != expected[i]) return false;
+    bytes = bytes.subspan(part.size());
+  }
+  return true;
+}
+
 Manifest ReadManifest(const fs::path& folder, Digest& id) {
   const fs::path path = folder / "manifest.json";
   if (!fs::exists(path)) {
@@ -40,6 +51,7 @@ Artifact::Artifact(const fs::path& folder)
   for (std::size_t i = 0; i < manifest_.shards.size(); ++i) {
     if (manifest_.shards[i].type != ShardType::kExpert) LoadLeaves(ShardId(i));
   }
+  LoadNodes();
 }
 
 void Artifact::OpenShards() {
@@ -90,6 +102,37 @@ void Artifact::LoadLeaves(ShardId id) {
       path.string(), folder_.string());
 }
 
+void Artifact::LoadNodes() {
+  const fs::path path = folder_ / kNodesFile;
+  std::size_t count = 0;
+  for (const ShardEntry& shard : manifest_.shards) {
+    first_node_.push_back(count);
+    count += NodeCount(shard);
+  }
+  if (count == 0 || !fs::exists(path)) return;
+  const File file(path, OpenMode::kRead);
+  if (file.Size() != count * sizeof(Digest)) {
+    Throw("'{}' has the wrong size; delete it: experts are then checked whole", path.string());
+  }
+  nodes_.resize(count);
+  file.ReadAt(0, std::as_writable_bytes(std::span(nodes_)));
+  for (std::size_t i = 0; i < manifest_.shards.size(); ++i) {
+    const ShardEntry& shard = manifest_.shards[i];
+    if (NodeCount(shard) == 0) continue;
+    const auto nodes = std::span(nodes_).subspan(first_node_[i], NodeCount(shard));
+    if (MerkleRootOfNodes(nodes) == shard.hash) continue;
+    Throw(
+        "'{}' does not match the manifest at the shard '{}'; delete it: experts are then checked "
+        "whole",
+        path.string(), shard.file);
+  }
+}
+
+Bytes Artifact::Grain(ShardId id) const {
+  if (Shard(id).type != ShardType::kExpert) return kLeafBytes;
+  return HasNodes(id) ? kNodeBytes : Shard(id).size;
+}
+
 Extent Artifact::Cover(ShardId id, Bytes offset, Bytes size) const {
   const ShardEntry& shard = Shard(id);
   if (shard.type == ShardType::kExpert) return {.shard = id, .offset = 0, .size = shard.size};
@@ -100,15 +143,14 @@ Extent Artifact::Cover(ShardId id, Bytes offset, Bytes size) const {
 
 bool Artifact::Verify(const Extent& extent, std::span<const std::byte> bytes) const {
   DOPPLER_CHECK(bytes.size() == extent.size);
-  const ShardEntry& shard = Shard(extent.shard);
-  if (shard.type == ShardType::kExpert) return MerkleRootOf(bytes) == shard.hash;
-  const std::vector<Digest>& leaves = leaves_[extent.shard.index()];
-  for (std::size_t leaf = extent.offset / kLeafBytes; !bytes.empty(); ++leaf) {
-    const auto part = bytes.first(std::min<std::size_t>(bytes.size(), kLeafBytes));
-    if (Sha256(part) != leaves[leaf]) return false;
-    bytes = bytes.subspan(part.size());
+  const ShardId id = extent.shard;
+  if (HasNodes(id)) {
+    const auto nodes = std::span(nodes_).subspan(first_node_[id.index()], NodeCount(Shard(id)));
+    return VerifyParts(bytes, kNodeBytes, nodes.subspan(extent.offset / kNodeBytes), MerkleNodeOf);
   }
-  return true;
+  if (Shard(id).type == ShardType::kExpert) return MerkleRootOf(bytes) == Shard(id).hash;
+  const std::span<const Digest> leaves = leaves_[id.index()];
+  return VerifyParts(bytes, kLeafBytes, leaves.subspan(extent.offset / kLeafBytes), Sha256);
 }
 
 std::string Artifact::DamageMessage(const Extent& extent) const {
@@ -122,7 +164,7 @@ std::string Artifact::DamageMessage(const Extent& extent) const {
 Bytes Artifact::LeafTableBytes() const {
   Bytes total = 0;
   for (const std::vector<Digest>& leaves : leaves_) total += leaves.size() * sizeof(Digest);
-  return total;
+  return total + nodes_.size() * sizeof(Digest);
 }
 
 void ReadVerified(const Artifact& artifact, const Extent& extent, std::span<std::byte> out) {

@@ -20,8 +20,8 @@
 
 namespace doppler {
 
-// A part of a shard that can be checked by itself: it starts on a leaf (kLeafBytes) and ends on one
-// or at the shard's end. In an expert shard the only extent is the whole shard.
+// A part of a shard that can be checked by itself: it starts on a multiple of the shard's Grain and
+// ends on one or at the shard's end.
 struct Extent {
   ShardId shard;
   Bytes offset = 0;
@@ -32,18 +32,24 @@ class Artifact {
  public:
   // Reads the manifest, opens every shard without the page cache and compares sizes. Leaf hashes of
   // shards that are read in parts are loaded from the sidecar files and checked against the
-  // manifest; where a sidecar is missing, the shard is hashed whole, once, here. Throws Error.
+  // manifest; where a sidecar is missing, the shard is hashed whole, once, here. So are the nodes
+  // of expert shards, without whose file such a shard can only be checked as a whole. Throws Error.
   explicit Artifact(const std::filesystem::path& folder);
 
   const std::filesystem::path& folder() const { return folder_; }
   const Manifest& manifest() const { return manifest_; }
+  std::span<const File> ShardFiles() const { return files_; }
   const File& ShardFile(ShardId shard) const { return files_[shard.index()]; }
   const ShardEntry& Shard(ShardId shard) const { return manifest_.shards[shard.index()]; }
 
   // SHA-256 of manifest.json: the model's name in the swarm.
   const Digest& id() const { return id_; }
 
-  // The smallest extent that covers [offset, offset + size) of a shard.
+  // What the extents of a shard are multiples of: a leaf; kNodeBytes in an expert shard whose nodes
+  // are known; in any other expert shard all of it.
+  Bytes Grain(ShardId shard) const;
+
+  // The smallest extent that covers [offset, offset + size) of a shard; all of an expert shard.
   Extent Cover(ShardId shard, Bytes offset, Bytes size) const;
 
   // Whether `bytes`, read from `extent`, have the hash that the manifest gives. Any thread; does
@@ -53,18 +59,22 @@ class Artifact {
   // What is wrong with an extent that failed, and what to do: for an Error.
   std::string DamageMessage(const Extent& extent) const;
 
-  // Bytes that the leaf hashes take in memory.
+  // Bytes that the hashes of leaves and nodes take in memory.
   Bytes LeafTableBytes() const;
 
  private:
   void OpenShards();
   void LoadLeaves(ShardId shard);
+  void LoadNodes();
+  bool HasNodes(ShardId shard) const { return !nodes_.empty() && NodeCount(Shard(shard)) > 0; }
 
   std::filesystem::path folder_;
   Digest id_{};  // before manifest_: reading that fills it
   Manifest manifest_;
   std::vector<File> files_;                  // [ShardId]
   std::vector<std::vector<Digest>> leaves_;  // [ShardId]; empty for expert shards
+  std::vector<Digest> nodes_;                // of all expert shards; empty without their file
+  std::vector<std::size_t> first_node_;      // [ShardId], into nodes_
 };
 
 // Reads `extent` and verifies it. Throws Error. REQUIRES: out.size() == extent.size, and `out` is

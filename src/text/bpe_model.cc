@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "text/byte_alphabet.h"
+#include "text/utf8.h"
 
 namespace doppler {
 namespace {
@@ -21,14 +22,13 @@ std::size_t HashPair(TokenId left, TokenId right) {
   return static_cast<std::size_t>(key ^ (key >> 32));
 }
 
-TokenId FindPart(const Vocabulary& vocabulary, std::string_view spelled, std::string* bytes,
-                 const MergeList& merges, std::size_t rank) {
-  const TokenId id = SpelledToBytes(spelled, bytes) ? vocabulary.Find(*bytes) : kNoToken;
-  if (id == kNoToken) {
-    Throw("merge {} ('{}' '{}') names '{}', which is not in the vocabulary", rank,
-          merges.Left(rank), merges.Right(rank), spelled);
-  }
-  return id;
+// How vocabularies spelled as text write a byte.
+std::string ByteTokenName(std::size_t byte) { return fmt::format("<0x{:02X}>", byte); }
+
+[[noreturn]] void FailMerge(const MergeList& merges, std::size_t rank, const char* verb,
+                            std::string_view token) {
+  Throw("merge {} ('{}' '{}') {} '{}', which is not in the vocabulary", rank, merges.Left(rank),
+        merges.Right(rank), verb, token);
 }
 
 }  // namespace
@@ -62,25 +62,44 @@ std::string_view MergeList::Right(std::size_t at) const {
                                         entries_[at].right_size);
 }
 
-BpeModel::BpeModel(const Vocabulary& vocabulary, const MergeList& merges, bool ignore_merges)
-    : ignore_merges_(ignore_merges) {
+BpeModel::BpeModel(const Vocabulary& vocabulary, const MergeList& merges, const BpeOptions& options)
+    : options_(options) {
+  const bool text = options.spelling == TokenSpelling::kText;
   for (std::size_t byte = 0; byte < byte_tokens_.size(); ++byte) {
-    const char one = static_cast<char>(byte);
-    byte_tokens_[byte] = vocabulary.Find({&one, 1});
+    byte_tokens_[byte] = text ? vocabulary.Find(ByteTokenName(byte))
+                              : vocabulary.Find(std::string(1, static_cast<char>(byte)));
   }
+  splits_at_metaspace_ = text && !options.ignore_merges && vocabulary.Find(kMetaspace) != kNoToken;
+  ReadMerges(vocabulary, merges);
+}
+
+void BpeModel::ReadMerges(const Vocabulary& vocabulary, const MergeList& merges) {
   buckets_.resize(std::bit_ceil(merges.size() + merges.size() / 2 + 2));
   std::string left;
   std::string right;
-  std::string unused;
+  const auto find = [&](std::string_view spelled, std::string* bytes, std::size_t rank) {
+    bool known = true;
+    if (options_.spelling == TokenSpelling::kText) {
+      *bytes = spelled;
+    } else {
+      known = SpelledToBytes(spelled, bytes);
+    }
+    const TokenId id = known ? vocabulary.Find(*bytes) : kNoToken;
+    if (id == kNoToken) FailMerge(merges, rank, "names", spelled);
+    return id;
+  };
   for (std::size_t rank = 0; rank < merges.size(); ++rank) {
     Merge merge{.rank = static_cast<std::uint32_t>(rank)};
-    merge.left = FindPart(vocabulary, merges.Left(rank), &left, merges, rank);
-    merge.right = FindPart(vocabulary, merges.Right(rank), &right, merges, rank);
-    merge.merged = vocabulary.Find(left + right);
+    merge.left = find(merges.Left(rank), &left, rank);
+    merge.right = find(merges.Right(rank), &right, rank);
+    if (right.starts_with(kMetaspace) && !left.ends_with(kMetaspace)) splits_at_metaspace_ = false;
+    left += right;
+    merge.merged = vocabulary.Find(left);
     if (merge.merged == kNoToken) {
-      Throw("merge {} makes '{}{}', which is not in the vocabulary", rank, merges.Left(rank),
-            merges.Right(rank));
+      FailMerge(merges, rank, "makes",
+                std::string(merges.Left(rank)) + std::string(merges.Right(rank)));
     }
+    if (options_.rank_by_token) merge.rank = static_cast<std::uint32_t>(merge.merged);
     Insert(merge);
   }
 }
@@ -106,36 +125,104 @@ const BpeModel::Merge& BpeModel::Find(TokenId left, TokenId right) const {
 
 void BpeModel::Encode(const Vocabulary& vocabulary, std::string_view word, BpeScratch* scratch,
                       std::vector<TokenId>* out) const {
-  if (ignore_merges_) {
+  if (options_.ignore_merges) {
     const TokenId whole = vocabulary.Find(word);
     if (whole != kNoToken) return out->push_back(whole);
   }
-  MakeSymbols(word, &scratch->symbols_);
-  if (word.size() <= kShortWord) {
+  // Without a pre-tokenizer a word is a whole text. Where no merge can reach across, its parts give
+  // the same tokens, and short ones are cheaper.
+  std::size_t begin = 0;
+  std::size_t at = splits_at_metaspace_ ? 0 : std::string_view::npos;
+  while (at != std::string_view::npos && (at = word.find(kMetaspace, at)) < word.size()) {
+    if (at > begin && !word.substr(begin, at - begin).ends_with(kMetaspace)) {
+      EncodePiece(vocabulary, word.substr(begin, at - begin), scratch, out);
+      begin = at;
+    }
+    at += kMetaspace.size();
+  }
+  EncodePiece(vocabulary, word.substr(begin), scratch, out);
+}
+
+void BpeModel::EncodePiece(const Vocabulary& vocabulary, std::string_view piece,
+                           BpeScratch* scratch, std::vector<TokenId>* out) const {
+  std::vector<BpeScratch::Symbol>& symbols = scratch->symbols_;
+  symbols.clear();
+  if (options_.spelling == TokenSpelling::kText) {
+    StartWithCharacters(vocabulary, piece, &symbols);
+  } else {
+    StartWithBytes(piece, &symbols);
+  }
+  if (symbols.empty()) return;
+  Link(&symbols);
+  if (symbols.size() <= kShortWord) {
     MergeShort(scratch);
   } else {
     MergeLong(scratch);
   }
-  if (word.empty()) return;
-  for (std::uint32_t at = 0; at != BpeScratch::kNone; at = scratch->symbols_[at].next) {
-    out->push_back(scratch->symbols_[at].id);
+  for (std::uint32_t at = 0; at != BpeScratch::kNone; at = symbols[at].next) {
+    out->push_back(symbols[at].id);
   }
 }
 
-void BpeModel::MakeSymbols(std::string_view word, std::vector<BpeScratch::Symbol>* symbols) const {
-  DOPPLER_CHECK(word.size() < BpeScratch::kNone);
+void BpeModel::StartWithBytes(std::string_view word,
+                              std::vector<BpeScratch::Symbol>* symbols) const {
   symbols->resize(word.size());
   for (std::size_t i = 0; i < word.size(); ++i) {
     const auto byte = static_cast<std::uint8_t>(word[i]);
     if (byte_tokens_[byte] == kNoToken) {
       Throw("the vocabulary has no token for the byte 0x{:02X}; the tokenizer is incomplete", byte);
     }
-    const auto at = static_cast<std::uint32_t>(i);
-    (*symbols)[i] = {.id = byte_tokens_[byte],
-                     .next = i + 1 < word.size() ? at + 1 : BpeScratch::kNone,
-                     .previous = i > 0 ? at - 1 : BpeScratch::kNone};
+    (*symbols)[i] = {.id = byte_tokens_[byte]};
   }
-  for (std::uint32_t i = 0; i + 1 < symbols->size(); ++i) RankPair(symbols, i);
+}
+
+void BpeModel::StartWithCharacters(const Vocabulary& vocabulary, std::string_view word,
+                                   std::vector<BpeScratch::Symbol>* symbols) const {
+  bool known = true;
+  for (std::size_t at = 0; at < word.size();) {
+    const Utf8Step step = DecodeUtf8(word, at);
+    const std::string_view character = word.substr(at, step.length);
+    at += step.length;
+    const bool known_before = known;
+    known = AddCharacter(vocabulary, character, symbols);
+    if (!known && (known_before || !options_.fuse_unknown)) AddUnknown(character, symbols);
+  }
+}
+
+// Adds the token of `character` or the tokens of its bytes. False if it has neither.
+bool BpeModel::AddCharacter(const Vocabulary& vocabulary, std::string_view character,
+                            std::vector<BpeScratch::Symbol>* symbols) const {
+  const TokenId id = vocabulary.Find(character);
+  if (id != kNoToken) {
+    symbols->push_back({.id = id});
+    return true;
+  }
+  const auto token_of = [&](char byte) { return byte_tokens_[static_cast<std::uint8_t>(byte)]; };
+  const bool has_bytes =
+      options_.byte_fallback && std::all_of(character.begin(), character.end(),
+                                            [&](char byte) { return token_of(byte) != kNoToken; });
+  if (!has_bytes) return false;
+  for (const char byte : character) symbols->push_back({.id = token_of(byte)});
+  return true;
+}
+
+void BpeModel::AddUnknown(std::string_view character,
+                          std::vector<BpeScratch::Symbol>* symbols) const {
+  if (options_.unknown == kNoToken) {
+    Throw("the vocabulary has no token for the character '{}' and none for unknown ones",
+          BytesToSpelled(character));
+  }
+  symbols->push_back({.id = options_.unknown});
+}
+
+void BpeModel::Link(std::vector<BpeScratch::Symbol>* symbols) const {
+  DOPPLER_CHECK(symbols->size() < BpeScratch::kNone);
+  const auto size = static_cast<std::uint32_t>(symbols->size());
+  for (std::uint32_t i = 0; i < size; ++i) {
+    (*symbols)[i].next = i + 1 < size ? i + 1 : BpeScratch::kNone;
+    (*symbols)[i].previous = i > 0 ? i - 1 : BpeScratch::kNone;
+  }
+  for (std::uint32_t i = 0; i + 1 < size; ++i) RankPair(symbols, i);
 }
 
 void BpeModel::RankPair(std::vector<BpeScratch::Symbol>* symbols, std::uint32_t left) const {

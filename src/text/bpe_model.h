@@ -4,6 +4,9 @@
 //   merges 0: h e   1: l l   2: he ll   3: hell o
 //   h e l l o -> he l l o -> he ll o -> hell o -> hello
 //
+// Where the vocabulary is spelled in the byte alphabet a word starts as its bytes, otherwise as its
+// characters. A character that is no token becomes its bytes (byte_fallback) or the unknown token.
+//
 // Immutable, safe for concurrent use with one BpeScratch per thread.
 #pragma once
 
@@ -56,15 +59,27 @@ class BpeScratch {
   std::vector<std::uint64_t> heap_;  // rank << 32 | index of the left symbol, smallest on top
 };
 
+struct BpeOptions {
+  TokenSpelling spelling = TokenSpelling::kByteAlphabet;
+  // A word that is a token as a whole becomes that token, merges or not.
+  bool ignore_merges = false;
+  // Merges count in the order of the ids of what they make, all that make one token alike: how
+  // tiktoken joins.
+  bool rank_by_token = false;
+  // For vocabularies spelled as text. The tokens of bytes are <0x00> to <0xFF>.
+  bool byte_fallback = false;
+  TokenId unknown = kNoToken;
+  bool fuse_unknown = false;  // several unknown characters in a row make one token
+};
+
 class BpeModel {
  public:
   BpeModel() = default;
-  // `ignore_merges`: a word that is a token as a whole becomes that token, merges or not.
   // Throws Error, naming it, for a merge of or into something that is not in the vocabulary.
-  BpeModel(const Vocabulary& vocabulary, const MergeList& merges, bool ignore_merges);
+  BpeModel(const Vocabulary& vocabulary, const MergeList& merges, const BpeOptions& options);
 
-  // Appends the tokens of `word`, any bytes, in time O(n log n). Throws Error if the vocabulary
-  // lacks one of its bytes. `vocabulary` is the one that the model was made with.
+  // Appends the tokens of `word`, any bytes, in time O(n log n). Throws Error if there is no token
+  // for one of its bytes or characters. `vocabulary` is the one that the model was made with.
   void Encode(const Vocabulary& vocabulary, std::string_view word, BpeScratch* scratch,
               std::vector<TokenId>* out) const;
 
@@ -76,17 +91,27 @@ class BpeModel {
     TokenId merged = kNoToken;
   };
 
+  void ReadMerges(const Vocabulary& vocabulary, const MergeList& merges);
   void Insert(const Merge& merge);
   const Merge& Find(TokenId left, TokenId right) const;
-  void MakeSymbols(std::string_view word, std::vector<BpeScratch::Symbol>* symbols) const;
+  void EncodePiece(const Vocabulary& vocabulary, std::string_view piece, BpeScratch* scratch,
+                   std::vector<TokenId>* out) const;
+  void StartWithBytes(std::string_view word, std::vector<BpeScratch::Symbol>* symbols) const;
+  void StartWithCharacters(const Vocabulary& vocabulary, std::string_view word,
+                           std::vector<BpeScratch::Symbol>* symbols) const;
+  bool AddCharacter(const Vocabulary& vocabulary, std::string_view character,
+                    std::vector<BpeScratch::Symbol>* symbols) const;
+  void AddUnknown(std::string_view character, std::vector<BpeScratch::Symbol>* symbols) const;
+  void Link(std::vector<BpeScratch::Symbol>* symbols) const;
   void RankPair(std::vector<BpeScratch::Symbol>* symbols, std::uint32_t left) const;
   void JoinPair(std::vector<BpeScratch::Symbol>* symbols, std::uint32_t left) const;
   void MergeShort(BpeScratch* scratch) const;
   void MergeLong(BpeScratch* scratch) const;
 
+  BpeOptions options_;
   std::array<TokenId, 256> byte_tokens_{};
-  std::vector<Merge> buckets_;  // open addressing by the pair, left == kNoToken if free
-  bool ignore_merges_ = false;
+  std::vector<Merge> buckets_;        // open addressing by the pair, left == kNoToken if free
+  bool splits_at_metaspace_ = false;  // no merge reaches from another character to a U+2581
 };
 
 }  // namespace doppler

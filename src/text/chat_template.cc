@@ -11,9 +11,9 @@
 namespace doppler {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
-jinja::Value NumberFrom(const Json& json) {
+jinja::Value NumberFrom(const OrderedJson& json) {
   if (json.is_number_float()) return jinja::Value::Float(json.get<double>());
   const bool large = json.is_number_unsigned() &&
                      json.get<std::uint64_t>() > std::numeric_limits<std::int64_t>::max();
@@ -27,7 +27,7 @@ void CheckDepth(int depth) {
   if (depth > jinja::Limits::kDepth) Throw("the conversation's JSON nests too deeply");
 }
 
-jinja::Value ValueFrom(jinja::Runtime& runtime, const Json& json, int depth = 0) {
+jinja::Value ValueFrom(jinja::Runtime& runtime, const OrderedJson& json, int depth = 0) {
   CheckDepth(depth);
   if (json.is_null()) return jinja::Value::None();
   if (json.is_boolean()) return jinja::Value::Bool(json.get<bool>());
@@ -35,7 +35,7 @@ jinja::Value ValueFrom(jinja::Runtime& runtime, const Json& json, int depth = 0)
   if (json.is_string()) return runtime.Text(json.get<std::string>());
   if (json.is_array()) {
     jinja::Items items;
-    for (const Json& item : json) items.push_back(ValueFrom(runtime, item, depth + 1));
+    for (const OrderedJson& item : json) items.push_back(ValueFrom(runtime, item, depth + 1));
     return runtime.List(std::move(items));
   }
   if (!json.is_object()) Throw("the conversation holds binary data");
@@ -47,8 +47,9 @@ jinja::Value ValueFrom(jinja::Runtime& runtime, const Json& json, int depth = 0)
 }
 
 // The variables that transformers gives a template.
-void SetVariables(jinja::Interpreter& interpreter, const Json& messages, const Json& tools,
-                  const Json& extra, const ChatRenderOptions& options) {
+void SetVariables(jinja::Interpreter& interpreter, const OrderedJson& messages,
+                  const OrderedJson& tools, const OrderedJson& extra,
+                  const ChatRenderOptions& options) {
   jinja::Runtime& runtime = interpreter.runtime();
   interpreter.SetVariable("messages", ValueFrom(runtime, messages));
   interpreter.SetVariable("tools", ValueFrom(runtime, tools));
@@ -91,8 +92,8 @@ ChatTemplate ChatTemplate::Parse(std::string_view source, const std::string& whe
   }
 }
 
-std::string ChatTemplate::Render(const Json& messages, const Json& tools, const Json& extra,
-                                 const ChatRenderOptions& options) const {
+std::string ChatTemplate::Render(const OrderedJson& messages, const OrderedJson& tools,
+                                 const OrderedJson& extra, const ChatRenderOptions& options) const {
   jinja::Interpreter interpreter(jinja::Limits(), options.now);
   try {
     SetVariables(interpreter, messages, tools, extra, options);

@@ -13,11 +13,11 @@
 namespace doppler {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 using testing::HasSubstr;
 
-std::string Render(const std::string& source, const Json& messages = Json::array(),
-                   const Json& extra = nullptr) {
+std::string Render(const std::string& source, const OrderedJson& messages = OrderedJson::array(),
+                   const OrderedJson& extra = nullptr) {
   ChatRenderOptions options;
   options.bos_token = "<s>";
   options.eos_token = "</s>";
@@ -32,17 +32,17 @@ std::string Failure(const std::string& source) {
 
 // tests/data/chat/vectors.json: Jinja2 3.1.6, set up as transformers does it.
 TEST(ChatTemplateTest, WritesWhatJinjaWrites) {
-  const Json document =
-      Json::parse(ReadTextFile(DOPPLER_SOURCE_DIR "/tests/data/chat/vectors.json"));
-  Json data = document.at("data");
-  const Json messages = data.at("messages");
-  const Json tools = data.at("tools");
+  const OrderedJson document =
+      OrderedJson::parse(ReadTextFile(DOPPLER_SOURCE_DIR "/tests/data/chat/vectors.json"));
+  OrderedJson data = document.at("data");
+  const OrderedJson messages = data.at("messages");
+  const OrderedJson tools = data.at("tools");
   data.erase("messages");
   data.erase("tools");
   data["enable_thinking"] = false;
   ChatRenderOptions options;
   options.now = std::chrono::system_clock::from_time_t(1753351200);
-  for (const Json& entry : document.at("cases")) {
+  for (const OrderedJson& entry : document.at("cases")) {
     const auto source = entry.at("template").get<std::string>();
     SCOPED_TRACE(source);
     const auto render = [&] {
@@ -60,7 +60,7 @@ TEST(ChatTemplateTest, WritesWhatJinjaWrites) {
 TEST(ChatTemplateTest, VariablesOfTransformers) {
   EXPECT_EQ(Render("{{ bos_token }}{{ eos_token }}{{ tools is none }}{{ documents is none }}"),
             "<s></s>TrueTrue");
-  EXPECT_EQ(Render("{{ x }}", Json::array(), {{"x", "y"}}), "y");
+  EXPECT_EQ(Render("{{ x }}", OrderedJson::array(), {{"x", "y"}}), "y");
 }
 
 TEST(ChatTemplateTest, ErrorsSayWhatAndWhere) {
@@ -111,7 +111,7 @@ TEST(ChatTemplateTest, NamespacesThatHoldThemselvesAreFreed) {
 
 TEST(ChatTemplateTest, TextThatIsNoUtf8StaysAsItIs) {
   EXPECT_EQ(Render("{{ messages[0] }}{{ messages[0] | length }}{{ messages[0] | upper }}",
-                   Json::array({"a\xff"})),
+                   OrderedJson::array({"a\xff"})),
             "a\xff"
             "2A\xff");
 }
@@ -123,7 +123,7 @@ TEST(ChatFilesTest, TheFileGoesBeforeTheConfiguration) {
     ChatRenderOptions options;
     options.bos_token = files.bos_token;
     options.eos_token = files.eos_token;
-    return files.chat_template.Render(Json::array(), nullptr, nullptr, options);
+    return files.chat_template.Render(OrderedJson::array(), nullptr, nullptr, options);
   };
   EXPECT_THAT(MessageOf([&text] { text(); }), HasSubstr("--template FILE"));
   WriteTextFile(folder.path() / "tokenizer_config.json",

@@ -1,157 +1,63 @@
 #include "text/gguf_vocabulary.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <string_view>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "text/pre_tokenizer.h"
+#include "text/split_rules.h"
+#include "text/tokenizer_writer.h"
+#include "text/utf8.h"
 
 namespace doppler {
 namespace {
 
 using OrderedJson = nlohmann::ordered_json;
 
-// Token types, as GGUF numbers them; 2 (unknown) and 3 (control) are special.
-constexpr std::int32_t kNormal = 1;
-constexpr std::int32_t kUserDefined = 4;
-constexpr std::int32_t kUnused = 5;
-
-struct SplitRule {
-  std::string_view name;
-  std::vector<std::string_view> patterns;
-  bool ignore_merges = false;
-  bool add_bos = false;  // unless the GGUF says
-  bool nfc = false;
+// Token types, as GGUF numbers them.
+enum TokenType : std::int32_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6,  // "<0x0A>", in vocabularies of SentencePiece
 };
 
-constexpr std::string_view kLlama3Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)"
-    R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kQwen2Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|)"
-    R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kQwen35Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}|)"
-    R"( ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kGpt4oPattern =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
-    R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kDeepSeekV3Pattern =
-    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|)"
-    R"( ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr TokenId kDefaultUnknown = 0;
 
-const std::vector<SplitRule>& Rules() {
-  static const std::vector<SplitRule> kRules = {
-      {.name = "default",
-       .patterns = {R"([\p{P}\$\+<=>\^~\|]+)", kGpt2Pattern, R"(\p{N}+)", "[0-9][0-9][0-9]"}},
-      {.name = "gpt-2", .patterns = {kGpt2Pattern}},
-      {.name = "llama-bpe", .patterns = {kLlama3Pattern}, .ignore_merges = true, .add_bos = true},
-      {.name = "llama3", .patterns = {kLlama3Pattern}, .ignore_merges = true, .add_bos = true},
-      {.name = "llama-v3", .patterns = {kLlama3Pattern}, .ignore_merges = true, .add_bos = true},
-      {.name = "qwen2", .patterns = {kQwen2Pattern}, .nfc = true},
-      {.name = "qwen35", .patterns = {kQwen35Pattern}, .nfc = true},
-      {.name = "gpt-4o", .patterns = {kGpt4oPattern}},
-      {.name = "llama4", .patterns = {kGpt4oPattern}},
-      {.name = "deepseek-v3",
-       .patterns = {R"(\p{N}{1,3})", "[一-龥぀-ゟ゠-ヿ]+", kDeepSeekV3Pattern}},
-  };
-  return kRules;
-}
-
-const SplitRule& RuleFor(const GgufVocabulary& vocabulary) {
-  if (vocabulary.model != "gpt2") {
-    Throw("tokenizer.ggml.model is '{}', which is not supported; 'gpt2' (byte-level BPE) is",
-          vocabulary.model);
-  }
-  std::string known;
-  for (const SplitRule& rule : Rules()) {
-    if (rule.name == vocabulary.pre) return rule;
-    known += known.empty() ? "" : ", ";
-    known += rule.name;
-  }
-  Throw("tokenizer.ggml.pre is '{}', which is not supported; supported are {}", vocabulary.pre,
-        known);
-}
+bool IsSentencePiece(const GgufVocabulary& vocabulary) { return vocabulary.model == "llama"; }
 
 std::int32_t TypeOf(const GgufVocabulary& vocabulary, std::size_t id) {
   if (vocabulary.token_types.empty()) return kNormal;
   const std::int32_t type = vocabulary.token_types[id];
-  if (type < kNormal || type > kUnused) {
-    Throw("token {} ('{}') has type {}, which byte-level BPE does not know", id,
-          vocabulary.tokens[id], type);
+  const std::int32_t last = IsSentencePiece(vocabulary) ? kByte : kUnused;
+  if (type < kNormal || type > last) {
+    Throw("token {} ('{}') has type {}, which a vocabulary of the kind '{}' does not have", id,
+          vocabulary.tokens[id], type, vocabulary.model);
   }
   return type;
 }
 
-// A string as JSON writes it.
-std::string Quoted(std::string_view text, const char* what) {
-  try {
-    return OrderedJson(text).dump();
-  } catch (const OrderedJson::type_error&) {
-    Throw("{} is not valid UTF-8", what);
+void Check(const GgufVocabulary& vocabulary) {
+  if (vocabulary.model != "gpt2" && !IsSentencePiece(vocabulary)) {
+    Throw(
+        "tokenizer.ggml.model is '{}', which is not supported; 'gpt2' (byte-level BPE) and 'llama' "
+        "(SentencePiece BPE) are",
+        vocabulary.model);
   }
-}
-
-void CheckSizes(const GgufVocabulary& vocabulary) {
-  if (vocabulary.tokens.empty()) Throw("tokenizer.ggml.tokens is empty");
-  if (!vocabulary.token_types.empty() &&
-      vocabulary.token_types.size() != vocabulary.tokens.size()) {
+  const std::size_t size = vocabulary.tokens.size();
+  if (size == 0) Throw("tokenizer.ggml.tokens is empty");
+  if (!vocabulary.token_types.empty() && vocabulary.token_types.size() != size) {
     Throw("tokenizer.ggml.token_type has {} entries for {} tokens", vocabulary.token_types.size(),
-          vocabulary.tokens.size());
+          size);
   }
-}
-
-std::string AddedTokensJson(const GgufVocabulary& vocabulary) {
-  std::string out;
-  for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id) {
-    const std::int32_t type = TypeOf(vocabulary, id);
-    if (type == kNormal || type == kUnused) continue;
-    out += fmt::format(
-        "{}\n    {{\"id\": {}, \"content\": {}, \"single_word\": false, \"lstrip\": false, "
-        "\"rstrip\": false, \"normalized\": false, \"special\": {}}}",
-        out.empty() ? "" : ",", id, Quoted(vocabulary.tokens[id], "an added token"),
-        type != kUserDefined);
+  if (IsSentencePiece(vocabulary) && vocabulary.scores.size() != size) {
+    Throw("tokenizer.ggml.scores has {} entries for {} tokens", vocabulary.scores.size(), size);
   }
-  return out;
-}
-
-std::string PreTokenizerJson(const SplitRule& rule) {
-  OrderedJson steps = OrderedJson::array();
-  for (const std::string_view pattern : rule.patterns) {
-    steps.push_back({{"type", "Split"},
-                     {"pattern", {{"Regex", pattern}}},
-                     {"behavior", "Isolated"},
-                     {"invert", false}});
-  }
-  steps.push_back({{"type", "ByteLevel"},
-                   {"add_prefix_space", false},
-                   {"trim_offsets", true},
-                   {"use_regex", false}});
-  return OrderedJson{{"type", "Sequence"}, {"pretokenizers", steps}}.dump();
-}
-
-std::string VocabularyJson(const GgufVocabulary& vocabulary) {
-  std::string out;
-  for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id) {
-    if (TypeOf(vocabulary, id) != kNormal) continue;
-    out += fmt::format("{}\n      {}: {}", out.empty() ? "" : ",",
-                       Quoted(vocabulary.tokens[id], "a token"), id);
-  }
-  return out;
-}
-
-std::string MergesJson(const GgufVocabulary& vocabulary) {
-  std::string out;
-  for (const std::string& merge : vocabulary.merges) {
-    out += out.empty() ? "\n      " : ",\n      ";
-    out += Quoted(merge, "a merge");
-  }
-  return out;
 }
 
 const std::string& TokenOf(const GgufVocabulary& vocabulary, TokenId id, const char* what) {
@@ -159,6 +65,98 @@ const std::string& TokenOf(const GgufVocabulary& vocabulary, TokenId id, const c
     Throw("{} is {}, but there are {} tokens", what, id, vocabulary.tokens.size());
   }
   return vocabulary.tokens[static_cast<std::size_t>(id)];
+}
+
+// Phi's special tokens swallow the whitespace after them, but for these; a GGUF cannot say it.
+// Source: tokenizer.json of Phi-3 and Phi-3.5-MoE.
+bool SwallowsSpace(const GgufVocabulary& vocabulary, std::string_view token) {
+  if (!vocabulary.architecture.starts_with("phi")) return false;
+  return token != "<unk>" && token != "<s>" && token != "<|endoftext|>";
+}
+
+std::vector<AddedToken> AddedTokensOf(const GgufVocabulary& vocabulary) {
+  std::vector<AddedToken> out;
+  for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    const std::int32_t type = TypeOf(vocabulary, id);
+    if (type == kNormal || type == kUnused || type == kByte) continue;
+    AddedToken token;
+    token.content = vocabulary.tokens[id];
+    token.id = static_cast<TokenId>(id);
+    token.special = type != kUserDefined;
+    token.rstrip = IsSentencePiece(vocabulary) && SwallowsSpace(vocabulary, token.content);
+    out.push_back(std::move(token));
+  }
+  return out;
+}
+
+void AddVocabulary(const GgufVocabulary& vocabulary, TokenizerDocument* document) {
+  for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    const std::int32_t type = TypeOf(vocabulary, id);
+    if (type != kNormal && type != kByte && type != kUnknown) continue;
+    if (type == kUnknown && !IsSentencePiece(vocabulary)) continue;
+    document->vocabulary.emplace_back(vocabulary.tokens[id], static_cast<TokenId>(id));
+  }
+}
+
+// The normal tokens by id.
+std::vector<TokenId> NormalTokens(const GgufVocabulary& vocabulary) {
+  std::vector<TokenId> out;
+  for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    if (TypeOf(vocabulary, id) == kNormal) out.push_back(static_cast<TokenId>(id));
+  }
+  return out;
+}
+
+// "left right".
+std::pair<std::string_view, std::string_view> PartsOf(std::string_view merge) {
+  const std::size_t space = merge.find(' ');
+  if (space == std::string_view::npos || space == 0 || space + 1 == merge.size() ||
+      merge.find(' ', space + 1) != std::string_view::npos) {
+    Throw("tokenizer.ggml.merges has '{}' instead of two tokens with a space between", merge);
+  }
+  return {merge.substr(0, space), merge.substr(space + 1)};
+}
+
+void AddByteLevelModel(const GgufVocabulary& vocabulary, TokenizerDocument* document) {
+  const SplitRule& rule = SplitRuleByName(vocabulary.pre);
+  if (rule.nfc) document->normalizer = {{"type", "NFC"}};
+  document->pre_tokenizer = ByteLevelPreTokenizer(rule.patterns);
+  document->decoder = ByteLevelDecoder();
+  document->options.ignore_merges = rule.ignore_merges;
+  document->options.rank_by_token = rule.tiktoken;
+  if (rule.tiktoken) {
+    document->merges = MergesOfTokens(vocabulary.tokens, NormalTokens(vocabulary));
+    return;
+  }
+  for (const std::string& merge : vocabulary.merges) document->merges.push_back(PartsOf(merge));
+}
+
+// SentencePiece joins the pair whose token has the highest score; the merges list them in that
+// order.
+void AddSentencePieceModel(const GgufVocabulary& vocabulary, TokenizerDocument* document) {
+  std::vector<TokenId> order = NormalTokens(vocabulary);
+  const auto score = [&](TokenId id) { return vocabulary.scores[static_cast<std::size_t>(id)]; };
+  std::stable_sort(order.begin(), order.end(),
+                   [&](TokenId a, TokenId b) { return score(a) > score(b); });
+  document->merges = MergesOfTokens(vocabulary.tokens, order);
+  const OrderedJson to_mark = {
+      {"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", kMetaspace}};
+  OrderedJson steps = OrderedJson::array();
+  if (vocabulary.add_space_prefix) steps.push_back({{"type", "Prepend"}, {"prepend", kMetaspace}});
+  steps.push_back(to_mark);
+  document->normalizer = {{"type", "Sequence"}, {"normalizers", steps}};
+  OrderedJson decoders = OrderedJson::array(
+      {{{"type", "Replace"}, {"pattern", {{"String", kMetaspace}}}, {"content", " "}},
+       {{"type", "ByteFallback"}},
+       {{"type", "Fuse"}}});
+  if (vocabulary.add_space_prefix) {
+    decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
+  }
+  document->decoder = {{"type", "Sequence"}, {"decoders", decoders}};
+  document->options.byte_fallback = true;
+  document->options.fuse_unknown = true;
+  const TokenId unknown = vocabulary.unknown_id.value_or(kDefaultUnknown);
+  document->unknown_token = TokenOf(vocabulary, unknown, "tokenizer.ggml.unknown_token_id");
 }
 
 std::string Dump(const OrderedJson& json) {
@@ -169,30 +167,27 @@ std::string Dump(const OrderedJson& json) {
   }
 }
 
+bool BeginsTexts(const GgufVocabulary& vocabulary) {
+  if (!vocabulary.bos_id) return false;
+  return IsSentencePiece(vocabulary) || SplitRuleByName(vocabulary.pre).add_bos;
+}
+
 }  // namespace
 
 std::string TokenizerJson(const GgufVocabulary& vocabulary) {
-  const SplitRule& rule = RuleFor(vocabulary);
-  CheckSizes(vocabulary);
-  std::string out = "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n";
-  out += "  \"added_tokens\": [" + AddedTokensJson(vocabulary) + "\n  ],\n";
-  out += fmt::format("  \"normalizer\": {},\n", rule.nfc ? "{\"type\": \"NFC\"}" : "null");
-  out += "  \"pre_tokenizer\": " + PreTokenizerJson(rule) + ",\n";
-  out += "  \"post_processor\": null,\n";
-  out += "  \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, ";
-  out += "\"trim_offsets\": true, \"use_regex\": true},\n";
-  out += "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n";
-  out += "    \"unk_token\": null,\n    \"continuing_subword_prefix\": null,\n";
-  out += "    \"end_of_word_suffix\": null,\n    \"fuse_unk\": false,\n";
-  out += "    \"byte_fallback\": false,\n";
-  out += fmt::format("    \"ignore_merges\": {},\n", rule.ignore_merges);
-  out += "    \"vocab\": {" + VocabularyJson(vocabulary) + "\n    },\n";
-  out += "    \"merges\": [" + MergesJson(vocabulary) + "\n    ]\n  }\n}\n";
-  return out;
+  Check(vocabulary);
+  TokenizerDocument document;
+  document.added_tokens = AddedTokensOf(vocabulary);
+  AddVocabulary(vocabulary, &document);
+  if (IsSentencePiece(vocabulary)) {
+    AddSentencePieceModel(vocabulary, &document);
+  } else {
+    AddByteLevelModel(vocabulary, &document);
+  }
+  return WriteTokenizerJson(document);
 }
 
 std::string TokenizerConfigJson(const GgufVocabulary& vocabulary) {
-  const SplitRule& rule = RuleFor(vocabulary);
   OrderedJson out = {{"tokenizer_class", "PreTrainedTokenizerFast"}};
   if (vocabulary.bos_id) {
     out["bos_token"] = TokenOf(vocabulary, *vocabulary.bos_id, "tokenizer.ggml.bos_token_id");
@@ -203,7 +198,7 @@ std::string TokenizerConfigJson(const GgufVocabulary& vocabulary) {
   if (vocabulary.pad_id) {
     out["pad_token"] = TokenOf(vocabulary, *vocabulary.pad_id, "tokenizer.ggml.padding_token_id");
   }
-  out["add_bos_token"] = vocabulary.add_bos.value_or(rule.add_bos && vocabulary.bos_id.has_value());
+  out["add_bos_token"] = vocabulary.add_bos.value_or(BeginsTexts(vocabulary));
   out["clean_up_tokenization_spaces"] = false;
   if (!vocabulary.chat_template.empty()) out["chat_template"] = vocabulary.chat_template;
   return Dump(out);

@@ -113,8 +113,10 @@ TEST(GgufVocabulary, WhatIsNotSupportedIsNamed) {
   GgufVocabulary vocabulary = Small("mystery-7");
   EXPECT_THAT(LoadFailure(vocabulary), HasSubstr("'mystery-7', which is not supported"));
   vocabulary = Small("gpt-2");
+  vocabulary.model = "bert";
+  EXPECT_THAT(LoadFailure(vocabulary), HasSubstr("'bert', which is not supported"));
   vocabulary.model = "llama";
-  EXPECT_THAT(LoadFailure(vocabulary), HasSubstr("'llama'"));
+  EXPECT_THAT(LoadFailure(vocabulary), HasSubstr("scores has 0 entries for 262 tokens"));
   vocabulary = Small("gpt-2");
   vocabulary.token_types[5] = 6;
   EXPECT_THAT(LoadFailure(vocabulary), HasSubstr("type 6"));
@@ -127,6 +129,69 @@ TEST(GgufVocabulary, WhatIsNotSupportedIsNamed) {
   vocabulary = Small("gpt-2");
   vocabulary.tokens[0] = "\xFF";
   EXPECT_THAT(LoadFailure(vocabulary), HasSubstr("not valid UTF-8"));
+}
+
+// <unk> (0), <s> (1), </s> (2), the bytes (3 to 258), letters, and what they join to. The scores
+// put "ab" before "bc", and "▁a" last.
+GgufVocabulary SmallSentencePiece() {
+  GgufVocabulary out;
+  out.model = "llama";
+  const auto add = [&](const std::string& token, int type, double score) {
+    out.tokens.push_back(token);
+    out.token_types.push_back(type);
+    out.scores.push_back(score);
+  };
+  add("<unk>", 2, 0);
+  add("<s>", 3, 0);
+  add("</s>", 3, 0);
+  for (int byte = 0; byte < 256; ++byte) add(fmt::format("<0x{:02X}>", byte), 6, 0);
+  int id = 259;
+  for (const char* token : {"▁", "a", "b", "c"}) add(token, 1, -1000 - id++);
+  add("▁a", 1, -9);  // 263
+  add("bc", 1, -5);  // 264
+  add("ab", 1, -4);  // 265
+  add("▁▁", 1, -8);  // 266
+  out.bos_id = 1;
+  out.eos_id = 2;
+  return out;
+}
+
+TEST(GgufVocabulary, SentencePieceJoinsByScore) {
+  const Tokenizer tokenizer = Load(SmallSentencePiece());
+  EXPECT_THAT(tokenizer.Encode("abc"), ElementsAre(1, 259, 265, 262));
+  EXPECT_THAT(tokenizer.Encode("bc  a", {.add_bos = false}), ElementsAre(259, 264, 266, 260));
+  EXPECT_THAT(tokenizer.Encode("é</s>a", {.add_bos = false}),
+              ElementsAre(259, 3 + 0xC3, 3 + 0xA9, 2, 263));
+  for (const char* text : {"abc", " abc", "a  b", "日本 a", "\xFF\xFE a\xC3"}) {
+    EXPECT_EQ(tokenizer.Decode(tokenizer.Encode(text, {.add_bos = false})), text);
+  }
+}
+
+TEST(GgufVocabulary, SentencePieceMayGoWithoutThePrefix) {
+  GgufVocabulary vocabulary = SmallSentencePiece();
+  vocabulary.add_space_prefix = false;
+  const Tokenizer tokenizer = Load(vocabulary);
+  EXPECT_THAT(tokenizer.Encode("a a", {.add_bos = false}), ElementsAre(260, 263));
+  EXPECT_EQ(tokenizer.Decode(std::vector<TokenId>{263}), " a");
+}
+
+TEST(GgufVocabulary, PhiSwallowsWhitespaceAfterSpecialTokens) {
+  GgufVocabulary vocabulary = SmallSentencePiece();
+  vocabulary.tokens.push_back("<|user|>");
+  vocabulary.token_types.push_back(3);
+  vocabulary.scores.push_back(0);
+  const auto ids = [&] { return Load(vocabulary).Encode("<|user|>\n c<s> c", {.add_bos = false}); };
+  EXPECT_THAT(ids(), ElementsAre(267, 259, 3 + '\n', 259, 262, 1, 266, 262));
+  vocabulary.architecture = "phimoe";
+  EXPECT_THAT(ids(), ElementsAre(267, 259, 262, 1, 266, 262));
+}
+
+// Merges come from the ranks: a GGUF of Kimi may have none.
+TEST(GgufVocabulary, KimiJoinsByRank) {
+  GgufVocabulary vocabulary = Small("kimi-k2");
+  vocabulary.merges.clear();
+  EXPECT_THAT(Load(vocabulary).Encode("abc abca漢x"),
+              ElementsAre(257, ' ', 257, 'a', 0xE6, 0xBC, 0xA2, 'x'));
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include "text/pre_tokenizer.h"
 
+#include <algorithm>
 #include <cstddef>
+#include <utility>
 
 #include "base/error.h"
 
@@ -86,36 +88,105 @@ void SplitOnce(const SplitPattern& pattern, SplitBehavior behavior, bool invert,
   joiner.Flush();
 }
 
+bool MarksStart(PrependScheme scheme, bool first) {
+  return scheme == PrependScheme::kAlways || (scheme == PrependScheme::kFirst && first);
+}
+
+// `text` with `mark` for each space, and one before it if `marks_start`.
+std::string WithMarks(std::string_view text, const std::string& mark, bool marks_start) {
+  std::string out;
+  out.reserve(text.size() + text.size() / 2);
+  if (marks_start && text.front() != ' ' && !text.starts_with(mark)) out = mark;
+  for (const char c : text) {
+    if (c == ' ') {
+      out += mark;
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+// Gives on the pieces that begin where `mark` stands.
+void SplitBefore(std::string_view text, std::string_view mark, PreTokenizer::Emit emit) {
+  std::size_t begin = 0;
+  for (std::size_t at = text.find(mark); at != std::string_view::npos;
+       at = text.find(mark, at + mark.size())) {
+    if (at > begin) emit(text.substr(begin, at - begin));
+    begin = at;
+  }
+  emit(text.substr(begin));
+}
+
 }  // namespace
 
 const std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-void PreTokenizer::AddSplit(std::string_view pattern, SplitBehavior behavior, bool invert) {
+struct PreTokenizer::Run {
+  MatchScratch* scratch;
+  Emit emit;
+};
+
+void PreTokenizer::Add(Step step) {
   if (steps_.size() >= kMaxSteps) Throw("the pre-tokenizer has more than {} steps", kMaxSteps);
-  steps_.push_back({SplitPattern(pattern), behavior, invert});
+  steps_.push_back(std::move(step));
+}
+
+void PreTokenizer::AddSplit(std::string_view pattern, SplitBehavior behavior, bool invert) {
+  Step step;
+  step.pattern.emplace(pattern);
+  step.behavior = behavior;
+  step.invert = invert;
+  Add(std::move(step));
 }
 
 void PreTokenizer::AddPrefixSpace() {
-  if (steps_.size() >= kMaxSteps) Throw("the pre-tokenizer has more than {} steps", kMaxSteps);
-  steps_.emplace_back();
+  Step step;
+  step.kind = Kind::kPrefixSpace;
+  Add(std::move(step));
 }
 
-void PreTokenizer::Split(std::string_view text, MatchScratch* scratch, Emit emit) const {
-  if (!text.empty()) RunFrom(0, text, scratch, emit);
+void PreTokenizer::AddMetaspace(std::string mark, PrependScheme scheme, bool split) {
+  if (mark.empty()) Throw("the pre-tokenizer 'Metaspace' has an empty replacement");
+  Step step;
+  step.kind = Kind::kMetaspace;
+  step.mark = std::move(mark);
+  step.scheme = scheme;
+  step.split = split;
+  Add(std::move(step));
 }
 
-void PreTokenizer::RunFrom(std::size_t step, std::string_view text, MatchScratch* scratch,
-                           Emit emit) const {
-  if (step == steps_.size()) return emit(text);
-  const auto next = [&](std::string_view piece) { RunFrom(step + 1, piece, scratch, emit); };
+bool PreTokenizer::NeedsUtf8() const {
+  return std::any_of(steps_.begin(), steps_.end(),
+                     [](const Step& step) { return step.kind == Kind::kSplit; });
+}
+
+void PreTokenizer::Split(std::string_view text, bool first, MatchScratch* scratch,
+                         Emit emit) const {
+  if (!text.empty()) RunFrom(0, text, first, {scratch, emit});
+}
+
+void PreTokenizer::RunFrom(std::size_t step, std::string_view text, bool first,
+                           const Run& run) const {
+  if (step == steps_.size()) return run.emit(text);
+  const auto next = [&](std::string_view piece) {
+    RunFrom(step + 1, piece, first && piece.data() == text.data(), run);
+  };
   const Step& now = steps_[step];
-  if (now.pattern) {
-    SplitOnce(*now.pattern, now.behavior, now.invert, text, scratch, next);
-  } else if (text.front() == ' ') {
-    next(text);
-  } else {
-    next(" " + std::string(text));
+  switch (now.kind) {
+    case Kind::kSplit:
+      return SplitOnce(*now.pattern, now.behavior, now.invert, text, run.scratch, next);
+    case Kind::kPrefixSpace:
+      if (text.front() == ' ') return next(text);
+      return RunFrom(step + 1, " " + std::string(text), first, run);
+    case Kind::kMetaspace: {
+      const std::string marked = WithMarks(text, now.mark, MarksStart(now.scheme, first));
+      if (!now.split) return RunFrom(step + 1, marked, first, run);
+      return SplitBefore(marked, now.mark, [&](std::string_view piece) {
+        RunFrom(step + 1, piece, first && piece.data() == marked.data(), run);
+      });
+    }
   }
 }
 

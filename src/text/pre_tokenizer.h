@@ -23,6 +23,13 @@ enum class SplitBehavior : std::uint8_t {
   kContiguous,          // joined to the matches right before and after it
 };
 
+// Before which texts the Metaspace step puts its mark.
+enum class PrependScheme : std::uint8_t {
+  kAlways,
+  kFirst,  // only at the beginning of the whole input
+  kNever,
+};
+
 // The pattern that GPT-2's byte-level pre-tokenizer splits with.
 extern const std::string_view kGpt2Pattern;
 
@@ -32,19 +39,34 @@ class PreTokenizer {
   void AddSplit(std::string_view pattern, SplitBehavior behavior, bool invert);
   // Puts a space before each piece that does not begin with one.
   void AddPrefixSpace();
+  // Writes `mark` for a space, puts one before the texts that `scheme` says and that do not begin
+  // with one, and if `split` begins a word at each. Throws Error if `mark` is empty.
+  void AddMetaspace(std::string mark, PrependScheme scheme, bool split);
+
+  // Whether there are patterns, which match characters only.
+  bool NeedsUtf8() const;
 
   using Emit = FunctionRef<void(std::string_view)>;
-  // Gives each word to `emit`, in order; a word lives only until `emit` returns. Throws Error if
-  // a pattern cannot be applied. REQUIRES: `text` is valid UTF-8.
-  void Split(std::string_view text, MatchScratch* scratch, Emit emit) const;
+  // Gives each word to `emit`, in order; a word lives only until `emit` returns. `first`: the text
+  // stands at the beginning of the input. Throws Error if a pattern cannot be applied. REQUIRES:
+  // `text` is valid UTF-8 if NeedsUtf8().
+  void Split(std::string_view text, bool first, MatchScratch* scratch, Emit emit) const;
 
  private:
+  enum class Kind : std::uint8_t { kSplit, kPrefixSpace, kMetaspace };
   struct Step {
-    std::optional<SplitPattern> pattern;  // none for the prefix space
+    Kind kind = Kind::kSplit;
+    std::optional<SplitPattern> pattern;
     SplitBehavior behavior = SplitBehavior::kIsolated;
     bool invert = false;
+    std::string mark;
+    PrependScheme scheme = PrependScheme::kAlways;
+    bool split = false;
   };
-  void RunFrom(std::size_t step, std::string_view text, MatchScratch* scratch, Emit emit) const;
+  struct Run;
+
+  void Add(Step step);
+  void RunFrom(std::size_t step, std::string_view text, bool first, const Run& run) const;
   std::vector<Step> steps_;
 };
 

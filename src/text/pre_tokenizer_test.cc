@@ -10,10 +10,12 @@ namespace {
 
 using testing::ElementsAre;
 
-std::vector<std::string> Words(const PreTokenizer& pre_tokenizer, std::string_view text) {
+std::vector<std::string> Words(const PreTokenizer& pre_tokenizer, std::string_view text,
+                               bool first = true) {
   MatchScratch scratch;
   std::vector<std::string> out;
-  pre_tokenizer.Split(text, &scratch, [&](std::string_view word) { out.emplace_back(word); });
+  pre_tokenizer.Split(text, first, &scratch,
+                      [&](std::string_view word) { out.emplace_back(word); });
   return out;
 }
 
@@ -88,6 +90,34 @@ TEST(PreTokenizer, NumberOfStepsIsBounded) {
   EXPECT_THROW(
       for (int i = 0; i < 100; ++i) pre_tokenizer.AddSplit("a", SplitBehavior::kIsolated, false),
       Error);
+}
+
+std::vector<std::string> Metaspace(PrependScheme scheme, bool split, std::string_view text,
+                                   bool first = true) {
+  PreTokenizer pre_tokenizer;
+  pre_tokenizer.AddMetaspace("▁", scheme, split);
+  EXPECT_FALSE(pre_tokenizer.NeedsUtf8());
+  return Words(pre_tokenizer, text, first);
+}
+
+TEST(PreTokenizer, MetaspaceMarksSpaces) {
+  EXPECT_THAT(Metaspace(PrependScheme::kAlways, true, "a  bc"), ElementsAre("▁a", "▁", "▁bc"));
+  EXPECT_THAT(Metaspace(PrependScheme::kAlways, false, "a  bc"), ElementsAre("▁a▁▁bc"));
+  EXPECT_THAT(Metaspace(PrependScheme::kAlways, false, " a"), ElementsAre("▁a"));
+  EXPECT_THAT(Metaspace(PrependScheme::kAlways, false, "▁a"), ElementsAre("▁a"));
+  EXPECT_THAT(Metaspace(PrependScheme::kNever, true, "a b "), ElementsAre("a", "▁b", "▁"));
+  EXPECT_THAT(Metaspace(PrependScheme::kNever, false, "\xFF b"), ElementsAre("\xFF▁b"));
+  EXPECT_THROW(PreTokenizer().AddMetaspace("", PrependScheme::kAlways, true), Error);
+}
+
+TEST(PreTokenizer, MetaspaceMarksTheFirstTextOnly) {
+  EXPECT_THAT(Metaspace(PrependScheme::kFirst, false, "a b"), ElementsAre("▁a▁b"));
+  EXPECT_THAT(Metaspace(PrependScheme::kFirst, false, "a b", false), ElementsAre("a▁b"));
+  PreTokenizer after_split;
+  after_split.AddSplit("-", SplitBehavior::kRemoved, false);
+  after_split.AddMetaspace("▁", PrependScheme::kFirst, false);
+  EXPECT_THAT(Words(after_split, "a-b"), ElementsAre("▁a", "b"));
+  EXPECT_THAT(Words(after_split, "-b"), ElementsAre("b"));
 }
 
 }  // namespace

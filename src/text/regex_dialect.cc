@@ -1,7 +1,12 @@
 #include "text/regex_dialect.h"
 
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <vector>
+
+#include <pcre2.h>
 
 #include "base/error.h"
 
@@ -14,6 +19,22 @@ struct Operand {
   bool negated = false;
   bool nested = false;  // written with its own brackets
 };
+
+// Whether PCRE2 knows `name` as that of a script.
+bool IsScript(std::string_view name) {
+  const auto plain = [](char c) {
+    return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  };
+  if (!std::all_of(name.begin(), name.end(), plain)) return false;
+  const std::string pattern = fmt::format("\\p{{sc:{}}}", name);
+  int error = 0;
+  PCRE2_SIZE where = 0;
+  const std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)> code(
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF, &error,
+                    &where, nullptr),
+      pcre2_code_free);
+  return code != nullptr;
+}
 
 class DialectWriter {
  public:
@@ -43,6 +64,7 @@ class DialectWriter {
   void CopyEscape(std::string* out) {
     const std::string_view escape = pattern_.substr(at_, 2);
     at_ += escape.size();
+    if ((escape == "\\p" || escape == "\\P") && Next("{")) return CopyProperty(escape, out);
     if (escape == "\\s") {
       *out += "\\p{White_Space}";
     } else if (escape == "\\S") {
@@ -50,6 +72,18 @@ class DialectWriter {
     } else {
       *out += escape;
     }
+  }
+
+  // From the '{' of \p{Han} or \p{^Han}.
+  void CopyProperty(std::string_view escape, std::string* out) {
+    const std::size_t end = pattern_.find('}', at_);
+    if (end == std::string_view::npos) Fail("has a property without an end");
+    std::string_view name = pattern_.substr(at_ + 1, end - at_ - 1);
+    at_ = end + 1;
+    const bool negated = name.starts_with('^');
+    if (negated) name.remove_prefix(1);
+    *out +=
+        fmt::format("{}{{{}{}{}}}", escape, negated ? "^" : "", IsScript(name) ? "sc:" : "", name);
   }
 
   // Reads from '[' to the ']' that ends it.

@@ -17,10 +17,18 @@ TEST(RegexDialect, LeavesOrdinaryPatternsAlone) {
 
 TEST(RegexDialect, WritesIntersectionsAsLookaheads) {
   EXPECT_EQ(ToPcre2Dialect(R"([\p{Lu}\p{M}&&[^\p{Han}]]*x)"),
-            R"((?:(?![\p{Han}])[\p{Lu}\p{M}])*x)");
+            R"((?:(?![\p{sc:Han}])[\p{Lu}\p{M}])*x)");
   EXPECT_EQ(ToPcre2Dialect("[a-z&&[aeiou]]"), "(?:(?=[aeiou])[a-z])");
   EXPECT_EQ(ToPcre2Dialect("[a-z&&aeiou]"), "(?:(?=[aeiou])[a-z])");
   EXPECT_EQ(ToPcre2Dialect("[[^a-z]&&[^0-9]&&[^_]]"), "(?:(?![0-9])(?![_])[^a-z])");
+}
+
+TEST(RegexDialect, NarrowsScripts) {
+  EXPECT_EQ(ToPcre2Dialect(R"([\p{Han}a]\P{Greek}\p{^Thai}\\p{Han})"),
+            R"([\p{sc:Han}a]\P{sc:Greek}\p{^sc:Thai}\\p{Han})");
+  EXPECT_EQ(ToPcre2Dialect(R"(\p{L}\p{^Nd}\p{White_Space}\p{Any}\p{})"),
+            R"(\p{L}\p{^Nd}\p{White_Space}\p{Any}\p{})");
+  EXPECT_THROW(ToPcre2Dialect(R"(\p{Han)"), Error);
 }
 
 TEST(RegexDialect, NarrowsWhitespace) {

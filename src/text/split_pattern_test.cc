@@ -35,6 +35,11 @@ TEST(SplitPattern, KnowsUnicode) {
   EXPECT_THAT(AllMatches(R"(\s+)", "\t\u0085\u00A0\u2028"), ElementsAre("\t\u0085\u00A0\u2028"));
 }
 
+// U+3001 and U+30FB are used in Han texts, but are no Han characters.
+TEST(SplitPattern, ScriptsAreThoseOfTheCharacters) {
+  EXPECT_THAT(AllMatches(R"(\p{Han}+)", "漢、・字〇々"), ElementsAre("漢", "字〇々"));
+}
+
 TEST(SplitPattern, ExcludesHanAsItsAuthorsMeant) {
   EXPECT_THAT(AllMatches(R"([\p{Han}]+|[\p{Lo}\p{Ll}&&[^\p{Han}]]+)", "abc漢字かなdef"),
               ElementsAre("abc", "漢字", "かなdef"));

@@ -30,49 +30,47 @@ std::vector<TokenId> Tokenizer::Encode(std::string_view text, const EncodeOption
     if (prefix_.empty()) Throw("the tokenizer names no beginning-of-sequence token to add");
     work.out = prefix_;
   }
-  while (!text.empty()) {
-    const std::size_t valid = ValidUtf8Prefix(text);
-    EncodeValid(text.substr(0, valid), options, &work);
-    text.remove_prefix(valid);
-    std::size_t invalid = 0;
-    while (invalid < text.size()) {
-      const Utf8Step step = DecodeUtf8(text, invalid);
-      if (step.status == Utf8Status::kValid) break;
-      invalid += step.length;
+  const auto on_text = [&](std::string_view part) {
+    const bool first = part.data() == text.data();
+    if (normalizer_.empty()) {
+      EncodeNormalized(part, first, options, &work);
+    } else {
+      EncodeNormalized(normalizer_.Apply(part), first, options, &work);
     }
-    model_.Encode(vocabulary_, text.substr(0, invalid), &work.bpe, &work.out);
-    text.remove_prefix(invalid);
-  }
+  };
+  const auto on_token = [&](TokenId id) { work.out.push_back(id); };
+  raw_added_.Split(text, options.parse_special, on_text, on_token);
   return std::move(work.out);
 }
 
-void Tokenizer::EncodeValid(std::string_view text, const EncodeOptions& options, Work* work) const {
-  const auto on_text = [&](std::string_view part) {
-    if (nfc_) {
-      EncodeNormalized(NormalizeNfc(part), options, work);
-    } else {
-      EncodeNormalized(part, options, work);
-    }
-  };
-  const auto on_token = [&](TokenId id) { work->out.push_back(id); };
-  raw_added_.Split(text, options.parse_special, on_text, on_token);
-}
-
-void Tokenizer::EncodeNormalized(std::string_view text, const EncodeOptions& options,
+void Tokenizer::EncodeNormalized(std::string_view text, bool first, const EncodeOptions& options,
                                  Work* work) const {
-  const auto on_word = [&](std::string_view word) {
-    model_.Encode(vocabulary_, word, &work->bpe, &work->out);
-  };
   const auto on_text = [&](std::string_view part) {
-    pre_tokenizer_.Split(part, &work->match, on_word);
+    EncodeText(part, first && part.data() == text.data(), work);
   };
   const auto on_token = [&](TokenId id) { work->out.push_back(id); };
   normalized_added_.Split(text, options.parse_special, on_text, on_token);
 }
 
+void Tokenizer::EncodeText(std::string_view text, bool first, Work* work) const {
+  const auto on_word = [&](std::string_view word) {
+    model_.Encode(vocabulary_, word, &work->bpe, &work->out);
+  };
+  if (!pre_tokenizer_.NeedsUtf8()) return pre_tokenizer_.Split(text, first, &work->match, on_word);
+  for (bool begins = first; !text.empty(); begins = false) {
+    const std::size_t valid = ValidUtf8Prefix(text);
+    pre_tokenizer_.Split(text.substr(0, valid), begins, &work->match, on_word);
+    text.remove_prefix(valid);
+    const std::size_t invalid = InvalidUtf8Prefix(text);
+    if (invalid > 0) on_word(text.substr(0, invalid));
+    text.remove_prefix(invalid);
+  }
+}
+
 std::string Tokenizer::Decode(std::span<const TokenId> tokens) const {
   std::string out;
   for (const TokenId token : tokens) out += TokenBytes(token);
+  out.erase(0, out.size() - leading_strip_.Apply(out).size());
   return out;
 }
 

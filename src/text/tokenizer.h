@@ -1,7 +1,8 @@
 // Turns text into tokens and back, as a Hugging Face tokenizer.json says.
 //
-// Supported is byte-level BPE; docs/text.md lists the parts. A file that asks for anything else is
-// refused with an Error that names it. A Tokenizer is immutable: any number of threads may use one.
+// Supported is BPE over bytes and over characters; docs/text.md lists the parts. A file that asks
+// for anything else is refused with an Error that names it. A Tokenizer is immutable: any number of
+// threads may use one.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +15,9 @@
 #include "base/ids.h"
 #include "text/added_tokens.h"
 #include "text/bpe_model.h"
+#include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
+#include "text/token_decoder.h"
 #include "text/vocabulary.h"
 
 namespace doppler {
@@ -35,15 +38,21 @@ class Tokenizer {
                             const std::string& where, std::string_view generation_config_json = {});
 
   // Any bytes can be encoded. Bytes that are no UTF-8 are split off from the text around them and
-  // encoded as they are, so Decode gives them back. Throws Error for a text of more than 1 GiB and
-  // for one on which the split pattern needs too much work.
+  // encoded as they are, so Decode gives them back (unless the vocabulary has no tokens for bytes).
+  // Throws Error for a text of more than 1 GiB and for one on which the split pattern needs too
+  // much work.
   std::vector<TokenId> Encode(std::string_view text, const EncodeOptions& options = {}) const;
 
-  // The bytes of all tokens, special ones too, one after the other: not UTF-8 if the tokens end
-  // inside a character (see Utf8Stream). An id without a token stands for nothing.
+  // The bytes of all tokens, special ones too, one after the other, less the leading strip: not
+  // UTF-8 if the tokens end inside a character. An id without a token stands for nothing. See
+  // TokenStream for tokens that come one by one.
   std::string Decode(std::span<const TokenId> tokens) const;
   // Lives as long as the tokenizer.
-  std::string_view TokenBytes(TokenId id) const { return vocabulary_.Bytes(id); }
+  std::string_view TokenBytes(TokenId id) const {
+    return decoded_.size() > 0 ? decoded_.Bytes(id) : vocabulary_.Bytes(id);
+  }
+  // What the decoded text loses at its beginning: the space before its first word, in some.
+  const LeadingStrip& leading_strip() const { return leading_strip_; }
 
   // Number of ids; a model's logits may have more, padded to a round number.
   std::size_t vocab_size() const { return vocabulary_.size(); }
@@ -62,15 +71,18 @@ class Tokenizer {
   struct Work;
 
   Tokenizer() = default;
-  void EncodeValid(std::string_view text, const EncodeOptions& options, Work* work) const;
-  void EncodeNormalized(std::string_view text, const EncodeOptions& options, Work* work) const;
+  void EncodeNormalized(std::string_view text, bool first, const EncodeOptions& options,
+                        Work* work) const;
+  void EncodeText(std::string_view text, bool first, Work* work) const;
 
   Vocabulary vocabulary_;
+  TokenTable decoded_;  // what the tokens stand for, where that is not how the vocabulary has them
   BpeModel model_;
   AddedTokens raw_added_;             // searched for before normalisation
   AddedTokens normalized_added_;      // and after it
   std::vector<TokenId> special_ids_;  // sorted
-  bool nfc_ = false;
+  Normalizer normalizer_;
+  LeadingStrip leading_strip_;
   PreTokenizer pre_tokenizer_;
   std::vector<TokenId> prefix_;  // what stands before a text when a beginning is wanted
   bool adds_bos_ = false;

@@ -139,14 +139,14 @@ TEST(TokenizerLoader, WhatIsNotSupportedIsNamed) {
     return MessageAfter([&](Json& json) { json[key] = value; });
   };
   EXPECT_THAT(model("type", "Unigram"), HasSubstr("model 'Unigram' is not supported"));
-  EXPECT_THAT(model("byte_fallback", true), HasSubstr("byte_fallback"));
   EXPECT_THAT(model("end_of_word_suffix", "</w>"), HasSubstr("end_of_word_suffix"));
   EXPECT_THAT(model("dropout", 0.1), HasSubstr("dropout"));
   EXPECT_THAT(part("normalizer", {{"type", "NFKC"}}), HasSubstr("normalizer 'NFKC'"));
-  EXPECT_THAT(part("pre_tokenizer", {{"type", "Metaspace"}}), HasSubstr("'Metaspace'"));
-  EXPECT_THAT(part("pre_tokenizer", nullptr), HasSubstr("not byte-level"));
+  EXPECT_THAT(part("pre_tokenizer", {{"type", "Whitespace"}}), HasSubstr("'Whitespace'"));
+  EXPECT_THAT(part("pre_tokenizer", nullptr), HasSubstr("decoder is byte-level and the pre-t"));
   EXPECT_THAT(part("post_processor", {{"type", "Roberta"}}), HasSubstr("post-processor 'Roberta'"));
-  EXPECT_THAT(part("decoder", {{"type", "Fuse"}}), HasSubstr("decoder 'Fuse'"));
+  EXPECT_THAT(part("decoder", {{"type", "WordPiece"}}), HasSubstr("decoder 'WordPiece'"));
+  EXPECT_THAT(part("decoder", {{"type", "Fuse"}}), HasSubstr("pre-tokenizer is byte-level and"));
   EXPECT_THAT(part("decoder", nullptr), HasSubstr("no decoder"));
 }
 

@@ -110,6 +110,16 @@ Utf8Step DecodeUtf8(std::string_view text, std::size_t at) {
   return {.status = Utf8Status::kValid, .code_point = code_point, .length = lead.length};
 }
 
+std::size_t InvalidUtf8Prefix(std::string_view text) {
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const Utf8Step step = DecodeUtf8(text, at);
+    if (step.status == Utf8Status::kValid) break;
+    at += step.length;
+  }
+  return at;
+}
+
 std::size_t ValidUtf8Prefix(std::string_view text) {
   std::size_t at = 0;
   while (at < text.size()) {

@@ -33,6 +33,8 @@ Utf8Step DecodeUtf8(std::string_view text, std::size_t at);
 
 // The length of the longest prefix of `text` that is valid UTF-8.
 std::size_t ValidUtf8Prefix(std::string_view text);
+// The length of the longest prefix that holds no valid sequence.
+std::size_t InvalidUtf8Prefix(std::string_view text);
 
 // REQUIRES: a code point that UTF-8 can express.
 void AppendUtf8(char32_t code_point, std::string* out);
@@ -47,5 +49,7 @@ bool IsWhitespace(char32_t code_point);
 std::string NormalizeNfc(std::string_view text);
 
 inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";  // U+FFFD
+// U+2581, which SentencePiece writes for a space.
+inline constexpr std::string_view kMetaspace = "\xE2\x96\x81";
 
 }  // namespace doppler

@@ -41,6 +41,9 @@ TEST(Utf8, FindsTheValidPrefix) {
   EXPECT_EQ(ValidUtf8Prefix(valid + "\xC3"), valid.size());
   EXPECT_EQ(ValidUtf8Prefix("\x80" + valid), 0u);
   EXPECT_EQ(ValidUtf8Prefix(""), 0u);
+  EXPECT_EQ(InvalidUtf8Prefix("\x80\xFF\xE2\x96" + valid), 4u);
+  EXPECT_EQ(InvalidUtf8Prefix("\x80\xC3"), 2u);
+  EXPECT_EQ(InvalidUtf8Prefix(valid), 0u);
 }
 
 TEST(Utf8, CharacterClasses) {

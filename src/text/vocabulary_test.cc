@@ -12,7 +12,7 @@ TEST(Vocabulary, FindsByBytesAndById) {
   builder.Add("Ġthe", 7);
   builder.Add("æĹ¥", 2);
   builder.AddLiteral("<|end|>", 9);
-  const Vocabulary vocabulary = builder.Finish();
+  const Vocabulary vocabulary = builder.Finish(TokenSpelling::kByteAlphabet);
   EXPECT_EQ(vocabulary.size(), 10u);
   EXPECT_EQ(vocabulary.Bytes(7), " the");
   EXPECT_EQ(vocabulary.Bytes(2), "日");
@@ -25,7 +25,7 @@ TEST(Vocabulary, FindsByBytesAndById) {
 }
 
 TEST(Vocabulary, EmptyFindsNothing) {
-  const Vocabulary vocabulary = Vocabulary::Builder().Finish();
+  const Vocabulary vocabulary = Vocabulary::Builder().Finish(TokenSpelling::kByteAlphabet);
   EXPECT_EQ(vocabulary.size(), 0u);
   EXPECT_EQ(vocabulary.Find("a"), kNoToken);
 }
@@ -38,11 +38,26 @@ TEST(Vocabulary, AddedTokensMayRepeatTheirEntry) {
   builder.AddLiteral("<s>", 0);
   builder.AddLiteral("<｜x｜>", 1);
   builder.AddLiteral("é", 2);  // stands for its own text
-  const Vocabulary vocabulary = builder.Finish();
+  const Vocabulary vocabulary = builder.Finish(TokenSpelling::kByteAlphabet);
   EXPECT_EQ(vocabulary.Find("<s>"), 0);
   EXPECT_EQ(vocabulary.Bytes(1), "<｜x｜>");
   EXPECT_EQ(vocabulary.Bytes(2), "é");
   EXPECT_EQ(vocabulary.Find("\xE9"), kNoToken);
+}
+
+TEST(Vocabulary, PlainTextIsFoundAsItIsWritten) {
+  Vocabulary::Builder builder;
+  builder.Add("▁the", 1);
+  builder.Add("é", 2);
+  builder.Add("</s>", 3);
+  builder.AddLiteral("</s>", 3);
+  builder.AddLiteral("<|x|>", 5);
+  const Vocabulary vocabulary = builder.Finish(TokenSpelling::kText);
+  EXPECT_EQ(vocabulary.Find("▁the"), 1);
+  EXPECT_EQ(vocabulary.Find("é"), 2);
+  EXPECT_EQ(vocabulary.Find("</s>"), 3);
+  EXPECT_EQ(vocabulary.Find("<|x|>"), kNoToken);
+  EXPECT_EQ(vocabulary.Bytes(1), "▁the");
 }
 
 TEST(Vocabulary, ConflictsAreErrors) {
@@ -51,7 +66,7 @@ TEST(Vocabulary, ConflictsAreErrors) {
     Vocabulary::Builder builder;
     for (const auto& [text, id] : tokens) builder.Add(text, id);
     for (const auto& [text, id] : added) builder.AddLiteral(text, id);
-    builder.Finish();
+    builder.Finish(TokenSpelling::kByteAlphabet);
   };
   EXPECT_NO_THROW(finish({{"a", 0}, {"b", 1}}, {{"b", 1}}));
   EXPECT_THROW(finish({{"a", 0}, {"b", 0}}, {}), Error);

@@ -1,14 +1,18 @@
 #include "tier/expert_cache.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "base/alloc_guard.h"
 #include "base/error.h"
+#include "base/stopwatch.h"
 
 namespace doppler {
 namespace {
+
+// Reads on the device at once. More does not read faster and makes the first of them late.
+constexpr int kDeviceDepth = 16;
+constexpr int kReaderThreads = 2;
 
 WeightMatrix MatrixAt(const std::byte* record, Bytes record_offset, const TensorEntry& tensor) {
   return {.data = record + (tensor.offset - record_offset),
@@ -24,6 +28,13 @@ ExpertView ViewOf(const std::byte* slot, const ExpertSource& source) {
           .down = MatrixAt(record, source.record.offset, source.record.down)};
 }
 
+Bytes TotalBytes(std::span<const SlotClass> classes, std::span<const std::size_t> slots) {
+  DOPPLER_CHECK(classes.size() == slots.size());
+  Bytes total = 0;
+  for (std::size_t i = 0; i < classes.size(); ++i) total += classes[i].bytes * slots[i];
+  return total;
+}
+
 Reservation ReserveSlots(MemoryBudget& budget, Bytes size) {
   std::optional<Reservation> reservation = budget.Reserve(size);
   if (!reservation) {
@@ -33,34 +44,24 @@ Reservation ReserveSlots(MemoryBudget& budget, Bytes size) {
   return std::move(*reservation);
 }
 
+// A read's name on its way through the reader: priority, step, slot.
+std::uint64_t TagOf(QueuedRead read, ReadPriority priority) {
+  return std::uint64_t{read.slot} | std::uint64_t{read.part} << 32 |
+         static_cast<std::uint64_t>(priority) << 62;
+}
+
 }  // namespace
 
 ExpertCacheStats operator-(const ExpertCacheStats& after, const ExpertCacheStats& before) {
   return {.hits = after.hits - before.hits,
           .misses = after.misses - before.misses,
           .evictions = after.evictions - before.evictions,
+          .bytes_hit = after.bytes_hit - before.bytes_hit,
           .bytes_read = after.bytes_read - before.bytes_read,
-          .stall_seconds = after.stall_seconds - before.stall_seconds};
-}
-
-ExpertTable FindExperts(const Artifact& artifact, std::span<const int> experts_of_layer) {
-  ExpertTable table(experts_of_layer.size());
-  for (std::size_t layer = 0; layer < table.size(); ++layer) {
-    for (int expert = 0; expert < experts_of_layer[layer]; ++expert) {
-      ExpertRecord record = FindExpertRecord(artifact.manifest(), LayerId(layer), ExpertId(expert));
-      const Extent extent = artifact.Cover(record.shard, record.offset, record.size);
-      table[layer].push_back({.record = std::move(record), .extent = extent});
-    }
-  }
-  return table;
-}
-
-Bytes SlotBytes(const ExpertTable& table) {
-  Bytes largest = 0;
-  for (const std::vector<ExpertSource>& layer : table) {
-    for (const ExpertSource& source : layer) largest = std::max(largest, source.extent.size);
-  }
-  return AlignUp(largest, kDirectAlignment);
+          .read_ahead = after.read_ahead - before.read_ahead,
+          .read_ahead_used = after.read_ahead_used - before.read_ahead_used,
+          .stall_seconds = after.stall_seconds - before.stall_seconds,
+          .acquire_seconds = after.acquire_seconds - before.acquire_seconds};
 }
 
 ExpertLease::ExpertLease(ExpertLease&& other) noexcept
@@ -72,12 +73,16 @@ ExpertLease& ExpertLease::operator=(ExpertLease&& other) noexcept {
   return *this;
 }
 
-bool ExpertLease::Ready() const {
-  return cache_->slots_[slot_].state.load(std::memory_order_acquire) !=
-         ExpertCache::State::kLoading;
+bool ExpertLease::Ready(ExpertPart part) const {
+  const std::uint32_t bits = ExpertCache::Bit(part) | ExpertCache::kFailed;
+  return (cache_->slots_[slot_].state.load(std::memory_order_acquire) & bits) != 0;
 }
 
-void ExpertLease::Wait() { cache_->WaitFor(slot_); }
+void ExpertLease::Wait(ExpertPart part) { cache_->WaitFor(slot_, ExpertCache::Bit(part)); }
+
+void ExpertLease::Wait() {
+  for (const ExpertPart part : kAllExpertParts) Wait(part);
+}
 
 const ExpertView& ExpertLease::view() const { return cache_->slots_[slot_].view; }
 
@@ -90,32 +95,75 @@ ExpertCache::ExpertCache(const Artifact& artifact, ExpertTable table, MemoryBudg
                          const ExpertCacheOptions& options)
     : artifact_(artifact),
       table_(std::move(table)),
-      slot_bytes_(SlotBytes(table_)),
-      policy_(options.policy),
-      reservation_(ReserveSlots(budget, options.slots * slot_bytes_)),
-      memory_(options.slots * slot_bytes_),
-      slots_(options.slots),
-      uses_(options.slots),
-      unpinned_(options.slots) {
+      classes_(SlotClassesOf(table_)),
+      policy_(options.policy ? options.policy : RankByRecency),
+      half_life_(options.half_life),
+      reservation_(ReserveSlots(budget, TotalBytes(classes_, options.slots))),
+      memory_(TotalBytes(classes_, options.slots)) {
   std::size_t keys = 0;
   for (const std::vector<ExpertSource>& layer : table_) {
     first_key_.push_back(keys);
     keys += layer.size();
+    std::size_t slot_class = classes_.empty() ? 0 : classes_.size() - 1;
+    for (const ExpertSource& source : layer) {
+      slot_class = std::min(slot_class, ClassOf(classes_, source.SlotBytes()));
+    }
+    class_of_.push_back(slot_class);
   }
   slot_of_.assign(keys, kNoSlot);
-  to_read_.reserve(options.slots);
-  for (std::size_t i = 0; i < slots_.size(); ++i) slots_[i].data = memory_.data() + i * slot_bytes_;
-  // As deep as there can be reads, so that Submit does not wait; bounded for very large caches,
-  // where one Acquire asks for far fewer.
-  const int depth = static_cast<int>(std::clamp<std::size_t>(options.slots, 1, 1024));
-  reader_ = options.make_reader({.depth = depth},
-                                [this](std::uint64_t slot, int error) { OnRead(slot, error); });
+  log_frequency_.assign(keys, kNeverUsed);
+  LayOutSlots(options.slots);
+  MakeReader(options);
 }
 
-ExpertCache::~ExpertCache() = default;
+void ExpertCache::LayOutSlots(std::span<const std::size_t> slots_of_class) {
+  std::size_t total = 0;
+  for (const std::size_t count : slots_of_class) slots_upto_.push_back(total += count);
+  slots_ = std::vector<Slot>(total);
+  to_read_.reserve(total);
+  std::size_t next = 0;
+  std::byte* place = memory_.data();
+  for (std::size_t i = 0; i < classes_.size(); ++i) {
+    evictable_.emplace_back(total);
+    for (; next < slots_upto_[i]; ++next) {
+      slots_[next].data = place;
+      slots_[next].slot_class = i;
+      evictable_[i].Add(next, kEmptyRank);
+      place += classes_[i].bytes;
+    }
+  }
+}
+
+void ExpertCache::MakeReader(const ExpertCacheOptions& options) {
+  std::size_t most_steps = 1;
+  for (const std::vector<ExpertSource>& layer : table_) {
+    for (const ExpertSource& source : layer) most_steps = std::max(most_steps, source.Steps());
+  }
+  queue_ = std::make_unique<ReadQueue>(
+      slots_.size() * most_steps + 1, kDeviceDepth,
+      [this](QueuedRead read, ReadPriority priority) { Submit(read, priority); });
+  // A completion starts the next read before its own place in the reader is free.
+  reader_ = options.make_reader({.depth = kDeviceDepth + kReaderThreads,
+                                 .threads = kReaderThreads,
+                                 .files = artifact_.ShardFiles(),
+                                 .memory = memory_.span()},
+                                [this](std::uint64_t tag, int error) { OnRead(tag, error); });
+}
+
+ExpertCache::~ExpertCache() { queue_->Stop(); }
 
 std::size_t ExpertCache::Key(LayerId layer, ExpertId expert) const {
   return first_key_[layer.index()] + expert.index();
+}
+
+const ExpertSource& ExpertCache::Source(LayerId layer, ExpertId expert) const {
+  return table_[layer.index()][expert.index()];
+}
+
+std::size_t ExpertCache::Unpinned(std::size_t record_class) const {
+  std::size_t count = 0;
+  for (std::size_t i = 0; i <= record_class; ++i) count += evictable_[i].size();
+  return count;
 }
 
 bool ExpertCache::EnoughSlots(LayerId layer, std::span<const ExpertId> experts) const {
@@ -124,13 +172,14 @@ bool ExpertCache::EnoughSlots(LayerId layer, std::span<const ExpertId> experts) 
     const std::size_t slot = slot_of_[Key(layer, expert)];
     needed += slot == kNoSlot || slots_[slot].pins == 0 ? 1 : 0;
   }
-  return needed <= unpinned_;
+  return needed <= Unpinned(class_of_[layer.index()]);
 }
 
 AcquireResult ExpertCache::Acquire(LayerId layer, std::span<const ExpertId> experts,
-                                   std::span<ExpertLease> leases) {
+                                   std::span<ExpertLease> leases, UseKind use) {
   DOPPLER_CHECK(leases.size() == experts.size());
   const std::lock_guard lock(mutex_);
+  const Stopwatch watch(stats_.acquire_seconds);
   if (!EnoughSlots(layer, experts)) return AcquireResult::kExhausted;
   ++clock_;
   // Pins what is resident before any slot is taken, so that no miss evicts a hit of this call.
@@ -138,108 +187,312 @@ AcquireResult ExpertCache::Acquire(LayerId layer, std::span<const ExpertId> expe
     const std::size_t slot = slot_of_[Key(layer, experts[i])];
     if (slot == kNoSlot) continue;
     ++stats_.hits;
+    stats_.bytes_hit += slots_[slot].source->extent.size;
+    if (slots_[slot].background) queue_->Promote(static_cast<std::uint32_t>(slot));
     Pin(slot);
+    CountUse(slot, use);
     leases[i] = ExpertLease(this, slot);
   }
   to_read_.clear();
   for (std::size_t i = 0; i < experts.size(); ++i) {
     if (leases[i].cache_ != nullptr) continue;
-    const std::size_t slot =
-        TakeSlot(Key(layer, experts[i]), table_[layer.index()][experts[i].index()]);
+    const std::size_t slot = FirstToGo(class_of_[layer.index()]);
+    Fill(slot, Key(layer, experts[i]), Source(layer, experts[i]));
     ++stats_.misses;
+    slots_[slot].passing = use == UseKind::kPassing;
     Pin(slot);
+    CountUse(slot, use);
     leases[i] = ExpertLease(this, slot);
     to_read_.push_back(slot);
   }
-  for (const std::size_t slot : to_read_) StartRead(slot);
+  for (const std::size_t slot : to_read_) PrepareReads(slot);
+  for (const bool first_parts : {true, false}) {
+    for (const std::size_t slot : to_read_) QueueReads(slot, ReadPriority::kDemand, first_parts);
+  }
   return AcquireResult::kOk;
+}
+
+bool ExpertCache::ReadAhead(LayerId layer, ExpertId expert, std::size_t spare, Replace replace) {
+  const std::lock_guard lock(mutex_);
+  const std::size_t key = Key(layer, expert);
+  if (slot_of_[key] != kNoSlot) return true;
+  const std::size_t record_class = class_of_[layer.index()];
+  if (Unpinned(record_class) <= spare) return false;
+  const std::size_t index = FirstToGo(record_class);
+  const double highest = replace == Replace::kPassing ? kLeastPassingRank : kEmptyRank;
+  if (evictable_[slots_[index].slot_class].FirstRank() > highest) return false;
+  Fill(index, key, Source(layer, expert));
+  Slot& slot = slots_[index];
+  slot.passing = true;
+  slot.background = true;
+  slot.ahead = true;
+  slot.last_use = ++clock_;
+  ++stats_.read_ahead;
+  ++background_reads_;
+  Pin(index);
+  PrepareReads(index);
+  QueueReads(index, ReadPriority::kBackground, true);
+  QueueReads(index, ReadPriority::kBackground, false);
+  return true;
+}
+
+std::size_t ExpertCache::BackgroundReads() const {
+  const std::lock_guard lock(mutex_);
+  return background_reads_;
+}
+
+std::pair<LayerId, ExpertId> ExpertCache::RecordOf(std::size_t key) const {
+  // The last layer that begins at the key or before it; layers without experts begin with the next.
+  const auto after = std::upper_bound(first_key_.begin(), first_key_.end(), key);
+  const auto layer = static_cast<std::size_t>(after - first_key_.begin()) - 1;
+  return {LayerId(layer), ExpertId(key - first_key_[layer])};
+}
+
+bool ExpertCache::Resident(LayerId layer, ExpertId expert) const {
+  const std::lock_guard lock(mutex_);
+  return slot_of_[Key(layer, expert)] != kNoSlot;
+}
+
+std::size_t ExpertCache::MostPinned(LayerId layer) const {
+  return slots_upto_[class_of_[layer.index()]];
+}
+
+Bytes ExpertCache::SlotBytes(LayerId layer) const {
+  return classes_[class_of_[layer.index()]].bytes;
 }
 
 void ExpertCache::Pin(std::size_t index) {
   Slot& slot = slots_[index];
-  if (slot.pins++ == 0) --unpinned_;
-  uses_[index] = {.last_use = clock_, .evictable = false};
+  if (slot.pins++ == 0) evictable_[slot.slot_class].Remove(index);
 }
 
-std::size_t ExpertCache::TakeSlot(std::size_t key, const ExpertSource& source) {
-  const std::size_t index = policy_(uses_);
-  DOPPLER_CHECK(index < slots_.size() && uses_[index].evictable);
-  if (slots_[index].source != nullptr) {
-    ++stats_.evictions;
-    Forget(index);
-  }
+void ExpertCache::CountUse(std::size_t index, UseKind use) {
   Slot& slot = slots_[index];
+  if (slot.ahead) ++stats_.read_ahead_used;
+  slot.ahead = false;
+  const bool kept = use == UseKind::kKeep;
+  if (kept) slot.passing = false;
+  if (kept || slot.passing) slot.last_use = clock_;
+  log_frequency_[slot.key] =
+      AddUse(log_frequency_[slot.key], 1, static_cast<double>(clock_), half_life_);
+}
+
+double ExpertCache::RankOf(const Slot& slot) const {
+  if (slot.source == nullptr) return kEmptyRank;
+  if (slot.passing) return PassingRank(slot.last_use);
+  return policy_(
+      {.key = slot.key, .last_use = slot.last_use, .log_frequency = log_frequency_[slot.key]});
+}
+
+// Of the slots that hold a record of that class and that nobody pins, the one of lowest rank; of
+// several in different classes the smallest. REQUIRES: there is one.
+std::size_t ExpertCache::FirstToGo(std::size_t record_class) const {
+  const EvictionQueue* best = nullptr;
+  for (std::size_t i = record_class + 1; i-- > 0;) {
+    if (evictable_[i].empty()) continue;
+    if (best == nullptr || evictable_[i].FirstRank() < best->FirstRank()) best = &evictable_[i];
+  }
+  DOPPLER_CHECK(best != nullptr);
+  return best->First();
+}
+
+// REQUIRES: nobody pins the slot.
+void ExpertCache::Fill(std::size_t index, std::size_t key, const ExpertSource& source) {
+  Slot& slot = slots_[index];
+  if (slot.source != nullptr) {
+    ++stats_.evictions;
+    slot_of_[slot.key] = kNoSlot;
+  }
   slot.source = &source;
   slot.key = key;
   slot.view = ViewOf(slot.data, source);
   slot_of_[key] = index;
-  return index;
 }
 
 void ExpertCache::Forget(std::size_t index) {
   Slot& slot = slots_[index];
   slot_of_[slot.key] = kNoSlot;
   slot.source = nullptr;
-  slot.state.store(State::kEmpty, std::memory_order_relaxed);
-  uses_[index].last_use = 0;
+  slot.ahead = false;
+  slot.state.store(kSettled, std::memory_order_relaxed);
 }
 
-void ExpertCache::StartRead(std::size_t index) {
+void ExpertCache::PrepareReads(std::size_t index) {
   Slot& slot = slots_[index];
-  const Extent& extent = slot.source->extent;
-  slot.state.store(State::kLoading, std::memory_order_relaxed);
-  stats_.bytes_read += extent.size;
+  const ExpertSource& source = *slot.source;
+  for (const ExpertPart part : kAllExpertParts) {
+    std::uint32_t steps = 0;
+    for (std::size_t step = 0; step < source.Steps(); ++step) {
+      steps += source.StepHolds(step, part) ? 1 : 0;
+    }
+    slot.steps_left[static_cast<std::size_t>(part)].store(steps, std::memory_order_relaxed);
+  }
+  slot.all_steps_left.store(static_cast<std::uint32_t>(source.Steps()), std::memory_order_relaxed);
+  slot.state.store(0, std::memory_order_relaxed);
+  stats_.bytes_read += source.extent.size;
+}
+
+// Queues the steps that hold gate or up, or the others.
+void ExpertCache::QueueReads(std::size_t index, ReadPriority priority, bool first_parts) {
+  const ExpertSource& source = *slots_[index].source;
+  for (std::size_t step = 0; step < source.Steps(); ++step) {
+    const bool first =
+        source.StepHolds(step, ExpertPart::kGate) || source.StepHolds(step, ExpertPart::kUp);
+    if (first != first_parts) continue;
+    queue_->Push(priority, {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(step)});
+  }
+}
+
+void ExpertCache::Submit(QueuedRead read, ReadPriority priority) {
+  const Slot& slot = slots_[read.slot];
+  const Extent extent = slot.source->StepExtent(read.part);
   reader_->Submit({.file = &artifact_.ShardFile(extent.shard),
                    .offset = extent.offset,
-                   .out = {slot.data, extent.size},
-                   .tag = index});
+                   .out = {slot.data + read.part * slot.source->step, extent.size},
+                   .tag = TagOf(read, priority)});
 }
 
-// Runs on a thread of the reader. The slot is pinned and loading, so that nobody else writes it.
-void ExpertCache::OnRead(std::uint64_t index, int error) {
+// Runs on a thread of the reader. The slot is pinned and loading, so that nobody else changes it.
+void ExpertCache::OnRead(std::uint64_t tag, int error) {
+  const auto index = static_cast<std::size_t>(tag & 0xffffffff);
+  const auto step = static_cast<std::size_t>(tag >> 32 & 0x3fffffff);
+  // First the next read, then the work: the device is not to wait for a hash.
+  queue_->Completed(static_cast<ReadPriority>(tag >> 62));
   Slot& slot = slots_[index];
-  const Extent& extent = slot.source->extent;
-  State state = State::kReady;
-  if (error != 0) {
-    const AllowAllocScope message;
-    slot.problem =
-        fmt::format("cannot read the shard '{}': {}",
-                    artifact_.ShardFile(extent.shard).path().string(), DescribeReadError(error));
-    state = State::kFailed;
-  } else if (!artifact_.Verify(extent, {slot.data, extent.size})) {
-    const AllowAllocScope message;
-    slot.problem = artifact_.DamageMessage(extent);
-    state = State::kFailed;
+  CheckStep(slot, step, error);
+  CountDown(slot, step);
+}
+
+void ExpertCache::CheckStep(Slot& slot, std::size_t step, int error) {
+  const ExpertSource& source = *slot.source;
+  const Extent extent = source.StepExtent(step);
+  const std::span<const std::byte> bytes(slot.data + step * source.step, extent.size);
+  const bool unchecked = error == 0 && source.checked_whole;
+  if (unchecked || (error == 0 && artifact_.Verify(extent, bytes))) return;
+  Fail(slot, extent, error);
+}
+
+void ExpertCache::Fail(Slot& slot, const Extent& extent, int error) {
+  if ((slot.state.fetch_or(kFailing, std::memory_order_acq_rel) & kFailing) != 0) return;
+  const AllowAllocScope message;
+  slot.problem = error == 0 ? artifact_.DamageMessage(extent)
+                            : fmt::format("cannot read the shard '{}': {}",
+                                          artifact_.ShardFile(extent.shard).path().string(),
+                                          DescribeReadError(error));
+  slot.state.fetch_or(kFailed, std::memory_order_release);
+}
+
+// Takes note of a step that has been checked, and tells those who wait. The slot may belong to
+// another expert as soon as its last step is counted, so that comes at the very end.
+void ExpertCache::CountDown(Slot& slot, std::size_t step) {
+  if (!slot.source->checked_whole) Publish(slot, PartsCompletedBy(slot, step));
+  if (slot.all_steps_left.fetch_sub(1, std::memory_order_acq_rel) == 1) Settle(slot);
+  progress_.fetch_add(1, std::memory_order_release);
+  progress_.notify_all();
+}
+
+// The parts of which this was the last step.
+std::uint32_t ExpertCache::PartsCompletedBy(Slot& slot, std::size_t step) {
+  std::uint32_t completed = 0;
+  for (const ExpertPart part : kAllExpertParts) {
+    if (!slot.source->StepHolds(step, part)) continue;
+    std::atomic<std::uint32_t>& left = slot.steps_left[static_cast<std::size_t>(part)];
+    if (left.fetch_sub(1, std::memory_order_acq_rel) == 1) completed |= Bit(part);
   }
-  slot.state.store(state, std::memory_order_release);
+  return completed;
+}
+
+// Says that parts are there, unless something of the record is wrong.
+void ExpertCache::Publish(Slot& slot, std::uint32_t parts) {
+  if ((slot.state.load(std::memory_order_acquire) & kFailing) != 0) parts = 0;
+  slot.state.fetch_or(parts, std::memory_order_release);
   slot.state.notify_all();
 }
 
-void ExpertCache::WaitFor(std::size_t index) {
-  Slot& slot = slots_[index];
-  if (slot.state.load(std::memory_order_acquire) == State::kLoading) {
-    const auto start = std::chrono::steady_clock::now();
-    slot.state.wait(State::kLoading, std::memory_order_acquire);
-    const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - start;
-    const std::lock_guard lock(mutex_);
-    stats_.stall_seconds += waited.count();
+// After the last step.
+void ExpertCache::Settle(Slot& slot) {
+  const ExpertSource& source = *slot.source;
+  if (source.checked_whole) {
+    const bool failing = (slot.state.load(std::memory_order_acquire) & kFailing) != 0;
+    if (!failing && !artifact_.Verify(source.extent, {slot.data, source.extent.size})) {
+      Fail(slot, source.extent, 0);
+    }
+    Publish(slot, kAllParts);
   }
-  if (slot.state.load(std::memory_order_acquire) == State::kFailed) {
+  const bool background = slot.background;
+  slot.state.fetch_or(kSettled, std::memory_order_release);
+  slot.state.notify_all();
+  if (!background) return;
+  // The pin that the reads held.
+  const std::lock_guard lock(mutex_);
+  slot.background = false;
+  --background_reads_;
+  Release(static_cast<std::size_t>(&slot - slots_.data()));
+}
+
+void ExpertCache::WaitFor(std::size_t index, std::uint32_t bits) {
+  Slot& slot = slots_[index];
+  std::uint32_t state = slot.state.load(std::memory_order_acquire);
+  if ((state & (bits | kFailed)) == 0) {
+    double waited = 0;
+    {
+      const Stopwatch watch(waited);
+      while ((state & (bits | kFailed)) == 0) {
+        slot.state.wait(state, std::memory_order_acquire);
+        state = slot.state.load(std::memory_order_acquire);
+      }
+    }
+    const std::lock_guard lock(mutex_);
+    stats_.stall_seconds += waited;
+  }
+  if ((state & kFailed) != 0) {
     const AllowAllocScope message;
     throw Error(slot.problem);
   }
 }
 
+void ExpertCache::WaitForProgress(std::uint32_t seen) {
+  double waited = 0;
+  {
+    const Stopwatch watch(waited);
+    progress_.wait(seen, std::memory_order_acquire);
+  }
+  const std::lock_guard lock(mutex_);
+  stats_.stall_seconds += waited;
+}
+
 void ExpertCache::Unpin(std::size_t index) {
   Slot& slot = slots_[index];
   // An abandoned lease must not let its slot be evicted while the device still writes into it.
-  slot.state.wait(State::kLoading, std::memory_order_acquire);
+  std::uint32_t state = slot.state.load(std::memory_order_acquire);
+  while ((state & kSettled) == 0) {
+    slot.state.wait(state, std::memory_order_acquire);
+    state = slot.state.load(std::memory_order_acquire);
+  }
   const std::lock_guard lock(mutex_);
+  Release(index);
+}
+
+// REQUIRES: mutex_ is held.
+void ExpertCache::Release(std::size_t index) {
+  Slot& slot = slots_[index];
   if (--slot.pins > 0) return;
-  ++unpinned_;
-  uses_[index].evictable = true;
   // Forgotten, so that the next Acquire tries the read again.
-  if (slot.state.load(std::memory_order_relaxed) == State::kFailed) Forget(index);
+  if ((slot.state.load(std::memory_order_relaxed) & kFailed) != 0) Forget(index);
+  evictable_[slot.slot_class].Add(index, RankOf(slot));
+}
+
+std::vector<double> ExpertCache::Usage() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<double> usage = log_frequency_;
+  for (double& value : usage) value -= static_cast<double>(clock_) / half_life_;
+  return usage;
+}
+
+void ExpertCache::SetUsage(std::span<const double> usage) {
+  const std::lock_guard lock(mutex_);
+  DOPPLER_CHECK(usage.size() == log_frequency_.size());
+  std::copy(usage.begin(), usage.end(), log_frequency_.begin());
 }
 
 ExpertCacheStats ExpertCache::stats() const {

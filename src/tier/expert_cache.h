@@ -1,12 +1,14 @@
 // Keeps routed experts resident in a fixed number of slots of host memory.
 //
 //   router picks experts -> Acquire() pins them and starts to page in those that are missing
-//   -> lease.Wait() -> kernels read lease.view() -> the lease ends, the slot may be evicted
+//   -> lease.Wait(part) -> kernels read lease.view() -> the lease ends, the slot may be evicted
 //
-// Slots have one size, that of the largest expert record. Reads go past the page cache, run while
-// the caller computes, and are verified before a lease says that they are ready.
+// A record is read in steps that are verified as they arrive, so that its gate projection can be
+// used while its down projection is still on the device. Reads go past the page cache and run while
+// the caller computes.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -14,9 +16,9 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "backend/backend.h"
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "io/async_reader.h"
@@ -24,28 +26,35 @@
 #include "store/artifact.h"
 #include "tier/budget.h"
 #include "tier/eviction.h"
+#include "tier/expert_source.h"
+#include "tier/read_queue.h"
 
 namespace doppler {
-
-// One expert's projections in memory.
-struct ExpertView {
-  WeightMatrix gate;  // [ffn_dim, model_dim]
-  WeightMatrix up;    // [ffn_dim, model_dim]
-  WeightMatrix down;  // [model_dim, ffn_dim]
-};
 
 struct ExpertCacheStats {
   std::uint64_t hits = 0;
   std::uint64_t misses = 0;
   std::uint64_t evictions = 0;
-  Bytes bytes_read = 0;
-  double stall_seconds = 0;  // spent in ExpertLease::Wait
+  Bytes bytes_hit = 0;                // of the records that were hits
+  Bytes bytes_read = 0;               // of the reads that were started, read-ahead among them
+  std::uint64_t read_ahead = 0;       // records that were read before they were acquired
+  std::uint64_t read_ahead_used = 0;  // of these, acquired before they were evicted
+  double stall_seconds = 0;           // spent waiting for bytes
+  double acquire_seconds = 0;         // spent finding slots and starting reads
 };
 
 // What was added between two readings.
 ExpertCacheStats operator-(const ExpertCacheStats& after, const ExpertCacheStats& before);
 
 enum class AcquireResult : std::uint8_t { kOk, kExhausted };
+
+// Whether a use says that the record will be wanted again soon.
+enum class UseKind : std::uint8_t {
+  kKeep,  // decode: it becomes the most recent
+  // Prefill of a long prompt passes over nearly all records once. Such a use leaves a resident
+  // record's rank as it is, and a record that it brought in goes before all that decode has used.
+  kPassing,
+};
 
 class ExpertCache;
 
@@ -61,10 +70,12 @@ class ExpertLease {
 
   bool held() const { return cache_ != nullptr; }
   // Whether Wait would return, or throw, at once.
-  bool Ready() const;
-  // Waits for the expert's bytes. Throws Error if they could not be read or have the wrong hash.
+  bool Ready(ExpertPart part) const;
+  // Waits for one projection's bytes, or for all. Throws Error if the record could not be read or
+  // has the wrong hash.
+  void Wait(ExpertPart part);
   void Wait();
-  // REQUIRES: Wait has returned.
+  // REQUIRES: Wait has returned for the parts that are used.
   const ExpertView& view() const;
 
  private:
@@ -76,24 +87,11 @@ class ExpertLease {
   std::size_t slot_ = 0;
 };
 
-// An expert's place in the artifact, with all that a slot must hold to check it.
-struct ExpertSource {
-  ExpertRecord record;
-  Extent extent;  // covers the record
-};
-
-// [moe layer][expert]; empty for a layer without experts.
-using ExpertTable = std::vector<std::vector<ExpertSource>>;
-
-// REQUIRES: every layer of `experts_of_layer` gives its number of experts, 0 for none.
-ExpertTable FindExperts(const Artifact& artifact, std::span<const int> experts_of_layer);
-
-// The bytes of one slot: the largest extent, in whole pages. 0 for an empty table.
-Bytes SlotBytes(const ExpertTable& table);
-
 struct ExpertCacheOptions {
-  std::size_t slots = 0;
-  EvictionPolicy policy = EvictLeastRecentlyUsed;
+  std::vector<std::size_t> slots;  // of each of SlotClassesOf(table)
+  EvictionPolicy policy;           // none: RankByRecency
+  // Acquisitions after which a use counts half in ExpertUse::log_frequency.
+  double half_life = 1e4;
   // Makes the reader; tests inject delays and failures here.
   std::function<std::unique_ptr<AsyncReader>(const AsyncReaderOptions&, ReadDone)> make_reader =
       MakeAsyncReader;
@@ -103,7 +101,8 @@ struct ExpertCacheOptions {
 // leases.
 class ExpertCache {
  public:
-  // Reserves slots * SlotBytes(table) in `budget`; throws Error if that does not fit.
+  // Reserves the slots' bytes in `budget`; throws Error if they do not fit.
+  // REQUIRES: options.slots has an entry for each slot class.
   ExpertCache(const Artifact& artifact, ExpertTable table, MemoryBudget& budget,
               const ExpertCacheOptions& options);
   ~ExpertCache();
@@ -111,61 +110,133 @@ class ExpertCache {
   ExpertCache& operator=(const ExpertCache&) = delete;
 
   // Pins `experts` of `layer` into `leases`, in the same order, and starts reading those that are
-  // missing. Does not wait, neither for reads nor for other leases: if too many slots are pinned
-  // the answer is kExhausted and no lease is taken. Does not allocate.
-  // REQUIRES: experts are distinct, leases.size() == experts.size(), the leases are empty.
+  // missing: gate and up of all of them, then what is left. Does not wait, neither for reads nor
+  // for other leases: if too many slots are pinned the answer is kExhausted and no lease is taken.
+  // Does not allocate. REQUIRES: experts are distinct, leases.size() == experts.size(), the leases
+  // are empty.
   AcquireResult Acquire(LayerId layer, std::span<const ExpertId> experts,
-                        std::span<ExpertLease> leases);
+                        std::span<ExpertLease> leases, UseKind use = UseKind::kKeep);
+
+  // Starts to read an expert in the background, if there is a slot that is empty or (with kPassing)
+  // holds what was only passing, and `spare` slots that could hold it would still be free. Says
+  // whether the expert is resident or on its way now. Does not wait and does not allocate.
+  enum class Replace : std::uint8_t { kNothing, kPassing };
+  bool ReadAhead(LayerId layer, ExpertId expert, std::size_t spare, Replace replace);
+  // Records that are being read in the background.
+  std::size_t BackgroundReads() const;
+  // The layer and expert of a record, which are counted layer by layer.
+  std::pair<LayerId, ExpertId> RecordOf(std::size_t key) const;
+
+  // Whether an expert is in a slot or on its way into one.
+  bool Resident(LayerId layer, ExpertId expert) const;
+  // How many experts of a layer can be pinned at once.
+  std::size_t MostPinned(LayerId layer) const;
+  // Bytes of one of the layer's slots. REQUIRES: the layer has experts.
+  Bytes SlotBytes(LayerId layer) const;
+
+  // A number that changes whenever a projection has arrived or a read has failed, and a wait for
+  // that, which returns at once if it is not `seen` any more.
+  std::uint32_t progress() const { return progress_.load(std::memory_order_acquire); }
+  void WaitForProgress(std::uint32_t seen);
+
+  // Of every record, by layer and expert, ExpertUse::log_frequency less the present clock over the
+  // half-life: how much it was used, as of now. And back, for a cache that was not used yet.
+  std::vector<double> Usage() const;
+  // REQUIRES: one value for each record, none above 0 by much.
+  void SetUsage(std::span<const double> usage);
 
   std::size_t slots() const { return slots_.size(); }
-  Bytes slot_bytes() const { return slot_bytes_; }
+  std::size_t records() const { return slot_of_.size(); }
+  // Bytes of all slots.
+  Bytes size() const { return memory_.size(); }
   std::string_view reader_name() const { return reader_->name(); }
+  // See AsyncReader::registered.
+  std::string_view registered() const { return reader_->registered(); }
   ExpertCacheStats stats() const;
 
  private:
   friend class ExpertLease;
 
-  enum class State : std::uint8_t { kEmpty, kLoading, kReady, kFailed };
+  // Bits of a slot's state. The first kExpertParts say that a part is there and verified.
+  static constexpr std::uint32_t kAllParts = (1u << kExpertParts) - 1;
+  static constexpr std::uint32_t kFailed = 1u << 8;    // `problem` is set
+  static constexpr std::uint32_t kFailing = 1u << 9;   // somebody is writing it
+  static constexpr std::uint32_t kSettled = 1u << 10;  // the device does not write here
 
   struct Slot {
     std::byte* data = nullptr;
+    std::size_t slot_class = 0;
     const ExpertSource* source = nullptr;  // null while empty
     std::size_t key = 0;                   // of the expert it holds
     int pins = 0;
-    std::atomic<State> state{State::kEmpty};
+    std::uint64_t last_use = 0;
+    bool passing = false;     // brought in by prefill or ahead, and not used in decode since
+    bool background = false;  // the reads themselves hold one of the pins
+    bool ahead = false;       // not acquired yet
+    std::atomic<std::uint32_t> state{kSettled};
+    std::array<std::atomic<std::uint32_t>, kExpertParts> steps_left{};  // that hold the part
+    std::atomic<std::uint32_t> all_steps_left{0};
     std::string problem;  // set before kFailed
     ExpertView view;
   };
 
   static constexpr std::size_t kNoSlot = ~std::size_t{0};
+  static constexpr std::uint32_t Bit(ExpertPart part) {
+    return 1u << static_cast<std::uint32_t>(part);
+  }
+
+  void LayOutSlots(std::span<const std::size_t> slots_of_class);
+  void MakeReader(const ExpertCacheOptions& options);
 
   std::size_t Key(LayerId layer, ExpertId expert) const;
+  const ExpertSource& Source(LayerId layer, ExpertId expert) const;
+  std::size_t Unpinned(std::size_t record_class) const;
   bool EnoughSlots(LayerId layer, std::span<const ExpertId> experts) const;
   void Pin(std::size_t slot);
-  std::size_t TakeSlot(std::size_t key, const ExpertSource& source);
+  void Release(std::size_t slot);
+  double RankOf(const Slot& slot) const;
+  std::size_t FirstToGo(std::size_t record_class) const;
+  void Fill(std::size_t slot, std::size_t key, const ExpertSource& source);
   void Forget(std::size_t slot);
-  void StartRead(std::size_t slot);
-  void OnRead(std::uint64_t slot, int error);
+  void CountUse(std::size_t slot, UseKind use);
+  void PrepareReads(std::size_t slot);
+  void QueueReads(std::size_t slot, ReadPriority priority, bool first_parts);
+  void Submit(QueuedRead read, ReadPriority priority);
+
+  void OnRead(std::uint64_t tag, int error);
+  void CheckStep(Slot& slot, std::size_t step, int error);
+  void Fail(Slot& slot, const Extent& extent, int error);
+  void CountDown(Slot& slot, std::size_t step);
+  static std::uint32_t PartsCompletedBy(Slot& slot, std::size_t step);
+  static void Publish(Slot& slot, std::uint32_t parts);
+  void Settle(Slot& slot);
+
   void Unpin(std::size_t slot);
-  void WaitFor(std::size_t slot);
+  void WaitFor(std::size_t slot, std::uint32_t bits);
 
   const Artifact& artifact_;
   const ExpertTable table_;
-  const Bytes slot_bytes_;
+  const std::vector<SlotClass> classes_;
   const EvictionPolicy policy_;
+  const double half_life_;
   Reservation reservation_;
-  MappedMemory memory_;  // [slots, slot_bytes]
+  MappedMemory memory_;  // the slots, class by class
 
   mutable std::mutex mutex_;            // guards what follows, except the atomics in a slot
   std::vector<std::size_t> first_key_;  // [layer]
+  std::vector<std::size_t> class_of_;   // [layer], of its largest record
   std::vector<std::size_t> slot_of_;    // [key], kNoSlot when not resident
+  std::vector<double> log_frequency_;   // [key]
   std::vector<Slot> slots_;
-  std::vector<SlotUse> uses_;         // [slot]
-  std::vector<std::size_t> to_read_;  // scratch of Acquire
-  std::size_t unpinned_ = 0;
+  std::vector<std::size_t> slots_upto_;   // [class], slots of it and of larger classes
+  std::vector<EvictionQueue> evictable_;  // [class], slots that nobody pins
+  std::vector<std::size_t> to_read_;      // scratch of Acquire
   std::uint64_t clock_ = 0;
+  std::size_t background_reads_ = 0;  // records
   ExpertCacheStats stats_;
 
+  std::atomic<std::uint32_t> progress_{0};
+  std::unique_ptr<ReadQueue> queue_;
   std::unique_ptr<AsyncReader> reader_;  // last: its threads use all of the above
 };
 

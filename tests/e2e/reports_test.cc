@@ -164,5 +164,33 @@ TEST(ReportsTest, LogitsAreThoseOfAnotherImplementation) {
   EXPECT_EQ(Entries(folder.path()), (std::vector<std::string>{"ids.json", "logits.safetensors"}));
 }
 
+TEST(ReportsTest, ReplayOfATrace) {
+  const TempFolder folder;
+  const fs::path trace = folder.path() / "trace.json";
+  const fs::path stats_file = folder.path() / "stats.json";
+  const ConvertedModel model(Golden("mixtral"));
+  Output({"run", model.path(), "-p", "Once upon a time", "-n", "30", "--temperature", "0", "--cold",
+          "--trace", trace, "--stats", stats_file});
+  const json events = ReadJson(trace).at("traceEvents");
+  EXPECT_EQ(std::count_if(events.begin(), events.end(),
+                          [](const json& event) { return event.at("name") == "experts"; }),
+            3 * 30);
+  const json stats = ReadJson(stats_file);
+  const json report = JsonOutput({"replay", trace, "--json", "--slots", "24", "--slots", "1"});
+  const json caches = report.at("caches");
+  ASSERT_EQ(caches.size(), 2u);
+  // Where all fits, each record misses once, whoever decides.
+  EXPECT_EQ(caches[0].at("recency"), caches[0].at("optimal"));
+  EXPECT_EQ(caches[0].at("optimal").at("decode_uses"), 2 * 3 * 29);
+  EXPECT_EQ(stats.at("decode").at("expert_hits").get<int>() +
+                stats.at("decode").at("expert_misses").get<int>(),
+            2 * 3 * 29);
+  EXPECT_TRUE(caches[1].at("default").is_null());
+  EXPECT_THAT(Output({"replay", trace}), HasSubstr("optimal"));
+  Overwrite(trace, "{}");
+  ExpectRefused(Doppler({"replay", trace}), kFailed, {"trace.json", "otherData"});
+  ExpectRefused(Doppler({"replay", trace, "--policy", "luck"}), kWrongUsage, {"luck"});
+}
+
 }  // namespace
 }  // namespace doppler

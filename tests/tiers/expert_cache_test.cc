@@ -1,5 +1,6 @@
 #include "tier/expert_cache.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <random>
@@ -33,7 +34,7 @@ ExpertTable TestTable() {
 class ExpertCacheTest : public testing::Test {
  protected:
   void Make(std::size_t slots) {
-    options_.slots = slots;
+    options_.slots = {slots};
     cache_ = std::make_unique<ExpertCache>(TestArtifact(), TestTable(), budget_, options_);
   }
 
@@ -83,7 +84,7 @@ TEST_F(ExpertCacheTest, PagesInAndKeeps) {
   EXPECT_EQ(stats.misses, 2u);
   EXPECT_EQ(stats.hits, 2u);
   EXPECT_EQ(stats.evictions, 0u);
-  EXPECT_EQ(stats.bytes_read, 2 * cache_->slot_bytes());
+  EXPECT_EQ(stats.bytes_read, 2 * cache_->SlotBytes(LayerId(1)));
 }
 
 TEST_F(ExpertCacheTest, EvictsByRecencyAcrossLayers) {
@@ -147,7 +148,7 @@ TEST_F(ExpertCacheTest, ReportsADeviceErrorAndTriesAgain) {
 
 TEST_F(ExpertCacheTest, RefusesABudgetThatIsTooSmall) {
   MemoryBudget little(kMiB);
-  options_.slots = 1000;
+  options_.slots = {1000};
   EXPECT_THROW(ExpertCache(TestArtifact(), TestTable(), little, options_), Error);
 }
 
@@ -177,6 +178,181 @@ TEST_F(ExpertCacheTest, ManyThreadsSeeTheRightExperts) {
   EXPECT_EQ(cache_->stats().hits + cache_->stats().misses, 240u);
 }
 
+// A reader that keeps reads until the test lets them go.
+class HeldReader final : public AsyncReader {
+ public:
+  explicit HeldReader(ReadDone on_done) : on_done_(std::move(on_done)) {}
+  ~HeldReader() override { LetGo(ops_.size()); }
+  std::string_view name() const override { return "held"; }
+  void Submit(const ReadOp& op) override {
+    const std::lock_guard lock(mutex_);
+    ops_.push_back(op);
+  }
+
+  // The first `count` reads that are held.
+  void LetGo(std::size_t count, int error = 0) {
+    for (; count > 0; --count) {
+      ReadOp op;
+      {
+        const std::lock_guard lock(mutex_);
+        op = ops_.front();
+        ops_.erase(ops_.begin());
+      }
+      op.file->ReadAt(op.offset, op.out);
+      on_done_(op.tag, error);
+    }
+  }
+  std::vector<ReadOp> ops() const {
+    const std::lock_guard lock(mutex_);
+    return ops_;
+  }
+
+ private:
+  ReadDone on_done_;
+  mutable std::mutex mutex_;
+  std::vector<ReadOp> ops_;
+};
+
+// Records read in steps of one leaf, from a model whose shards hold whole layers.
+class StepTest : public testing::Test {
+ protected:
+  StepTest()
+      : model_(DataFolder() / "golden" / "qwen3-moe", ShardingStrategy::kLayer),
+        artifact_(model_.path()) {
+    options_.make_reader = [this](const AsyncReaderOptions&, ReadDone on_done) {
+      auto reader = std::make_unique<HeldReader>(std::move(on_done));
+      reader_ = reader.get();
+      return reader;
+    };
+    const std::vector<int> experts(kLayers, kExperts);
+    ExpertTable table = FindExperts(artifact_, experts, kLeafBytes);
+    // All slots have the largest size and hold any record.
+    options_.slots.assign(SlotClassesOf(table).size(), 0);
+    options_.slots[0] = 8;
+    cache_ = std::make_unique<ExpertCache>(artifact_, std::move(table), budget_, options_);
+  }
+
+  AcquireResult Acquire(int layer, std::vector<ExpertId> experts) {
+    leases_.resize(experts.size());
+    return cache_->Acquire(LayerId(layer), experts, leases_);
+  }
+  // Whether a read holds bytes of the down projection only.
+  bool OnlyDown(const ReadOp& op, int layer, int expert) const {
+    const ExpertRecord record =
+        FindExpertRecord(artifact_.manifest(), LayerId(layer), ExpertId(expert));
+    return op.offset >= record.down.offset && op.offset < record.offset + record.size;
+  }
+
+  MemoryBudget budget_{64 * kMiB};
+  ConvertedModel model_;
+  Artifact artifact_;
+  ExpertCacheOptions options_;
+  HeldReader* reader_ = nullptr;
+  std::unique_ptr<ExpertCache> cache_;
+  std::vector<ExpertLease> leases_;
+};
+
+TEST_F(StepTest, GateAndUpOfAllMissesComeBeforeAnyDown) {
+  ASSERT_EQ(Acquire(1, {ExpertId(2), ExpertId(5)}), AcquireResult::kOk);
+  const std::vector<ReadOp> ops = reader_->ops();
+  std::vector<bool> down;
+  for (const ReadOp& op : ops) down.push_back(OnlyDown(op, 1, 2) || OnlyDown(op, 1, 5));
+  EXPECT_TRUE(std::is_sorted(down.begin(), down.end()));
+  EXPECT_FALSE(down.front());
+  EXPECT_TRUE(down.back());
+  reader_->LetGo(ops.size());
+}
+
+TEST_F(StepTest, EachProjectionIsReadyWhenItsBytesAre) {
+  ASSERT_EQ(Acquire(0, {ExpertId(3)}), AcquireResult::kOk);
+  std::string order;
+  const auto note = [&](ExpertPart part, char name) {
+    if (leases_[0].Ready(part) && order.find(name) == std::string::npos) order += name;
+  };
+  while (!reader_->ops().empty()) {
+    reader_->LetGo(1);
+    const std::uint32_t before = cache_->progress();
+    note(ExpertPart::kGate, 'g');
+    note(ExpertPart::kUp, 'u');
+    note(ExpertPart::kDown, 'd');
+    order += '.';
+    EXPECT_EQ(cache_->progress(), before);
+  }
+  order.erase(std::remove(order.begin(), order.end(), '.'), order.end());
+  EXPECT_EQ(order, "gud");
+  leases_[0].Wait();
+}
+
+TEST_F(StepTest, AFailedStepFailsTheRecordAndNoOther) {
+  ASSERT_EQ(Acquire(0, {ExpertId(3), ExpertId(4)}), AcquireResult::kOk);
+  reader_->LetGo(1, EIO);
+  EXPECT_TRUE(leases_[0].Ready(ExpertPart::kDown));
+  EXPECT_THROW(leases_[0].Wait(ExpertPart::kDown), Error);
+  EXPECT_FALSE(leases_[1].Ready(ExpertPart::kDown));
+  reader_->LetGo(reader_->ops().size());
+  leases_[1].Wait();
+}
+
+TEST_F(StepTest, ReadAheadTakesOnlyEmptyAndPassingSlots) {
+  constexpr auto kPassing = ExpertCache::Replace::kPassing;
+  const auto finish = [this] {
+    while (!reader_->ops().empty()) reader_->LetGo(1);
+  };
+  const auto touch = [&](int expert, UseKind use) {
+    const ExpertId id(expert);
+    ExpertLease lease;
+    ASSERT_EQ(cache_->Acquire(LayerId(0), {&id, 1}, {&lease, 1}, use), AcquireResult::kOk);
+    finish();
+  };
+  for (int expert = 0; expert < 6; ++expert) touch(expert, UseKind::kKeep);
+  EXPECT_TRUE(cache_->ReadAhead(LayerId(1), ExpertId(0), 1, kPassing));
+  EXPECT_EQ(cache_->BackgroundReads(), 1u);
+  finish();
+  EXPECT_EQ(cache_->BackgroundReads(), 0u);
+  touch(6, UseKind::kPassing);
+  // All slots are taken; the two passing ones may go, one after the other.
+  EXPECT_FALSE(cache_->ReadAhead(LayerId(1), ExpertId(1), 0, ExpertCache::Replace::kNothing));
+  EXPECT_TRUE(cache_->ReadAhead(LayerId(1), ExpertId(1), 0, kPassing));
+  EXPECT_TRUE(cache_->ReadAhead(LayerId(1), ExpertId(2), 0, kPassing));
+  EXPECT_FALSE(cache_->ReadAhead(LayerId(1), ExpertId(3), 0, kPassing));
+  finish();
+  for (int expert = 0; expert < 6; ++expert) {
+    EXPECT_TRUE(cache_->Resident(LayerId(0), ExpertId(expert))) << expert;
+  }
+  const ExpertId id(2);
+  ExpertLease lease;
+  ASSERT_EQ(cache_->Acquire(LayerId(1), {&id, 1}, {&lease, 1}), AcquireResult::kOk);
+  EXPECT_TRUE(lease.Ready(ExpertPart::kGate));
+  EXPECT_EQ(cache_->stats().read_ahead, 3u);
+  EXPECT_EQ(cache_->stats().read_ahead_used, 1u);
+}
+
+TEST_F(StepTest, PassingUsesLeaveTheWorkingSet) {
+  const auto touch = [&](int layer, int expert, UseKind use) {
+    const ExpertId id(expert);
+    ExpertLease lease;
+    ASSERT_EQ(cache_->Acquire(LayerId(layer), {&id, 1}, {&lease, 1}, use), AcquireResult::kOk);
+    while (!reader_->ops().empty()) reader_->LetGo(1);
+  };
+  for (int expert = 0; expert < 7; ++expert) touch(0, expert, UseKind::kKeep);
+  for (int expert = 0; expert < kExperts; ++expert) touch(1, expert, UseKind::kPassing);
+  for (int expert = 0; expert < 7; ++expert) {
+    EXPECT_TRUE(cache_->Resident(LayerId(0), ExpertId(expert))) << expert;
+  }
+}
+
+// An expert shard without nodes can only be checked when all of it is there.
+TEST_F(ExpertCacheTest, StepsOfARecordThatIsCheckedWhole) {
+  options_.slots = {4};
+  const std::vector<int> experts(kLayers, kExperts);
+  cache_ = std::make_unique<ExpertCache>(
+      TestArtifact(), FindExperts(TestArtifact(), experts, kDirectAlignment), budget_, options_);
+  ASSERT_EQ(Acquire(2, {1, 6}), AcquireResult::kOk);
+  for (ExpertLease& lease : leases_) lease.Wait();
+  EXPECT_TRUE(ShowsExpert(leases_[0].view(), 2, 1));
+  EXPECT_TRUE(ShowsExpert(leases_[1].view(), 2, 6));
+}
+
 // Promise 3: no byte is used before its hash was checked, on every arrival.
 TEST(ExpertCacheDamage, IsFoundOnEveryArrival) {
   const ConvertedModel model(DataFolder() / "golden" / "qwen3-moe");
@@ -184,7 +360,7 @@ TEST(ExpertCacheDamage, IsFoundOnEveryArrival) {
   const std::vector<int> experts(kLayers, kExperts);
   MemoryBudget budget(64 * kMiB);
   ExpertCacheOptions options;
-  options.slots = 1;
+  options.slots = {1};
   ExpertCache cache(artifact, FindExperts(artifact, experts), budget, options);
   const auto touch = [&cache](int expert) {
     ExpertLease lease;

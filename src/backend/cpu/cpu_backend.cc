@@ -17,6 +17,9 @@ constexpr std::size_t kMinPieceBytes = 16 * kKiB;
 constexpr std::size_t kMinPieceFloats = 8192;
 // Tokens whose activations stay in the second-level cache while the rows of a piece pass by.
 constexpr int kTokensAtOnce = MatMulTile::kMaxTokens;
+// Columns of a transposed product whose sums stay in the first-level cache; a whole number of
+// blocks of every format.
+constexpr int kColumnsAtOnce = 256;
 
 static_assert(kDTypes.size() == CpuKernels::kTypes && kGridBlock == MatMulTile::kGridBlock);
 
@@ -37,8 +40,8 @@ struct ScratchLayout {
   Bytes scales, sums32, sums16, end;
 };
 
-QuantizedRows RowsFrom(const QuantizedRows& all, int token) {
-  const std::ptrdiff_t start = static_cast<std::ptrdiff_t>(token) * all.cols;
+QuantizedRows RowsFrom(const QuantizedRows& all, int row) {
+  const std::ptrdiff_t start = static_cast<std::ptrdiff_t>(row) * all.cols;
   return {.values = all.values + start,
           .scales = all.scales + start / 32,
           .sums32 = all.sums32 + start / 32,
@@ -55,13 +58,11 @@ class CpuBackend final : public Backend {
   std::string_view path() const override { return CpuPathName(path_); }
 
   Bytes ScratchBytes(const KernelLimits& limits) const override {
-    const Bytes row = static_cast<Bytes>(limits.cols) * sizeof(float);
-    return row + (kernels_.quantize != nullptr ? ScratchLayout(limits).end : 0);
+    return kernels_.quantize != nullptr ? ScratchLayout(limits).end : 0;
   }
 
   void Reserve(const KernelLimits& limits) override {
     limits_ = limits;
-    row_.resize(static_cast<std::size_t>(limits.cols));
     if (kernels_.quantize == nullptr) return;
     const ScratchLayout layout(limits);
     scratch_.resize(layout.end / sizeof(CacheLine));
@@ -80,23 +81,38 @@ class CpuBackend final : public Backend {
     const auto rows = static_cast<std::size_t>(weights.rows);
     pool_.ParallelFor(
         rows, RowsPerPiece(rows, *row_bytes, in.rows), [&](std::size_t begin, std::size_t end) {
-          MatMulRows(weights, *row_bytes, static_cast<int>(begin), static_cast<int>(end), in, out);
+          const auto first = static_cast<int>(begin);
+          const auto last = static_cast<int>(end);
+          MatMulRows(weights, *row_bytes, first, last, in, 0, Columns(out, first, last - first));
         });
   }
 
-  void MatMulTransposed(const WeightMatrix& weights, ConstRows in, Rows out) override {
-    DOPPLER_CHECK(in.cols == weights.rows && out.cols == weights.cols && in.rows == out.rows);
-    DOPPLER_CHECK(out.cols <= limits_.cols);
-    const auto cols = static_cast<std::size_t>(weights.cols);
-    const Bytes row_bytes = *RowBytes(weights.dtype, cols);
-    for (int t = 0; t < out.rows; ++t) std::fill_n(out.Row(t), cols, 0.0f);
-    for (int r = 0; r < weights.rows; ++r) {
-      const std::byte* stored = weights.data + static_cast<std::size_t>(r) * row_bytes;
-      Dequantize(weights.dtype, {stored, row_bytes}, {row_.data(), cols});
-      ForEachRow(in.rows, weights.cols, [&](int t) {
-        kernels_.add_scaled(row_.data(), in.Row(t)[r], weights.cols, out.Row(t));
-      });
-    }
+  void MatMulHeads(const HeadMatrices& weights, ConstRows in, int in_step, Rows out,
+                   int out_step) override {
+    const int cols = weights.all.cols;
+    CheckHeads(weights, in, in_step, cols, out, out_step, weights.rows);
+    const auto row_bytes = RowBytes(weights.all.dtype, static_cast<std::uint64_t>(cols));
+    DOPPLER_CHECK(row_bytes.has_value());
+    if (ReadsInt8(weights.all.dtype)) QuantizeHeads(in, in_step, weights.heads, cols);
+    ForEachHead(weights.heads, [&](int head) {
+      const int begin = head * weights.stride + weights.first;
+      MatMulRows(weights.all, *row_bytes, begin, begin + weights.rows,
+                 Columns(in, head * in_step, cols), head * in.rows,
+                 Columns(out, head * out_step, weights.rows));
+    });
+  }
+
+  void MatMulHeadsTransposed(const HeadMatrices& weights, ConstRows in, int in_step, Rows out,
+                             int out_step) override {
+    CheckHeads(weights, in, in_step, weights.rows, out, out_step, weights.all.cols);
+    ForEachHead(weights.heads, [&](int head) {
+      for (int begin = 0; begin < weights.all.cols; begin += kColumnsAtOnce) {
+        const int count = std::min(kColumnsAtOnce, weights.all.cols - begin);
+        AddScaledRows(weights.all, head * weights.stride + weights.first, begin,
+                      Columns(in, head * in_step, weights.rows),
+                      Columns(out, head * out_step + begin, count));
+      }
+    });
   }
 
   void GatherRows(const WeightMatrix& table, std::span<const TokenId> ids, Rows out) override {
@@ -215,6 +231,13 @@ class CpuBackend final : public Backend {
                       });
   }
 
+  template <typename Body>
+  void ForEachHead(int heads, const Body& body) {
+    pool_.ParallelFor(static_cast<std::size_t>(heads), 1, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t head = begin; head < end; ++head) body(static_cast<int>(head));
+    });
+  }
+
   // A few pieces per thread, so that a thread that is held up does not hold up the others.
   std::size_t RowsPerPiece(std::size_t rows, Bytes row_bytes, int tokens) const {
     const std::size_t pieces = pool_.size() == 1 ? 1 : 4 * static_cast<std::size_t>(pool_.size());
@@ -234,8 +257,20 @@ class CpuBackend final : public Backend {
                [&](int t) { kernels_.quantize(in.Row(t), RowsFrom(quantized_, t)); });
   }
 
+  // [heads, tokens, cols], so that a head's rows follow each other.
+  void QuantizeHeads(ConstRows in, int in_step, int heads, int cols) {
+    DOPPLER_CHECK(in.rows <= limits_.tokens && heads * cols <= limits_.cols);
+    quantized_.cols = cols;
+    ForEachRow(in.rows, heads * cols, [&](int t) {
+      for (int head = 0; head < heads; ++head) {
+        kernels_.quantize(in.Row(t) + head * in_step, RowsFrom(quantized_, head * in.rows + t));
+      }
+    });
+  }
+
+  // Rows [begin, end) times all tokens, whose quantised values begin at row `quantized_from`.
   void MatMulRows(const WeightMatrix& weights, Bytes row_bytes, int begin, int end, ConstRows in,
-                  Rows out) const {
+                  int quantized_from, Rows out) const {
     const auto* data = reinterpret_cast<const unsigned char*>(weights.data);
     const MatMulKernel kernel = kernels_.matmul[static_cast<std::size_t>(weights.dtype)];
     for (int token = 0; token < in.rows; token += kTokensAtOnce) {
@@ -250,8 +285,9 @@ class CpuBackend final : public Backend {
               .first_row = begin,
               .in = in.Row(token),
               .in_stride = in.stride,
-              .quantized = ReadsInt8(weights.dtype) ? RowsFrom(quantized_, token) : QuantizedRows{},
-              .out = out.Row(token) + begin,
+              .quantized = ReadsInt8(weights.dtype) ? RowsFrom(quantized_, quantized_from + token)
+                                                    : QuantizedRows{},
+              .out = out.Row(token),
               .out_stride = out.stride});
     }
   }
@@ -260,6 +296,21 @@ class CpuBackend final : public Backend {
     if (!HasScaleGrid(weights.dtype)) return nullptr;
     const Bytes rows_bytes = static_cast<Bytes>(weights.rows) * row_bytes;
     return reinterpret_cast<const float*>(weights.data + GridOffset(rows_bytes));
+  }
+
+  // out[t] = sum over r of in[t, r] * row first_row + r, in the columns from `begin` on.
+  void AddScaledRows(const WeightMatrix& weights, int first_row, int begin, ConstRows in,
+                     Rows out) const {
+    float part[kColumnsAtOnce];
+    const std::span values(part, static_cast<std::size_t>(out.cols));
+    for (int t = 0; t < out.rows; ++t) std::fill_n(out.Row(t), out.cols, 0.0f);
+    for (int r = 0; r < in.cols; ++r) {
+      DequantizeColumns(weights, static_cast<std::size_t>(first_row + r),
+                        static_cast<std::size_t>(begin), values);
+      for (int t = 0; t < out.rows; ++t) {
+        kernels_.add_scaled(part, in.Row(t)[r], out.cols, out.Row(t));
+      }
+    }
   }
 
   // `count` query heads of one token, which share a KV head.
@@ -309,7 +360,6 @@ class CpuBackend final : public Backend {
   CpuPath path_;
   const CpuKernels& kernels_;
   KernelLimits limits_{.tokens = 0, .cols = 0};
-  std::vector<float> row_;  // [cols], a row of weights as floats
   std::vector<CacheLine> scratch_;
   QuantizedRows quantized_;  // of the call in progress, in scratch_
 };

@@ -53,15 +53,47 @@ TEST_P(CpuBackendTest, RmsNorm) {
   }
 }
 
+TEST_P(CpuBackendTest, LayerNormAndAddBias) {
+  for (const int size : kSizes) {
+    OwnedRows in = Random(kTokens, size, 21, 3);
+    const auto weight = GaussianValues(size, 22);
+    const auto bias = GaussianValues(size, 39);
+    OwnedRows expected(kTokens, size);
+    reference_->LayerNorm(in.view(), weight, bias, 1e-5f, expected.view());
+    reference_->AddBias(weight, expected.view());
+    backend_->LayerNorm(in.view(), weight, bias, 1e-5f, in.view());
+    backend_->AddBias(weight, in.view());
+    ExpectNear(in.view(), expected.view(), 5e-6, 1);
+  }
+}
+
 TEST_P(CpuBackendTest, Rope) {
-  for (const int head_dim : {2, 10, 64, 80, 128}) {
-    OwnedRows x = Random(kTokens, 3 * head_dim, 23);
-    OwnedRows expected = x;
-    OwnedRows cos = Random(kTokens, head_dim / 2, 24);
-    OwnedRows sin = Random(kTokens, head_dim / 2, 25);
-    reference_->Rope(expected.view(), head_dim, cos.view(), sin.view());
-    backend_->Rope(x.view(), head_dim, cos.view(), sin.view());
-    ExpectNear(x.view(), expected.view(), 1e-6, 1);
+  for (const int half : {1, 5, 32, 40}) {
+    // All of a head, or its end.
+    for (const int offset : {0, 3}) {
+      for (const bool interleaved : {false, true}) {
+        const RopeShape shape = {
+            .head_dim = offset + 2 * half, .offset = offset, .interleaved = interleaved};
+        OwnedRows x = Random(kTokens, 3 * shape.head_dim, 23);
+        OwnedRows expected = x;
+        OwnedRows cos = Random(kTokens, half, 24);
+        OwnedRows sin = Random(kTokens, half, 25);
+        reference_->Rope(expected.view(), shape, cos.view(), sin.view());
+        backend_->Rope(x.view(), shape, cos.view(), sin.view());
+        ExpectNear(x.view(), expected.view(), 1e-6, 1);
+      }
+    }
+  }
+}
+
+TEST_P(CpuBackendTest, ClampedSwiGlu) {
+  for (const int size : kSizes) {
+    OwnedRows gate = Random(kTokens, size, 26, 5);
+    OwnedRows up = Random(kTokens, size, 27, 5);
+    OwnedRows expected(kTokens, size);
+    reference_->ClampedSwiGlu(gate.view(), up.view(), 1.7f, 4.0f, expected.view());
+    backend_->ClampedSwiGlu(gate.view(), up.view(), 1.7f, 4.0f, gate.view());
+    ExpectNear(gate.view(), expected.view(), 2e-6, 1e-15);
   }
 }
 
@@ -150,7 +182,10 @@ TEST_P(CpuBackendTest, DoesNotAllocate) {
     NoAllocScope scope;
     backend_->GatherRows(table.view, ids, x.view());
     backend_->RmsNorm(x.view(), weight, 1e-6f, x.view());
-    backend_->Rope(x.view(), 64, cos.view(), cos.view());
+    backend_->LayerNorm(x.view(), weight, weight, 1e-6f, x.view());
+    backend_->AddBias(weight, x.view());
+    backend_->Rope(x.view(), {.head_dim = 64}, cos.view(), cos.view());
+    backend_->ClampedSwiGlu(x.view(), y.view(), 1.7f, 7, x.view());
     backend_->SwiGlu(x.view(), y.view(), x.view());
     backend_->Add(y.view(), x.view());
   }

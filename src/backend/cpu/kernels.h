@@ -59,7 +59,7 @@ struct MatMulTile {
 
 // Query heads of one token that share one KV head.
 struct AttentionTask {
-  static constexpr int kMaxHeads = 8;
+  static constexpr int kMaxHeads = 16;
 
   const float* queries = nullptr;  // [heads, key_dim]
   const float* sinks = nullptr;    // [heads], or null

@@ -10,39 +10,83 @@
 
 namespace doppler {
 
+// A chunk of positions in the KV.
+template <class T>
+struct KvChunk {
+  const T* keys;    // [count], key_dim apart
+  const T* values;  // [count], value_stride apart
+  int count;        // at most one vector
+};
+
+// A vector, or with `count` less than that the first values of one.
 template <class V, class T>
-float DotHead(const float* query, const T* key, int dim) {
-  typename V::F sum = V::Zero();
-  int i = 0;
-  for (; i + V::kLanes <= dim; i += V::kLanes) {
-    sum = V::Fma(V::Load(query + i), V::Load(key + i), sum);
-  }
-  if (const int left = dim - i; left > 0) {
-    sum = V::Fma(V::LoadPart(query + i, left), V::LoadPart(key + i, left), sum);
-  }
-  return V::Sum(sum);
+typename V::F LoadUpTo(const T* from, int count) {
+  return count < V::kLanes ? V::LoadPart(from, count) : V::Load(from);
 }
 
-// out = out * factor + sum over p of weights[p] * values[p], which are `stride` apart.
-template <class V, class T>
-void AccumulateValues(const float* weights, int count, const T* values, int stride, int dim,
-                      float factor, float* out) {
+template <class V, class T, int H, int P>
+void AddProducts(const float* queries, const T* keys, int dim, int count,
+                 typename V::F (&sums)[H][P]) {
   using F = typename V::F;
-  const F old = V::Set1(factor);
+  F key[P];
+  for (int p = 0; p < P; ++p) key[p] = LoadUpTo<V>(keys + p * dim, count);
+  for (int h = 0; h < H; ++h) {
+    const F query = LoadUpTo<V>(queries + h * dim, count);
+    for (int p = 0; p < P; ++p) sums[h][p] = V::Fma(query, key[p], sums[h][p]);
+  }
+}
+
+// scores[h, p] = the dot product of query h with key p, for H queries and P keys: each key is read
+// once for all queries, and each query once for all keys.
+template <class V, class T, int H, int P>
+void DotBlock(const float* queries, const T* keys, int dim, float* scores) {
+  typename V::F sums[H][P];
+  for (int h = 0; h < H; ++h) {
+    for (int p = 0; p < P; ++p) sums[h][p] = V::Zero();
+  }
   int i = 0;
   for (; i + V::kLanes <= dim; i += V::kLanes) {
-    F sum = V::Mul(V::Load(out + i), old);
-    for (int p = 0; p < count; ++p) {
-      sum = V::Fma(V::Set1(weights[p]), V::Load(values + p * stride + i), sum);
-    }
-    V::Store(out + i, sum);
+    AddProducts<V, T, H, P>(queries + i, keys + i, dim, V::kLanes, sums);
   }
-  if (const int left = dim - i; left > 0) {
-    F sum = V::Mul(V::LoadPart(out + i, left), old);
-    for (int p = 0; p < count; ++p) {
-      sum = V::Fma(V::Set1(weights[p]), V::LoadPart(values + p * stride + i, left), sum);
+  if (i < dim) AddProducts<V, T, H, P>(queries + i, keys + i, dim, dim - i, sums);
+  for (int h = 0; h < H; ++h) {
+    for (int p = 0; p < P; ++p) scores[h * V::kLanes + p] = V::Sum(sums[h][p]);
+  }
+}
+
+// out[h] = out[h] * factors[h] + sum over p of weights[h, p] * values[p], in N vectors of columns
+// from `i` on; of a single vector only the first `count` values may be there.
+template <class V, class T, int H, int N>
+void AccumulateBlock(const AttentionTask& task, const KvChunk<T>& chunk, const float* weights,
+                     const float* factors, int i, int count, float* out) {
+  using F = typename V::F;
+  const int width = N == 1 ? count : V::kLanes;
+  F sums[H][N];
+  for (int h = 0; h < H; ++h) {
+    for (int n = 0; n < N; ++n) {
+      const F old = LoadUpTo<V>(out + h * task.value_dim + i + n * V::kLanes, width);
+      sums[h][n] = V::Mul(old, V::Set1(factors[h]));
     }
-    V::StorePart(out + i, left, sum);
+  }
+  for (int p = 0; p < chunk.count; ++p) {
+    F value[N];
+    for (int n = 0; n < N; ++n) {
+      value[n] = LoadUpTo<V>(chunk.values + p * task.value_stride + i + n * V::kLanes, width);
+    }
+    for (int h = 0; h < H; ++h) {
+      const F weight = V::Set1(weights[h * V::kLanes + p]);
+      for (int n = 0; n < N; ++n) sums[h][n] = V::Fma(weight, value[n], sums[h][n]);
+    }
+  }
+  for (int h = 0; h < H; ++h) {
+    for (int n = 0; n < N; ++n) {
+      float* to = out + h * task.value_dim + i + n * V::kLanes;
+      if (width < V::kLanes) {
+        V::StorePart(to, width, sums[h][n]);
+      } else {
+        V::Store(to, sums[h][n]);
+      }
+    }
   }
 }
 
@@ -51,16 +95,11 @@ struct SoftmaxState {
   float sum;
 };
 
-template <class V, class T>
-void AttendChunk(const AttentionTask& task, int head, const T* keys, const T* values, int count,
-                 SoftmaxState& state) {
+// Turns one head's scores of a chunk into weights; the result is the factor for what came before.
+template <class V>
+float AddScores(float scale, int count, float* scores, SoftmaxState& state) {
   using F = typename V::F;
-  const int dim = task.key_dim;
-  float scores[V::kLanes];
-  for (int p = 0; p < V::kLanes; ++p) scores[p] = -__builtin_inff();
-  for (int p = 0; p < count; ++p) {
-    scores[p] = task.scale * DotHead<V, T>(task.queries + head * dim, keys + p * dim, dim);
-  }
+  for (int p = 0; p < V::kLanes; ++p) scores[p] = p < count ? scale * scores[p] : -__builtin_inff();
   const F chunk = V::Load(scores);
   const float chunk_largest = V::Largest(chunk);
   float factor = 1.0f;
@@ -70,11 +109,39 @@ void AttendChunk(const AttentionTask& task, int head, const T* keys, const T* va
     factor = factors[0];
     state.largest = chunk_largest;
   }
-  float weights[V::kLanes];
-  V::Store(weights, Exp<V>(V::Sub(chunk, V::Set1(state.largest))));
-  state.sum = state.sum * factor + V::Sum(V::LoadPart(weights, count));
-  AccumulateValues<V, T>(weights, count, values, task.value_stride, task.value_dim, factor,
-                         task.out + head * task.value_dim);
+  V::Store(scores, Exp<V>(V::Sub(chunk, V::Set1(state.largest))));
+  state.sum = state.sum * factor + V::Sum(V::LoadPart(scores, count));
+  return factor;
+}
+
+// H heads from `head` on. What one head gets does not depend on H.
+template <class V, class T, int H>
+void AttendChunk(const AttentionTask& task, int head, const KvChunk<T>& chunk,
+                 SoftmaxState* states) {
+  const int dim = task.key_dim;
+  const float* queries = task.queries + head * dim;
+  float weights[H * V::kLanes];
+  int p = 0;
+  for (; p + 2 <= chunk.count; p += 2) {
+    DotBlock<V, T, H, 2>(queries, chunk.keys + p * dim, dim, weights + p);
+  }
+  if (p < chunk.count) DotBlock<V, T, H, 1>(queries, chunk.keys + p * dim, dim, weights + p);
+  float factors[H];
+  for (int h = 0; h < H; ++h) {
+    factors[h] = AddScores<V>(task.scale, chunk.count, weights + h * V::kLanes, states[head + h]);
+  }
+  float* out = task.out + head * task.value_dim;
+  for (int i = 0; i < task.value_dim;) {
+    const int left = task.value_dim - i;
+    if (left >= 2 * V::kLanes) {
+      AccumulateBlock<V, T, H, 2>(task, chunk, weights, factors, i, V::kLanes, out);
+      i += 2 * V::kLanes;
+    } else {
+      const int count = left < V::kLanes ? left : V::kLanes;
+      AccumulateBlock<V, T, H, 1>(task, chunk, weights, factors, i, count, out);
+      i += count;
+    }
+  }
 }
 
 // A sink stands for a position with that score and no value.
@@ -97,14 +164,15 @@ void Attend(const AttentionTask& task) {
     int count = V::kLanes - in_block % V::kLanes;
     if (count > task.block_tokens - in_block) count = task.block_tokens - in_block;
     if (count > task.end - begin) count = task.end - begin;
-    const T* keys = reinterpret_cast<const T*>(task.keys[block]) + task.key_offset +
-                    static_cast<std::ptrdiff_t>(in_block) * task.key_dim;
-    const T* values = reinterpret_cast<const T*>(task.values[block]) + task.value_offset +
-                      static_cast<std::ptrdiff_t>(in_block) * task.value_stride;
+    const KvChunk<T> chunk = {reinterpret_cast<const T*>(task.keys[block]) + task.key_offset +
+                                  static_cast<std::ptrdiff_t>(in_block) * task.key_dim,
+                              reinterpret_cast<const T*>(task.values[block]) + task.value_offset +
+                                  static_cast<std::ptrdiff_t>(in_block) * task.value_stride,
+                              count};
     // The heads that share this chunk take turns while it is in the first-level cache.
-    for (int head = 0; head < task.heads; ++head) {
-      AttendChunk<V, T>(task, head, keys, values, count, states[head]);
-    }
+    int head = 0;
+    for (; head + 4 <= task.heads; head += 4) AttendChunk<V, T, 4>(task, head, chunk, states);
+    for (; head < task.heads; ++head) AttendChunk<V, T, 1>(task, head, chunk, states);
     begin += count;
   }
   for (int head = 0; head < task.heads; ++head) {

@@ -28,14 +28,12 @@ class ReferenceBackend final : public Backend {
   std::string_view path() const override { return "reference"; }
 
   Bytes ScratchBytes(const KernelLimits& limits) const override {
-    return sizeof(float) * (static_cast<Bytes>(limits.context) * static_cast<Bytes>(pool_.size()) +
-                            static_cast<Bytes>(limits.cols));
+    return sizeof(float) * static_cast<Bytes>(limits.context) * static_cast<Bytes>(pool_.size());
   }
 
   void Reserve(const KernelLimits& limits) override {
     context_ = static_cast<std::size_t>(limits.context);
     scores_.resize(context_ * static_cast<std::size_t>(pool_.size()));
-    row_.resize(static_cast<std::size_t>(limits.cols));
   }
 
   void MatMul(const WeightMatrix& weights, ConstRows in, Rows out) override {
@@ -43,23 +41,42 @@ class ReferenceBackend final : public Backend {
     pool_.ParallelFor(static_cast<std::size_t>(weights.rows), 8,
                       [&](std::size_t begin, std::size_t end) {
                         for (std::size_t row = begin; row < end; ++row)
-                          MatMulRow(weights, row, in, out);
+                          MatMulRow(weights, row, in, out.data + row, out.stride);
                       });
   }
 
-  void MatMulTransposed(const WeightMatrix& weights, ConstRows in, Rows out) override {
-    DOPPLER_CHECK(in.cols == weights.rows && out.cols == weights.cols && in.rows == out.rows);
-    const auto cols = static_cast<std::size_t>(weights.cols);
-    const Bytes row_bytes = *RowBytes(weights.dtype, cols);
-    DOPPLER_CHECK(cols <= row_.size());
-    for (int t = 0; t < out.rows; ++t) std::fill_n(out.Row(t), cols, 0.0f);
-    for (int r = 0; r < weights.rows; ++r) {
-      const std::byte* stored = weights.data + static_cast<std::size_t>(r) * row_bytes;
-      Dequantize(weights.dtype, {stored, row_bytes}, {row_.data(), cols});
-      for (int t = 0; t < in.rows; ++t) {
-        for (std::size_t c = 0; c < cols; ++c) out.Row(t)[c] += row_[c] * in.Row(t)[r];
+  void MatMulHeads(const HeadMatrices& weights, ConstRows in, int in_step, Rows out,
+                   int out_step) override {
+    CheckHeads(weights, in, in_step, weights.all.cols, out, out_step, weights.rows);
+    ForEachHead(weights.heads, [&](int head) {
+      const ConstRows x = {in.data + head * in_step, in.rows, weights.all.cols, in.stride};
+      for (int r = 0; r < weights.rows; ++r) {
+        const int row = head * weights.stride + weights.first + r;
+        MatMulRow(weights.all, static_cast<std::size_t>(row), x, out.data + head * out_step + r,
+                  out.stride);
       }
-    }
+    });
+  }
+
+  void MatMulHeadsTransposed(const HeadMatrices& weights, ConstRows in, int in_step, Rows out,
+                             int out_step) override {
+    CheckHeads(weights, in, in_step, weights.rows, out, out_step, weights.all.cols);
+    ForEachHead(weights.heads, [&](int head) {
+      for (int t = 0; t < out.rows; ++t) {
+        std::fill_n(out.Row(t) + head * out_step, weights.all.cols, 0.0f);
+      }
+      for (int r = 0; r < weights.rows; ++r) {
+        const int row = head * weights.stride + weights.first + r;
+        ForEachChunk(weights.all, static_cast<std::size_t>(row),
+                     [&](int begin, std::span<const float> chunk) {
+                       for (int t = 0; t < out.rows; ++t) {
+                         const float x = in.Row(t)[head * in_step + r];
+                         float* sums = out.Row(t) + head * out_step + begin;
+                         for (std::size_t c = 0; c < chunk.size(); ++c) sums[c] += chunk[c] * x;
+                       }
+                     });
+      }
+    });
   }
 
   void GatherRows(const WeightMatrix& table, std::span<const TokenId> ids, Rows out) override {
@@ -213,20 +230,37 @@ class ReferenceBackend final : public Backend {
              {block + static_cast<std::size_t>(row) * bytes, bytes});
   }
 
-  static void MatMulRow(const WeightMatrix& weights, std::size_t row, ConstRows in, Rows out) {
+  template <typename Body>
+  void ForEachHead(int heads, const Body& body) {
+    pool_.ParallelFor(static_cast<std::size_t>(heads), 1, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t head = begin; head < end; ++head) body(static_cast<int>(head));
+    });
+  }
+
+  // Calls use(first column, values) for one row of a matrix, part by part.
+  template <typename Use>
+  static void ForEachChunk(const WeightMatrix& weights, std::size_t row, const Use& use) {
     constexpr int kChunk = 256;  // a whole number of blocks of every type
-    for (int t = 0; t < in.rows; ++t) out.Row(t)[row] = 0;
     for (int begin = 0; begin < weights.cols; begin += kChunk) {
       const auto size = static_cast<std::size_t>(std::min(kChunk, weights.cols - begin));
       float chunk[kChunk];
       DequantizeColumns(weights, row, static_cast<std::size_t>(begin), {chunk, size});
-      for (int t = 0; t < in.rows; ++t) {
-        float sum = out.Row(t)[row];
-        for (std::size_t c = 0; c < size; ++c)
-          sum += chunk[c] * in.Row(t)[static_cast<std::size_t>(begin) + c];
-        out.Row(t)[row] = sum;
-      }
+      use(begin, std::span<const float>(chunk, size));
     }
+  }
+
+  // Writes the products of one row with all tokens, `out_stride` floats apart.
+  static void MatMulRow(const WeightMatrix& weights, std::size_t row, ConstRows in, float* out,
+                        std::ptrdiff_t out_stride) {
+    for (int t = 0; t < in.rows; ++t) out[t * out_stride] = 0;
+    ForEachChunk(weights, row, [&](int begin, std::span<const float> chunk) {
+      for (int t = 0; t < in.rows; ++t) {
+        const float* x = in.Row(t) + begin;
+        float sum = out[t * out_stride];
+        for (std::size_t c = 0; c < chunk.size(); ++c) sum += chunk[c] * x[c];
+        out[t * out_stride] = sum;
+      }
+    });
   }
 
   static void AttendHead(const float* query, const AttentionShape& shape, int head, int position,
@@ -268,7 +302,6 @@ class ReferenceBackend final : public Backend {
   ThreadPool& pool_;
   std::size_t context_ = 0;
   std::vector<float> scores_;  // [threads, context]
-  std::vector<float> row_;     // [cols]
 };
 
 }  // namespace

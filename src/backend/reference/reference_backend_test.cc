@@ -73,8 +73,40 @@ TEST_F(ReferenceBackendTest, RopeTurnsTheHalves) {
   std::vector<float> x = {1, 2, 3, 4, 5, 6, 7, 8};  // two heads of 4
   std::vector<float> cos = {0, 1};
   std::vector<float> sin = {1, 0};
-  backend_->Rope(View(x, 1), 4, View(cos, 1), View(sin, 1));
+  backend_->Rope(View(x, 1), {.head_dim = 4}, View(cos, 1), View(sin, 1));
   EXPECT_EQ(x, (std::vector<float>{-3, 2, 1, 4, -7, 6, 5, 8}));
+}
+
+TEST_F(ReferenceBackendTest, InterleavedRopeTurnsNeighboursAfterTheOffset) {
+  std::vector<float> x = {9, 1, 2, 3, 4, 9, 5, 6, 7, 8};  // two heads of 1 + 4
+  std::vector<float> cos = {0, 1};
+  std::vector<float> sin = {1, 0};
+  backend_->Rope(View(x, 1), {.head_dim = 5, .offset = 1, .interleaved = true}, View(cos, 1),
+                 View(sin, 1));
+  EXPECT_EQ(x, (std::vector<float>{9, -2, 1, 3, 4, 9, -6, 5, 7, 8}));
+}
+
+TEST_F(ReferenceBackendTest, LayerNormTakesTheMeanAway) {
+  std::vector<float> x = {1, 2, 3, 6};
+  backend_->LayerNorm(View(x, 1), std::vector<float>{1, 1, 1, 2}, std::vector<float>{0, 0, 5, 0},
+                      0.0f, View(x, 1));
+  const float root = std::sqrt(14.0f / 4);
+  EXPECT_FLOAT_EQ(x[0], -2 / root);
+  EXPECT_FLOAT_EQ(x[1], -1 / root);
+  EXPECT_FLOAT_EQ(x[2], 5);
+  EXPECT_FLOAT_EQ(x[3], 6 / root);
+}
+
+TEST_F(ReferenceBackendTest, ClampedSwiGluAndAddBias) {
+  std::vector<float> gate = {9, -9, 1};
+  std::vector<float> up = {5, -5, 1};
+  backend_->ClampedSwiGlu(View(gate, 1), View(up, 1), 2.0f, 3.0f, View(gate, 1));
+  EXPECT_FLOAT_EQ(gate[0], 3 / (1 + std::exp(-6.0f)) * 4);
+  EXPECT_FLOAT_EQ(gate[1], -9 / (1 + std::exp(18.0f)) * -2);
+  EXPECT_FLOAT_EQ(gate[2], 1 / (1 + std::exp(-2.0f)) * 2);
+  std::vector<float> rows = {1, 2, 3, 4};
+  backend_->AddBias(std::vector<float>{10, 20}, View(rows, 2));
+  EXPECT_EQ(rows, (std::vector<float>{11, 22, 13, 24}));
 }
 
 TEST_F(ReferenceBackendTest, SwiGluAndAdd) {
@@ -99,7 +131,8 @@ TEST_F(ReferenceBackendTest, AttentionSeesNothingAfterItself) {
                   .dtype = DType::kF32,
                   .block_tokens = 2,
                   .kv_heads = 1,
-                  .head_dim = 1};
+                  .key_dim = 1,
+                  .value_dim = 1};
   std::vector<float> key_rows = {0, 1, 2};
   std::vector<float> value_rows = {10, 20, 30};
   backend_->StoreKv(View(key_rows, 3), View(value_rows, 3), 0, kv);
@@ -107,7 +140,8 @@ TEST_F(ReferenceBackendTest, AttentionSeesNothingAfterItself) {
 
   std::vector<float> queries = {7, 7, 0, 2};  // tokens 1 and 2, two heads each
   std::vector<float> out(4);
-  backend_->Attention(View(queries, 2), 2, 0.5f, 1, kv, View(out, 2));
+  backend_->Attention(View(queries, 2), {.heads = 2, .scale = 0.5f, .sinks = {}}, 1, kv,
+                      View(out, 2));
   const auto softmax = [&](float query, int positions) {
     double sum = 0;
     double total = 0;
@@ -122,6 +156,30 @@ TEST_F(ReferenceBackendTest, AttentionSeesNothingAfterItself) {
   EXPECT_NEAR(out[1], softmax(7, 2), 1e-4);
   EXPECT_NEAR(out[2], 20, 1e-4);
   EXPECT_NEAR(out[3], softmax(2, 3), 1e-4);
+}
+
+// One position after the other; the values are the first of each key's two numbers.
+TEST_F(ReferenceBackendTest, AttentionOfSharedKeysAWindowAndASink) {
+  std::vector<float> storage(4 * 2);
+  auto bytes = std::as_writable_bytes(std::span(storage));
+  std::vector<std::byte*> keys = {bytes.data(), bytes.data() + 16};
+  const KvView kv{.keys = keys,
+                  .values = {},
+                  .dtype = DType::kF32,
+                  .block_tokens = 2,
+                  .kv_heads = 1,
+                  .key_dim = 2,
+                  .value_dim = 1,
+                  .window = 2};
+  std::vector<float> key_rows = {10, 7, 20, 1, 30, 2};
+  backend_->StoreKv(View(key_rows, 3), {}, 0, kv);
+  std::vector<float> query = {0, 1};
+  std::vector<float> out(1);
+  const std::vector<float> sinks = {0.5f};
+  backend_->Attention(View(query, 1), {.heads = 1, .scale = 1, .sinks = sinks}, 2, kv,
+                      View(out, 1));
+  const double total = std::exp(1.0) + std::exp(2.0) + std::exp(0.5);
+  EXPECT_NEAR(out[0], (20 * std::exp(1.0) + 30 * std::exp(2.0)) / total, 1e-4);
 }
 
 }  // namespace

@@ -207,28 +207,28 @@ Value Attr(Runtime& /*runtime*/, const Value& input, const Arguments& arguments)
   return Attribute(input, RequireText(arguments.Bind("attr", {"name"})[0], "attr"));
 }
 
-constexpr std::array<NamedFunction, 19> kFilters = {{{"default", Default},
-                                                     {"d", Default},
-                                                     {"length", Length},
-                                                     {"count", Length},
-                                                     {"first", First},
-                                                     {"last", Last},
-                                                     {"list", ToList},
-                                                     {"reverse", Reverse},
-                                                     {"join", Join},
-                                                     {"items", ItemsFilter},
-                                                     {"dictsort", DictSort},
-                                                     {"sort", Sort},
-                                                     {"unique", Unique},
-                                                     {"groupby", GroupBy},
-                                                     {"max", Extreme<true>},
-                                                     {"min", Extreme<false>},
-                                                     {"sum", Sum},
-                                                     {"batch", Batch},
-                                                     {"attr", Attr}}};
+constexpr std::array<NamedFunction, 19> kListFilters = {{{"default", Default},
+                                                         {"d", Default},
+                                                         {"length", Length},
+                                                         {"count", Length},
+                                                         {"first", First},
+                                                         {"last", Last},
+                                                         {"list", ToList},
+                                                         {"reverse", Reverse},
+                                                         {"join", Join},
+                                                         {"items", ItemsFilter},
+                                                         {"dictsort", DictSort},
+                                                         {"sort", Sort},
+                                                         {"unique", Unique},
+                                                         {"groupby", GroupBy},
+                                                         {"max", Extreme<true>},
+                                                         {"min", Extreme<false>},
+                                                         {"sum", Sum},
+                                                         {"batch", Batch},
+                                                         {"attr", Attr}}};
 
 }  // namespace
 
-Function FindListFilter(std::string_view name) { return FindIn(kFilters, name); }
+Function FindListFilter(std::string_view name) { return FindIn(kListFilters, name); }
 
 }  // namespace doppler::jinja

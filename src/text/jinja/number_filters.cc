@@ -87,11 +87,11 @@ Value Round(Runtime& /*runtime*/, const Value& input, const Arguments& arguments
       ParseFloat(fmt::format("{:.{}f}", value, static_cast<int>(precision))).value_or(value));
 }
 
-constexpr std::array<NamedFunction, 4> kFilters = {
+constexpr std::array<NamedFunction, 4> kNumberFilters = {
     {{"int", ToInt}, {"float", ToFloat}, {"abs", Abs}, {"round", Round}}};
 
 }  // namespace
 
-Function FindNumberFilter(std::string_view name) { return FindIn(kFilters, name); }
+Function FindNumberFilter(std::string_view name) { return FindIn(kNumberFilters, name); }
 
 }  // namespace doppler::jinja

@@ -58,14 +58,14 @@ Value Choose(Runtime& runtime, const Value& input, const Arguments& arguments) {
   return runtime.List(std::move(chosen));
 }
 
-constexpr std::array<NamedFunction, 5> kFilters = {{{"map", Map},
-                                                    {"select", Choose<true, false>},
-                                                    {"reject", Choose<false, false>},
-                                                    {"selectattr", Choose<true, true>},
-                                                    {"rejectattr", Choose<false, true>}}};
+constexpr std::array<NamedFunction, 5> kSelectFilters = {{{"map", Map},
+                                                          {"select", Choose<true, false>},
+                                                          {"reject", Choose<false, false>},
+                                                          {"selectattr", Choose<true, true>},
+                                                          {"rejectattr", Choose<false, true>}}};
 
 }  // namespace
 
-Function FindSelectFilter(std::string_view name) { return FindIn(kFilters, name); }
+Function FindSelectFilter(std::string_view name) { return FindIn(kSelectFilters, name); }
 
 }  // namespace doppler::jinja

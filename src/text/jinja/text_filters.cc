@@ -14,7 +14,7 @@ using TextMap = std::string (*)(std::string_view);
 
 // Jinja turns what is no text into text first.
 template <TextMap map>
-Value Mapped(Runtime& runtime, const Value& input, const Arguments& arguments) {
+Value MappedText(Runtime& runtime, const Value& input, const Arguments& arguments) {
   arguments.Bind("a filter of text", {});
   return runtime.Text(map(ToText(input)));
 }
@@ -100,20 +100,20 @@ Value Safe(Runtime& /*runtime*/, const Value& input, const Arguments& /*argument
   return input;
 }
 
-constexpr std::array<NamedFunction, 11> kFilters = {{{"upper", Mapped<Upper>},
-                                                     {"lower", Mapped<Lower>},
-                                                     {"capitalize", Mapped<Capitalize>},
-                                                     {"title", Mapped<TitleOfFilter>},
-                                                     {"trim", Trim},
-                                                     {"replace", Replace},
-                                                     {"indent", Indent},
-                                                     {"string", String},
-                                                     {"wordcount", WordCount},
-                                                     {"tojson", ToJsonFilter},
-                                                     {"safe", Safe}}};
+constexpr std::array<NamedFunction, 11> kTextFilters = {{{"upper", MappedText<Upper>},
+                                                         {"lower", MappedText<Lower>},
+                                                         {"capitalize", MappedText<Capitalize>},
+                                                         {"title", MappedText<TitleOfFilter>},
+                                                         {"trim", Trim},
+                                                         {"replace", Replace},
+                                                         {"indent", Indent},
+                                                         {"string", String},
+                                                         {"wordcount", WordCount},
+                                                         {"tojson", ToJsonFilter},
+                                                         {"safe", Safe}}};
 
 }  // namespace
 
-Function FindTextFilter(std::string_view name) { return FindIn(kFilters, name); }
+Function FindTextFilter(std::string_view name) { return FindIn(kTextFilters, name); }
 
 }  // namespace doppler::jinja

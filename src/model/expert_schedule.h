@@ -1,0 +1,62 @@
+// The order in which the experts of one layer are paged in and computed.
+//
+// What is resident is computed while what is missing is read, and of a record each projection as
+// soon as it is there. A token's experts are acquired together, so that the gate and up projections
+// of all misses are read before any down projection. The many experts of a long ubatch follow one
+// another through a bounded number of slots, in the order of the disk: while one is computed the
+// next are read.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "model/activations.h"
+#include "model/forward.h"
+
+namespace doppler {
+
+class ExpertSchedule {
+ public:
+  // `tasks` are the chosen experts, ascending, each with the number of its tokens; `wanted` and
+  // `leases` are scratch of the same length. `rows` is how many tokens can be under way at once, at
+  // least those of any one task.
+  ExpertSchedule(const Model& model, LayerId layer, int tokens, std::span<ExpertTask> tasks,
+                 std::span<ExpertId> wanted, std::span<ExpertLease> leases, int rows);
+  // Ends all leases.
+  ~ExpertSchedule();
+  ExpertSchedule(const ExpertSchedule&) = delete;
+  ExpertSchedule& operator=(const ExpertSchedule&) = delete;
+
+  // The task whose part `next` can be computed now; null when all are done. Waits for bytes if
+  // nothing can. Throws Error if they cannot be read.
+  ExpertTask* Next();
+  // That part has been computed.
+  void Done(ExpertTask& task);
+
+ private:
+  void SortResidentFirst();
+  void AcquireTogether();
+  void AcquireOneByOne();
+  void ReadNextLayer();
+  ExpertTask* FindRunnable();
+  int FreeRow(int count) const;
+
+  const Model& model_;
+  ExpertCache& cache_;
+  const LayerId layer_;
+  const std::span<ExpertTask> tasks_;  // resident ones first
+  const std::span<ExpertId> wanted_;
+  const std::span<ExpertLease> leases_;
+  const int rows_;
+  UseKind use_ = UseKind::kKeep;
+  bool together_ = false;         // all are acquired in one call
+  bool read_next_layer_ = false;  // which will want nearly all of its experts
+  std::size_t resident_ = 0;      // tasks that were when the layer began
+  std::size_t acquired_ = 0;      // tasks, from the front
+  std::size_t done_ = 0;          // tasks
+  std::size_t open_misses_ = 0;   // acquired, not resident before, not done
+  std::size_t most_open_misses_ = 1;
+  int next_ahead_ = 0;  // expert of the next layer
+};
+
+}  // namespace doppler

@@ -1,0 +1,78 @@
+// The order in which reads go to the device, and how many are there at once.
+//
+//   Push(priority, read) -> waits here -> at most `depth` on the device -> Completed()
+//
+// Reads of one priority go in the order in which they came. Background reads wait until nothing
+// more urgent does, and once a run has started they leave most of the device's places free for it.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+namespace doppler {
+
+enum class ReadPriority : std::uint8_t { kDemand, kBackground };
+
+// A read is named by the slot it fills and its number among that slot's reads.
+struct QueuedRead {
+  std::uint32_t slot = 0;
+  std::uint32_t part = 0;
+};
+
+// Any thread.
+class ReadQueue {
+ public:
+  // Starts a read on the device, whose end is told to Completed with the same priority. Called
+  // under the queue's lock: must not wait for completions and must not call back.
+  using Submit = std::function<void(QueuedRead read, ReadPriority priority)>;
+
+  // `capacity` is how many reads can wait at one priority.
+  ReadQueue(std::size_t capacity, int depth, Submit submit);
+
+  // Does not allocate. REQUIRES: fewer than `capacity` wait at that priority.
+  void Push(ReadPriority priority, QueuedRead read);
+  // A read has left the device.
+  void Completed(ReadPriority priority);
+  // Makes the reads of a slot that still wait in the background demanded ones, and says how many
+  // there were. Those that are on the device already stay what they are.
+  std::size_t Promote(std::uint32_t slot);
+  // Forgets what waits; nothing is started any more.
+  void Stop();
+
+  // Whether nothing waits and nothing is on the device.
+  bool Idle() const;
+
+ private:
+  // First in, first out, of a fixed capacity.
+  class Ring {
+   public:
+    explicit Ring(std::size_t capacity) : entries_(capacity) {}
+    bool empty() const { return count_ == 0; }
+    std::size_t size() const { return count_; }
+    void Push(QueuedRead read);
+    QueuedRead Pop();
+    void Clear() { count_ = 0; }
+
+   private:
+    std::vector<QueuedRead> entries_;
+    std::size_t head_ = 0;
+    std::size_t count_ = 0;
+  };
+
+  bool Startable(ReadPriority priority) const;
+  void StartWhatMay();
+
+  const int depth_;
+  const Submit submit_;
+  mutable std::mutex mutex_;
+  std::array<Ring, 2> waiting_;        // [ReadPriority]
+  std::array<int, 2> on_device_ = {};  // [ReadPriority]
+  bool demanded_ = false;              // something was, since the start
+  bool stopped_ = false;
+};
+
+}  // namespace doppler
