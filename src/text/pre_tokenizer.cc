@@ -150,7 +150,7 @@ void PreTokenizer::AddPrefixSpace() {
 void PreTokenizer::AddMetaspace(std::string mark, PrependScheme scheme, bool split) {
   if (mark.empty()) Throw("the pre-tokenizer 'Metaspace' has an empty replacement");
   Step step;
-  step.kind = Kind::kMetaspace;
+  step.kind = Kind::kMetaspaces;
   step.mark = std::move(mark);
   step.scheme = scheme;
   step.split = split;
@@ -180,7 +180,7 @@ void PreTokenizer::RunFrom(std::size_t step, std::string_view text, bool first,
     case Kind::kPrefixSpace:
       if (text.front() == ' ') return next(text);
       return RunFrom(step + 1, " " + std::string(text), first, run);
-    case Kind::kMetaspace: {
+    case Kind::kMetaspaces: {
       const std::string marked = WithMarks(text, now.mark, MarksStart(now.scheme, first));
       if (!now.split) return RunFrom(step + 1, marked, first, run);
       return SplitBefore(marked, now.mark, [&](std::string_view piece) {

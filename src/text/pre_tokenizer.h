@@ -53,7 +53,7 @@ class PreTokenizer {
   void Split(std::string_view text, bool first, MatchScratch* scratch, Emit emit) const;
 
  private:
-  enum class Kind : std::uint8_t { kSplit, kPrefixSpace, kMetaspace };
+  enum class Kind : std::uint8_t { kSplit, kPrefixSpace, kMetaspaces };
   struct Step {
     Kind kind = Kind::kSplit;
     std::optional<SplitPattern> pattern;
