@@ -172,8 +172,8 @@ class GgufMapper {
     const std::optional<DType> dtype = DTypeOfGgml(tensor.type);
     if (!dtype) {
       Throw(
-          "{}: the tensor '{}' is stored as {}, which is not supported; get a file in F32, F16, "
-          "BF16, Q8_0, Q4_0, Q4_K, Q5_K or Q6_K",
+          "{}: the tensor '{}' is stored as {}, which is not supported; get a file in a usual "
+          "format, such as BF16, Q8_0 or Q4_K",
           where(), name, GgmlTypeName(tensor.type).value_or("an unknown format"));
     }
     return {.spec = spec,

@@ -10,7 +10,8 @@ TensorSpec Spec(TensorRole role, std::vector<std::int64_t> shape, int layer = 0)
 }
 
 TEST(QuantizedFormat, ExpertsAndProjectionsTakeWhatWasAsked) {
-  for (const DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
+  for (const DType dtype :
+       {DType::kQ8_0, DType::kQ4_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kMxfp4}) {
     EXPECT_EQ(QuantizedFormat(Spec(TensorRole::kExpert, {32, 512}), dtype), dtype);
     EXPECT_EQ(QuantizedFormat(Spec(TensorRole::kProjection, {32, 512}), dtype), dtype);
   }
@@ -32,7 +33,8 @@ TEST(QuantizedFormat, RowsThatDoNotFitTakeQ80OrStay) {
 TEST(QuantizedFormat, NormsRoutersAndBiasesStay) {
   EXPECT_EQ(QuantizedFormat(Spec(TensorRole::kNorm, {512}), DType::kQ8_0), std::nullopt);
   EXPECT_EQ(QuantizedFormat(Spec(TensorRole::kRouter, {8, 512}), DType::kQ8_0), std::nullopt);
-  EXPECT_EQ(QuantizedFormat(Spec(TensorRole::kProjection, {512}), DType::kQ8_0), std::nullopt);
+  EXPECT_EQ(QuantizedFormat(Spec(TensorRole::kBias, {512}), DType::kQ8_0), std::nullopt);
+  EXPECT_EQ(QuantizedFormat(Spec(TensorRole::kBias, {8, 512}), DType::kQ8_0), std::nullopt);
 }
 
 }  // namespace

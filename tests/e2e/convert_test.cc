@@ -140,7 +140,7 @@ TEST(ConvertTest, DamagedHubCheckpoints) {
   nlohmann::json edited = nlohmann::json::parse(good_config);
   edited["model_type"] = "bert";
   Overwrite(config, edited.dump());
-  checkpoint.ExpectRefusedWith({"'bert' is not supported", "llama, mixtral, qwen3, qwen3_moe"});
+  checkpoint.ExpectRefusedWith({"'bert' is not supported", "llama, mistral, mixtral, qwen3"});
   edited = nlohmann::json::parse(good_config);
   edited["num_hidden_layers"] = 4;
   Overwrite(config, edited.dump());
@@ -210,10 +210,10 @@ TEST(ConvertTest, DamagedGgufFiles) {
   checkpoint.ExpectRefusedWith({"reaches beyond the end of the file", "truncated"});
 
   std::string patched = good;
-  constexpr char kIq4Nl = 20;
-  patched[TypePlace(good, name, 2)] = kIq4Nl;
+  constexpr char kI16 = 25;
+  patched[TypePlace(good, name, 2)] = kI16;
   Overwrite(checkpoint.path(), patched);
-  checkpoint.ExpectRefusedWith({"'" + name + "'", "IQ4_NL, which is not supported", "Q4_K"});
+  checkpoint.ExpectRefusedWith({"'" + name + "'", "I16, which is not supported", "Q4_K"});
   patched[TypePlace(good, name, 2)] = 99;
   Overwrite(checkpoint.path(), patched);
   checkpoint.ExpectRefusedWith({"'" + name + "'", "unknown format number 99"});

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <tuple>
 
 #include <gtest/gtest.h>
@@ -40,10 +41,12 @@ EngineOptions Options(BackendKind backend) {
   return options;
 }
 
-void ExpectGolden(const fs::path& model, const std::string& name, BackendKind backend) {
+void ExpectGolden(const fs::path& model, const std::string& name, BackendKind backend,
+                  std::optional<CpuPath> path = std::nullopt) {
   const GoldenCase golden = LoadGoldenCase(name);
   RouteRecorder recorder;
   EngineOptions options = Options(backend);
+  options.cpu_path = path;
   const bool routed = !golden.router_experts.empty();
   const std::size_t k = routed ? golden.router_experts[0][0].size() : 1;
   options.on_route = recorder.Observer(static_cast<int>(k));
@@ -140,6 +143,12 @@ TEST_P(FamilyTest, MatchesTheReference) {
   }
   const ConvertedModel model(checkpoint, sharding);
   ExpectGolden(model.path(), name, backend);
+}
+
+// The portable path does not round.
+TEST(Families, Mxfp4OnThePortablePathMatchesTheReference) {
+  const ConvertedModel model(DataFolder() / "golden" / "gpt-oss");
+  ExpectGolden(model.path(), "gpt-oss", BackendKind::kCpu, CpuPath::kPortable);
 }
 
 // Inputs are rounded to 8 bits, which moves logits a little and a router's choice now and then.
