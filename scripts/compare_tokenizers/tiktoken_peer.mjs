@@ -38,6 +38,7 @@ export function tiktokenPeer(folder) {
     }
   };
   const encoder = new Tiktoken({ bpe_ranks: ranks, special_tokens: special, pat_str: PATTERN });
+  encoder.textDecoder = new TextDecoder('utf-8', { ignoreBOM: true });  // or U+FEFF would be lost
   const words = new Plain(PATTERN, 'vg');
   const tooLong = (text) =>
     text.length > LONGEST_WORD && text.match(words).some((word) => word.length > LONGEST_WORD);

@@ -21,9 +21,9 @@ struct TensorPlan {
   std::vector<std::string> notes;     // what did not take the format that was asked for
 };
 
-// Weights in a float format, in f8_e4m3 or in q8_0 take the format that QuantizedFormat gives; those in other
-// block formats, and all else, keep their bytes. Throws UsageError for a format that cannot be
-// written. `checkpoint` must outlive the plan.
+// Weights in a float format, in f8_e4m3 or in q8_0 take the format that QuantizedFormat gives;
+// those in other block formats, and all else, keep their bytes. Throws UsageError for a format that
+// cannot be written. `checkpoint` must outlive the plan.
 TensorPlan PlanTensors(const Checkpoint& checkpoint, std::optional<DType> quantize);
 
 }  // namespace doppler

@@ -51,7 +51,7 @@ struct Model {
   Backend& backend;
   ExpertCache* experts = nullptr;  // null for a model without experts
   Rope rope;
-  Rope long_rope;           // of long texts (ModelConfig::IsLongText)
+  Rope long_rope;              // of long texts (ModelConfig::IsLongText)
   RouterObserver on_route;     // may be empty
   ExpertObserver on_experts;   // may be empty
   PassTimes* times = nullptr;  // counts up, if there is one
