@@ -64,9 +64,9 @@ TEST(Models, PlanPrintsTheNumbersOfTheTable) {
       EXPECT_EQ(report.at(kFields[i]), row.numbers[i])
           << row.model << " " << row.quant << " " << kFields[i];
     }
-    // What the program itself takes, and the kernels' scratch memory, differ between machines.
+    // What the program itself takes differs between builds: sanitizers add some 70 MiB.
     const double smallest = report.at("smallest_budget_bytes").get<double>() / (1 << 20);
-    EXPECT_NEAR(smallest, static_cast<double>(row.numbers.back()), 64)
+    EXPECT_NEAR(smallest, static_cast<double>(row.numbers.back()), 160)
         << row.model << " " << row.quant;
   }
 }
