@@ -280,6 +280,7 @@ class HubMapper {
 
   static std::vector<std::int64_t> GridShape(const std::vector<std::int64_t>& shape) {
     std::vector<std::int64_t> grid;
+    grid.reserve(shape.size());
     for (const std::int64_t extent : shape) {
       grid.push_back(static_cast<std::int64_t>(GridExtent(static_cast<std::uint64_t>(extent))));
     }

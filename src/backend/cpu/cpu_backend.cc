@@ -305,7 +305,7 @@ class CpuBackend final : public Backend {
     const std::span values(part, static_cast<std::size_t>(out.cols));
     for (int t = 0; t < out.rows; ++t) std::fill_n(out.Row(t), out.cols, 0.0f);
     for (int r = 0; r < in.cols; ++r) {
-      DequantizeColumns(weights, static_cast<std::size_t>(first_row + r),
+      DequantizeColumns(weights, static_cast<std::size_t>(first_row) + static_cast<std::size_t>(r),
                         static_cast<std::size_t>(begin), values);
       for (int t = 0; t < out.rows; ++t) {
         kernels_.add_scaled(part, in.Row(t)[r], out.cols, out.Row(t));

@@ -272,7 +272,7 @@ class ReferenceBackend final : public Backend {
     float largest = has_sink ? sink : -std::numeric_limits<float>::infinity();
     for (int p = first; p <= position; ++p) {
       const Place place = Locate(kv, p, kv_head);
-      const auto start = static_cast<std::size_t>(place.row * kv.key_dim);
+      const auto start = static_cast<std::size_t>(place.row) * static_cast<std::size_t>(kv.key_dim);
       float dot = 0;
       for (int i = 0; i < kv.key_dim; ++i) {
         dot +=
@@ -291,7 +291,7 @@ class ReferenceBackend final : public Backend {
     const int stride = kv.SharesKeys() ? kv.key_dim : kv.value_dim;
     for (int p = first; p <= position; ++p) {
       const Place place = Locate(kv, p, kv_head);
-      const auto start = static_cast<std::size_t>(place.row * stride);
+      const auto start = static_cast<std::size_t>(place.row) * static_cast<std::size_t>(stride);
       for (int i = 0; i < kv.value_dim; ++i) {
         out[i] += scores[p] / sum *
                   LoadKv(kv.dtype, values[place.block], start + static_cast<std::size_t>(i));
