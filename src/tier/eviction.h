@@ -84,7 +84,9 @@ class EvictionQueue {
   struct Entry {
     double rank;
     std::size_t item;
-    auto operator<=>(const Entry&) const = default;
+    bool operator<(const Entry& other) const {
+      return rank < other.rank || (rank == other.rank && item < other.item);
+    }
   };
 
   void Put(std::size_t place, Entry entry);
