@@ -143,6 +143,7 @@ std::string TokenizerJsonFromTiktoken(std::string_view tiktoken_model,
   if (!config.is_object()) Throw("tokenizer_config.json is not a JSON object");
 
   std::vector<std::string> tokens;
+  tokens.reserve(ranks.size());
   for (const std::string& bytes : ranks) tokens.push_back(BytesToSpelled(bytes));
   std::vector<TokenId> order(tokens.size());
   std::iota(order.begin(), order.end(), 0);

@@ -16,6 +16,7 @@
 
 namespace doppler {
 
+// NOLINTNEXTLINE(bugprone-exception-escape): moving JSON does not throw
 struct TokenizerDocument {
   std::vector<AddedToken> added_tokens;
   nlohmann::ordered_json normalizer;  // null if there is none, as the next

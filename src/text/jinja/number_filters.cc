@@ -30,7 +30,7 @@ std::optional<double> ParseFloat(std::string_view text) {
 
 Value ToInt(Runtime& /*runtime*/, const Value& input, const Arguments& arguments) {
   const Items bound = arguments.Bind("int", {"default", "base"});
-  const Value fallback = bound[0].is_undefined() ? Value::Int(0) : bound[0];
+  Value fallback = bound[0].is_undefined() ? Value::Int(0) : bound[0];
   const std::int64_t base = IntOr(bound[1], 10, "int");
   if (base < 2 || base > 36) Throw("int: the base {} is not between 2 and 36", base);
   if (input.is_float())
@@ -49,7 +49,7 @@ Value ToInt(Runtime& /*runtime*/, const Value& input, const Arguments& arguments
 
 Value ToFloat(Runtime& /*runtime*/, const Value& input, const Arguments& arguments) {
   const Value given = arguments.Bind("float", {"default"})[0];
-  const Value fallback = given.is_undefined() ? Value::Float(0) : given;
+  Value fallback = given.is_undefined() ? Value::Float(0) : given;
   if (input.is_number()) return Value::Float(input.number());
   if (!input.is_string()) return fallback;
   const auto value = ParseFloat(input.text());
