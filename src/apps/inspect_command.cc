@@ -25,12 +25,6 @@ struct Summary {
   std::uint64_t parameters = 0;
 };
 
-std::uint64_t Elements(const TensorEntry& tensor) {
-  std::uint64_t elements = 1;
-  for (const std::int64_t size : tensor.shape) elements *= static_cast<std::uint64_t>(size);
-  return elements;
-}
-
 void Count(Group& group, Bytes bytes) {
   ++group.count;
   group.bytes += bytes;
@@ -44,7 +38,7 @@ Summary Summarize(const Manifest& manifest) {
   }
   for (const auto& [name, tensor] : manifest.tensors) {
     Count(summary.formats[std::string(DTypeName(tensor.dtype))], tensor.size);
-    summary.parameters += Elements(tensor);
+    summary.parameters += ElementCount(tensor.shape);
   }
   return summary;
 }

@@ -99,6 +99,13 @@ constexpr std::optional<DType> DTypeFromName(std::string_view name) {
   return std::nullopt;
 }
 
+// Values of a tensor. REQUIRES: no dimension is negative and the product fits.
+constexpr std::uint64_t ElementCount(std::span<const std::int64_t> shape) {
+  std::uint64_t elements = 1;
+  for (const std::int64_t extent : shape) elements *= static_cast<std::uint64_t>(extent);
+  return elements;
+}
+
 // Bytes of one row of `elements` values, without scales that stand elsewhere; nothing if the row is
 // not a whole number of blocks or the size overflows.
 constexpr std::optional<Bytes> RowBytes(DType dtype, std::uint64_t elements) {

@@ -73,7 +73,7 @@ void Engine::Load(const EngineOptions& options) {
                                          .long_rope = RopeOf(config, config.long_rope_scaling),
                                          .on_route = options.on_route,
                                          .on_experts = options.on_experts,
-                                         .times = &times_});
+                                         .times = times_});
 }
 
 void Engine::BeginWarmStart() {

@@ -133,12 +133,6 @@ KvLayerShape KvLayerOf(const ModelConfig& config, LayerId layer) {
           .window = config.WindowOf(layer)};
 }
 
-std::uint64_t Elements(const TensorSpec& spec) {
-  std::uint64_t elements = 1;
-  for (const std::int64_t size : spec.shape) elements *= static_cast<std::uint64_t>(size);
-  return elements;
-}
-
 }  // namespace
 
 FormatOf FormatsFromBf16(std::optional<DType> quantize) {
@@ -173,9 +167,10 @@ ModelCounts CountsOf(const ModelConfig& config, const ModelSizes& sizes) {
   std::uint64_t experts = 0;
   std::uint64_t lookup = 0;
   for (const TensorSpec& spec : ExpectedTensors(config)) {
-    counts.parameters += Elements(spec);
-    if (spec.role == TensorRole::kExpert) experts += Elements(spec);
-    if (spec.role == TensorRole::kEmbedding && !config.tied_embeddings) lookup = Elements(spec);
+    counts.parameters += ElementCount(spec.shape);
+    if (spec.role == TensorRole::kExpert) experts += ElementCount(spec.shape);
+    if (spec.role == TensorRole::kEmbedding && !config.tied_embeddings)
+      lookup = ElementCount(spec.shape);
   }
   counts.active_parameters = counts.parameters - experts - lookup;
   counts.active = sizes.dense - (config.tied_embeddings ? 0 : sizes.embedding);

@@ -2,18 +2,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include "backend/dtype.h"
 #include "base/error.h"
 
 namespace doppler {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::uint64_t Elements(const std::vector<std::int64_t>& shape) {
-  std::uint64_t elements = 1;
-  for (const std::int64_t size : shape) elements *= static_cast<std::uint64_t>(size);
-  return elements;
-}
 
 fs::path RequireNew(const fs::path& path) {
   if (fs::exists(fs::symlink_status(path))) {
@@ -30,7 +25,7 @@ F32SafetensorsWriter::F32SafetensorsWriter(const fs::path& path, const std::stri
     : path_(RequireNew(path)),
       partial_(path.string() + ".partial"),
       file_(partial_, OpenMode::kCreate),
-      missing_(Elements(shape)) {
+      missing_(ElementCount(shape)) {
   const nlohmann::json header = {
       {name,
        {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", {0, missing_ * sizeof(float)}}}}};

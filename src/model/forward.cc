@@ -10,8 +10,7 @@ namespace doppler {
 
 void Forward(const Model& model, const Rope& rope, std::span<const TokenId> tokens,
              int first_position, const KvTable& kv, Activations& activations) {
-  PassTimes ignored;
-  const Stopwatch watch((model.times == nullptr ? ignored : *model.times).layers);
+  const Stopwatch watch(model.times.layers);
   const ModelConfig& config = model.config;
   const int n = static_cast<int>(tokens.size());
   DOPPLER_CHECK(n >= 1 && n <= activations.limits.ubatch);
@@ -29,8 +28,7 @@ void Forward(const Model& model, const Rope& rope, std::span<const TokenId> toke
 
 ConstRows Logits(const Model& model, int first_row, int rows, Activations& activations) {
   DOPPLER_CHECK(rows <= activations.limits.logit_rows);
-  PassTimes ignored;
-  const Stopwatch watch((model.times == nullptr ? ignored : *model.times).head);
+  const Stopwatch watch(model.times.head);
   const Rows& normed = activations.normed;
   const Rows out = Head(activations.logits, rows);
   Project(model, model.weights.output, {normed.Row(first_row), rows, normed.cols, normed.stride},

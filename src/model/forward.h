@@ -51,10 +51,10 @@ struct Model {
   Backend& backend;
   ExpertCache* experts = nullptr;  // null for a model without experts
   Rope rope;
-  Rope long_rope;              // of long texts (ModelConfig::IsLongText)
-  RouterObserver on_route;     // may be empty
-  ExpertObserver on_experts;   // may be empty
-  PassTimes* times = nullptr;  // counts up, if there is one
+  Rope long_rope;             // of long texts (ModelConfig::IsLongText)
+  RouterObserver on_route;    // may be empty
+  ExpertObserver on_experts;  // may be empty
+  PassTimes& times;           // counts up
 };
 
 // One layer over `tokens` rows of activations.hidden, the first at `first_position`.

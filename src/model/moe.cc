@@ -165,10 +165,10 @@ void AddUp(const Model& model, int tokens, Activations& activations) {
 
 void MoeFfn(const Model& model, LayerId layer, int tokens, int first_position,
             Activations& activations) {
-  PassTimes ignored;
-  const Stopwatch watch((model.times == nullptr ? ignored : *model.times).experts);
+  const Stopwatch watch(model.times.experts);
   const Clock::time_point begin = Clock::now();
-  const ExpertCacheStats before = model.experts->stats();
+  // A decode step asks for the counters only if someone looks at them.
+  const ExpertCacheStats before = model.on_experts ? model.experts->stats() : ExpertCacheStats();
   Route(model, layer, tokens, first_position, activations);
   GroupByExpert(model, tokens, activations);
   const std::span<const ExpertTask> tasks = RunExperts(model, layer, tokens, activations);

@@ -35,15 +35,6 @@ Bytes TotalBytes(std::span<const SlotClass> classes, std::span<const std::size_t
   return total;
 }
 
-Reservation ReserveSlots(MemoryBudget& budget, Bytes size) {
-  std::optional<Reservation> reservation = budget.Reserve(size);
-  if (!reservation) {
-    Throw("the expert cache needs {} and {} of the budget is left; raise --host-memory",
-          FormatSize(size), FormatSize(budget.limit() - budget.reserved()));
-  }
-  return std::move(*reservation);
-}
-
 // A read's name on its way through the reader: priority, step, slot.
 std::uint64_t TagOf(QueuedRead read, ReadPriority priority) {
   return std::uint64_t{read.slot} | std::uint64_t{read.part} << 32 |
@@ -98,7 +89,8 @@ ExpertCache::ExpertCache(const Artifact& artifact, ExpertTable table, MemoryBudg
       classes_(SlotClassesOf(table_)),
       policy_(options.policy ? options.policy : RankByRecency),
       half_life_(options.half_life),
-      reservation_(ReserveSlots(budget, TotalBytes(classes_, options.slots))),
+      reservation_(budget.ReserveOrThrow(TotalBytes(classes_, options.slots), "the expert slots",
+                                         "raise --host-memory")),
       memory_(TotalBytes(classes_, options.slots)) {
   std::size_t keys = 0;
   for (const std::vector<ExpertSource>& layer : table_) {

@@ -5,10 +5,12 @@
 #include "backend/quantize.h"
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "convert/checkpoint.h"
 #include "convert/layout.h"
 #include "convert/shard_writer.h"
 #include "format/manifest.h"
 #include "io/file.h"
+#include "model/quantization.h"
 
 namespace doppler {
 namespace {
@@ -23,26 +25,17 @@ bool UsesMoreBits(int layer, int layers) {
   return layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2;
 }
 
-bool EndsWithPart(const std::string& name, std::string_view part) {
-  return name.find(part) != std::string::npos;
-}
-
 DType MixType(const TensorSpec& spec, int layers) {
-  const bool finer_part = EndsWithPart(spec.name, "v_proj") || EndsWithPart(spec.name, "down_proj");
+  const std::string_view part = PartOf(spec.name);
+  const bool finer_part = part == "v_proj" || part == "down_proj";
   if (spec.layer < 0) return DType::kQ6_K;
   return finer_part && UsesMoreBits(spec.layer, layers) ? DType::kQ6_K : DType::kQ4_K;
 }
 
 DType FormatOf(const TensorSpec& spec, const ModelConfig& config, const std::string& quant) {
-  switch (spec.role) {
-    case TensorRole::kNorm:
-    case TensorRole::kRouter:
-      return DType::kF32;
-    case TensorRole::kEmbedding:
-      return quant == kMix ? DType::kQ4_K : DType::kBf16;
-    default:
-      return quant == kMix ? MixType(spec, config.num_layers) : *DTypeFromName(quant);
-  }
+  if (!IsWeightMatrix(spec)) return DType::kF32;
+  if (spec.role == TensorRole::kEmbedding) return quant == kMix ? DType::kQ4_K : DType::kBf16;
+  return quant == kMix ? MixType(spec, config.num_layers) : *DTypeFromName(quant);
 }
 
 // One kind of expert shard: records of one size.
