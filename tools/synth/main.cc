@@ -51,6 +51,7 @@ void KeepLayers(doppler::ModelConfig& config, int layers) {
     throw doppler::UsageError(fmt::format("the model has {} layers", config.num_layers));
   }
   config.num_layers = layers;
+  if (!config.layer_windows.empty()) config.layer_windows.resize(static_cast<std::size_t>(layers));
   std::erase_if(config.dense_layers, [layers](int layer) { return layer >= layers; });
 }
 
