@@ -59,8 +59,10 @@ PlannedModel PlanArtifact(const PlanCommand& command) {
 }
 
 // What `convert` would make of the checkpoint: formats that are quantised already stay.
-FormatOf FormatsOf(HubQuantization published, std::optional<DType> quantize) {
-  return [published, from_float = FormatsFromBf16(quantize), quantize](const TensorSpec& spec) {
+FormatOf FormatsOf(const ModelConfig& config, HubQuantization published,
+                   std::optional<DType> quantize) {
+  return [published, from_float = FormatsFromBf16(config, quantize),
+          quantize](const TensorSpec& spec) {
     const DType stored = PublishedFormat(published, spec);
     return IsFloat(stored) || (quantize && HasScaleGrid(stored)) ? from_float(spec) : stored;
   };
@@ -74,7 +76,7 @@ PlannedModel PlanConfig(const PlanCommand& command) {
   CheckContext(command.engine, config);
   ThreadPool pool(1);
   const auto backend = MakeBackend(command.engine.backend, command.engine.cpu_path, pool);
-  const ModelSizes sizes = SizesOfConfig(config, FormatsOf(published, command.quantize));
+  const ModelSizes sizes = SizesOfConfig(config, FormatsOf(config, published, command.quantize));
   const Bytes budget = BudgetOf(command.engine);
   const PlanRequest request{.budget = budget,
                             .process = ProcessBytes(CurrentResidentBytes()),

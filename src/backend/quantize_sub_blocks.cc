@@ -21,19 +21,24 @@ struct Weighted {
   SubBlock weights;
 };
 
-// A block with its weights. Large values matter more than small ones, but none nothing: with ggml's
-// rule, the root mean square of the sub-block plus the magnitude, the demo model predicts better
-// than with equal weights, although those leave the smaller error.
+// How the error of a value counts; docs/decisions.md says how the types came to theirs.
+enum class ErrorWeight {
+  kEqual,
+  kMagnitude,  // the root mean square of the sub-block plus the magnitude, as ggml has it
+};
+
+// A block with its weights.
 class WeightedBlock {
  public:
-  explicit WeightedBlock(Block values) : values_(values) {
+  WeightedBlock(Block values, ErrorWeight rule) : values_(values) {
     for (std::size_t j = 0; j < kSubBlocks; ++j) {
       const SubBlock part = Part(values_.data(), j);
       float squares = 0;
       for (const float x : part) squares += x * x;
       const float root_mean_square = std::sqrt(squares / static_cast<float>(kSubBlock));
       for (std::size_t i = 0; i < kSubBlock; ++i) {
-        weights_[kSubBlock * j + i] = root_mean_square + std::abs(part[i]);
+        weights_[kSubBlock * j + i] =
+            rule == ErrorWeight::kEqual ? 1 : root_mean_square + std::abs(part[i]);
       }
     }
   }
@@ -295,7 +300,7 @@ void StoreNibble(std::uint8_t* nibbles, std::size_t j, std::size_t i, unsigned q
 
 void QuantizeQ4K(Block values, std::uint8_t* block) {
   constexpr float kMaxQ = 15;
-  const Scales scales = FindScales(WeightedBlock(values), kMaxQ);
+  const Scales scales = FindScales(WeightedBlock(values, ErrorWeight::kMagnitude), kMaxQ);
   std::fill_n(block, Q4KLayout::kBytes, std::uint8_t{0});
   StoreScales(scales, block);
   ForEachCode(values, scales, kMaxQ, [block](std::size_t j, std::size_t i, unsigned q) {
@@ -306,7 +311,7 @@ void QuantizeQ4K(Block values, std::uint8_t* block) {
 void QuantizeQ5K(Block values, std::uint8_t* block) {
   static_assert(Q5KLayout::kSubScales == Q4KLayout::kSubScales);
   constexpr float kMaxQ = 31;
-  const Scales scales = FindScales(WeightedBlock(values), kMaxQ);
+  const Scales scales = FindScales(WeightedBlock(values, ErrorWeight::kEqual), kMaxQ);
   std::fill_n(block, Q5KLayout::kBytes, std::uint8_t{0});
   StoreScales(scales, block);
   ForEachCode(values, scales, kMaxQ, [block](std::size_t j, std::size_t i, unsigned q) {

@@ -80,7 +80,8 @@ TensorPlan PlanTensors(const Checkpoint& checkpoint, std::optional<DType> quanti
   for (const SourceTensor& source : checkpoint.tensors) {
     OutputTensor out = {.source = &source, .dtype = source.dtype, .size = source.size};
     if (quantize && IsQuantizable(source.dtype)) {
-      if (const auto dtype = QuantizedFormat(source.spec, *quantize)) {
+      if (const auto dtype =
+              QuantizedFormat(source.spec, *quantize, checkpoint.config.num_experts > 0)) {
         out.dtype = *dtype;
         out.size = TensorBytes(*dtype, source.spec.shape).value();
       }

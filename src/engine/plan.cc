@@ -135,10 +135,10 @@ KvLayerShape KvLayerOf(const ModelConfig& config, LayerId layer) {
 
 }  // namespace
 
-FormatOf FormatsFromBf16(std::optional<DType> quantize) {
-  return [quantize](const TensorSpec& spec) {
+FormatOf FormatsFromBf16(const ModelConfig& config, std::optional<DType> quantize) {
+  return [quantize, has_experts = config.num_experts > 0](const TensorSpec& spec) {
     const std::optional<DType> quantized =
-        quantize ? QuantizedFormat(spec, *quantize) : std::nullopt;
+        quantize ? QuantizedFormat(spec, *quantize, has_experts) : std::nullopt;
     return quantized.value_or(DType::kBf16);
   };
 }

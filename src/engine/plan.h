@@ -38,7 +38,7 @@ struct ModelSizes {
 using FormatOf = std::function<DType(const TensorSpec&)>;
 ModelSizes SizesOfConfig(const ModelConfig& config, const FormatOf& format_of);
 // bf16, with the formats that `convert --quant` gives to bf16 if `quantize` is one.
-FormatOf FormatsFromBf16(std::optional<DType> quantize);
+FormatOf FormatsFromBf16(const ModelConfig& config, std::optional<DType> quantize);
 
 // What a model is in numbers, whatever runs it.
 struct ModelCounts {

@@ -33,17 +33,18 @@ Bytes Scratch(const KernelLimits& limits) {
 
 PlanResult Plan(const PlanRequest& request) {
   const ModelConfig config = Config();
-  return PlanMemory(config, SizesOfConfig(config, FormatsFromBf16(DType::kQ4_K)), request, Scratch);
+  return PlanMemory(config, SizesOfConfig(config, FormatsFromBf16(config, DType::kQ4_K)), request,
+                    Scratch);
 }
 
 TEST(SizesOfConfig, CountsEveryByteOfTheShape) {
-  const ModelSizes sizes = SizesOfConfig(Config(), FormatsFromBf16(DType::kQ4_K));
+  const ModelSizes sizes = SizesOfConfig(Config(), FormatsFromBf16(Config(), DType::kQ4_K));
   // Three projections of 768 x 2048 values in blocks of 256 values and 144 bytes.
   EXPECT_EQ(sizes.LargestRecord(), 3u * 768 * 2048 / 256 * 144);
   EXPECT_EQ(sizes.records, 48u * 128);
   EXPECT_EQ(sizes.experts_total, sizes.LargestRecord() * sizes.records);
   EXPECT_EQ(sizes.embedding, AlignUp(151936u * 2048 / 256 * 210, 4096));  // in q6_k
-  const ModelSizes full = SizesOfConfig(Config(), FormatsFromBf16(std::nullopt));
+  const ModelSizes full = SizesOfConfig(Config(), FormatsFromBf16(Config(), std::nullopt));
   EXPECT_EQ(full.LargestRecord(), 3u * 768 * 2048 * 2);
   EXPECT_EQ(full.embedding, 151936u * 2048 * 2);
 }
