@@ -9,6 +9,7 @@
 #include "convert/checkpoint.h"
 #include "convert/hub_quantization.h"
 #include "convert/layout.h"
+#include "convert/part_hashes.h"
 #include "convert/quantizer.h"
 #include "convert/shard_writer.h"
 #include "convert/tensor_plan.h"
@@ -71,7 +72,12 @@ class ArtifactWriter {
  public:
   ArtifactWriter(const Checkpoint& checkpoint, const TensorPlan& plan, const fs::path& folder,
                  int threads)
-      : checkpoint_(checkpoint), plan_(plan), folder_(folder), pool_(threads), quantizer_(pool_) {
+      : checkpoint_(checkpoint),
+        plan_(plan),
+        folder_(folder),
+        part_hashes_(folder),
+        pool_(threads),
+        quantizer_(pool_) {
     fs::create_directory(folder_ / "shards");
   }
 
@@ -84,7 +90,7 @@ class ArtifactWriter {
                                            [&](Bytes done) { on_progress(before + done, total); }));
       before += shard.size;
     }
-    if (!nodes_.empty()) WriteDigests(folder_ / kNodesFile, nodes_);
+    part_hashes_.Finish();
     return manifest;
   }
 
@@ -112,12 +118,7 @@ class ArtifactWriter {
     writer.PadTo(planned.size);
     const ShardWriter::Hashes hashes = writer.Finish();
     shard.hash = hashes.root;
-    if (shard.type != ShardType::kExpert) {
-      WriteDigests(folder_ / LeavesFileOf(shard), hashes.leaves);
-    } else if (NodeCount(shard) > 0) {
-      const std::vector<Digest> nodes = MerkleNodes(hashes.leaves);
-      nodes_.insert(nodes_.end(), nodes.begin(), nodes.end());
-    }
+    part_hashes_.Add(shard, hashes.leaves);
     on_progress(planned.size);
     return shard;
   }
@@ -140,16 +141,10 @@ class ArtifactWriter {
     }
   }
 
-  static void WriteDigests(const fs::path& path, std::span<const Digest> digests) {
-    File file(path, OpenMode::kCreate);
-    file.Write(std::as_bytes(digests));
-    file.Sync();
-  }
-
   const Checkpoint& checkpoint_;
   const TensorPlan& plan_;
   fs::path folder_;
-  std::vector<Digest> nodes_;  // of the expert shards so far
+  PartHashes part_hashes_;
   ThreadPool pool_;
   Quantizer quantizer_;
 };

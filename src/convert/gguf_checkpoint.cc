@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "convert/checkpoint.h"
+#include "convert/gguf_names.h"
 #include "convert/gguf_tokenizer.h"
 #include "model/families.h"
 
@@ -13,47 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// GGUF's word for a part of a layer, named without "layers.L." and the number of an expert.
-const std::map<std::string_view, std::string_view> kLayerParts = {
-    {"input_layernorm", "attn_norm"},
-    {"self_attn.q_proj", "attn_q"},
-    {"self_attn.k_proj", "attn_k"},
-    {"self_attn.v_proj", "attn_v"},
-    {"self_attn.o_proj", "attn_output"},
-    {"self_attn.q_norm", "attn_q_norm"},
-    {"self_attn.k_norm", "attn_k_norm"},
-    {"self_attn.sinks", "attn_sinks"},
-    {"self_attn.q_a_proj", "attn_q_a"},
-    {"self_attn.q_a_layernorm", "attn_q_a_norm"},
-    {"self_attn.q_b_proj", "attn_q_b"},
-    {"self_attn.kv_a_proj_with_mqa", "attn_kv_a_mqa"},
-    {"self_attn.kv_a_layernorm", "attn_kv_a_norm"},
-    {"self_attn.kv_b_proj", "attn_kv_b"},
-    {"self_attn.k_b_proj", "attn_k_b"},
-    {"self_attn.v_b_proj", "attn_v_b"},
-    {"post_attention_layernorm", "ffn_norm"},
-    {"mlp.gate", "ffn_gate_inp"},
-    {"mlp.gate_proj", "ffn_gate"},
-    {"mlp.up_proj", "ffn_up"},
-    {"mlp.down_proj", "ffn_down"},
-    {"mlp.gate.e_score_correction", "exp_probs_b"},
-    {"mlp.shared_experts.gate_proj", "ffn_gate_shexp"},
-    {"mlp.shared_experts.up_proj", "ffn_up_shexp"},
-    {"mlp.shared_experts.down_proj", "ffn_down_shexp"},
-    {"mlp.experts.gate_proj", "ffn_gate_exps"},
-    {"mlp.experts.up_proj", "ffn_up_exps"},
-    {"mlp.experts.down_proj", "ffn_down_exps"},
-};
-const std::map<std::string_view, std::string_view> kOtherParts = {
-    {"embed_tokens", "token_embd"},
-    {"norm", "output_norm"},
-    {"lm_head", "output"},
-};
-constexpr std::string_view kStacked = "_exps";
-// The other word that some architectures use for a part.
-const std::map<std::string_view, std::string_view> kSynonyms = {
-    {"ffn_norm", "post_attention_norm"},
-};
 // Tensors that the configuration was read from.
 const std::set<std::string_view> kConfigTensors = {"rope_freqs.weight", "rope_factors_long.weight",
                                                    "rope_factors_short.weight"};
@@ -64,7 +24,7 @@ class GgufMapper {
       : model_(model), config_(config), family_(FamilyByName(config.family)) {}
 
   SourceTensor Find(const TensorSpec& spec) {
-    const Name name = NameOf(spec);
+    const GgufName name = GgufNameOf(spec);
     SourceTensor source = spec.expert >= 0 ? FindExpert(spec, name) : FindWhole(spec, name);
     const std::string_view part = PartOf(spec.name);
     if (family_.gguf_interleaved_rope && (part == "q_proj" || part == "k_proj")) {
@@ -94,34 +54,6 @@ class GgufMapper {
            (name.ends_with(".attn_k_b.weight") || name.ends_with(".attn_v_b.weight"));
   }
 
-  // "blk.3.", "attn_q" and ".weight" of blk.3.attn_q.weight.
-  struct Name {
-    std::string block;
-    std::string_view word;
-    std::string_view kind;
-
-    std::string Full() const { return Full(word); }
-    std::string Full(std::string_view other) const {
-      return fmt::format("{}{}{}", block, other, kind);
-    }
-  };
-
-  static Name NameOf(const TensorSpec& spec) {
-    std::string part = spec.name;
-    const bool bias = part.ends_with("bias");
-    for (const std::string_view kind : {"_bias", ".bias", ".weight"}) {
-      if (part.ends_with(kind)) part.resize(part.size() - kind.size());
-    }
-    const auto remove = [&part](const std::string& text) {
-      part.replace(part.find(text), text.size(), "");
-    };
-    if (spec.layer >= 0) remove(fmt::format("layers.{}.", spec.layer));
-    if (spec.expert >= 0) remove(fmt::format(".{}", spec.expert));
-    return {.block = spec.layer < 0 ? "" : fmt::format("blk.{}.", spec.layer),
-            .word = (spec.layer < 0 ? kOtherParts : kLayerParts).at(part),
-            .kind = bias ? ".bias" : ".weight"};
-  }
-
   const GgufTensor* TryUse(const std::string& name) {
     const auto found = model_.tensors().find(name);
     if (found == model_.tensors().end()) return nullptr;
@@ -136,10 +68,9 @@ class GgufMapper {
           name);
   }
 
-  SourceTensor FindWhole(const TensorSpec& spec, const Name& name) {
-    const auto synonym = kSynonyms.find(name.word);
-    if (synonym != kSynonyms.end()) {
-      const std::string other = name.Full(synonym->second);
+  SourceTensor FindWhole(const TensorSpec& spec, const GgufName& name) {
+    if (const std::optional<std::string_view> synonym = name.Synonym()) {
+      const std::string other = name.Full(*synonym);
       if (const GgufTensor* const found = TryUse(other)) return At(spec, other, *found);
     }
     GgufTensor found = Use(name.Full());
@@ -152,9 +83,8 @@ class GgufMapper {
   }
 
   // Experts are stacked, [experts, rows, cols]; the first Mixtral files had a tensor for each.
-  SourceTensor FindExpert(const TensorSpec& spec, const Name& name) {
-    const std::string_view word = name.word.substr(0, name.word.size() - kStacked.size());
-    const std::string single = name.Full(fmt::format("{}.{}", word, spec.expert));
+  SourceTensor FindExpert(const TensorSpec& spec, const GgufName& name) {
+    const std::string single = name.Full(fmt::format("{}.{}", name.WordOfOne(), spec.expert));
     if (const GgufTensor* const found = TryUse(single)) return At(spec, single, *found);
     const std::string stacked = name.Full();
     const GgufTensor& all = Use(stacked);

@@ -249,7 +249,7 @@ const std::map<std::string, std::string>& GgufWords() {
   return kWords;
 }
 
-std::string GgufName(const SampleModel& sample, const TensorSpec& spec) {
+std::string SampleGgufName(const SampleModel& sample, const TensorSpec& spec) {
   const std::string part(PartOf(spec.name));
   std::string word = GgufWords().at(part);
   if (spec.expert >= 0 || IsExpertBias(spec)) word += "_exps";
@@ -346,7 +346,7 @@ GgufBuilder BuildGguf(const SampleModel& sample) {
   std::map<std::string, std::vector<std::byte>> stacks;
   for (const TensorSpec& spec : sample.specs) {
     const std::string part(PartOf(spec.name));
-    const std::string name = GgufName(sample, spec);
+    const std::string name = SampleGgufName(sample, spec);
     const std::vector<std::uint64_t> dims(spec.shape.rbegin(), spec.shape.rend());
     std::vector<std::byte> bytes = sample.weights.at(spec.name);
     if (spec.expert >= 0) {

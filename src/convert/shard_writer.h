@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 #include "format/merkle.h"
-#include "io/file.h"
+#include "io/streamed_file.h"
 
 namespace doppler {
 
@@ -16,7 +16,7 @@ class ShardWriter {
   // Creates the file. Throws Error, as all functions here do when writing fails.
   explicit ShardWriter(const std::filesystem::path& path);
 
-  Bytes position() const { return position_; }
+  Bytes position() const { return file_.position(); }
   void Write(std::span<const std::byte> bytes);
   // Writes zeros up to `offset`. REQUIRES: offset >= position().
   void PadTo(Bytes offset);
@@ -29,13 +29,9 @@ class ShardWriter {
   Hashes Finish();
 
  private:
-  void DropWritten();
-
-  File file_;
+  StreamedFile file_;
   MerkleHasher hasher_;
   std::vector<Digest> leaves_;
-  Bytes position_ = 0;
-  Bytes dropped_ = 0;  // written before here is on the device and out of the page cache
 };
 
 }  // namespace doppler

@@ -77,6 +77,8 @@ struct GgufTensor {
 std::optional<std::string_view> GgmlTypeName(std::uint32_t type);
 // The formats that Doppler can compute with.
 std::optional<DType> DTypeOfGgml(std::uint32_t type);
+// ggml's number of a format; nothing for the hub's own formats.
+std::optional<std::uint32_t> GgmlTypeOf(DType dtype);
 
 struct GgufHeader {
   GgufMetadata metadata;

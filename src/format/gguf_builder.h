@@ -1,4 +1,5 @@
-// Builds small GGUF files in memory, for tests.
+// Builds GGUF files in memory: small ones whole, for tests, and of others all that comes before the
+// tensors' bytes.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +30,10 @@ class GgufBuilder {
   void AddInt32s(const std::string& key, const std::vector<std::int32_t>& list) {
     std::string& encoded = AddArrayHead(key, 5, list.size());
     for (const std::int32_t item : list) Append(encoded, item);
+  }
+  void AddBools(const std::string& key, const std::vector<bool>& list) {
+    std::string& encoded = AddArrayHead(key, 7, list.size());
+    for (const bool item : list) Append(encoded, std::uint8_t{item});
   }
   // A value of any type, already encoded.
   void AddRaw(const std::string& key, std::uint32_t type, std::string_view encoded) {

@@ -71,6 +71,13 @@ std::optional<DType> DTypeOfGgml(std::uint32_t type) {
   return found->dtype;
 }
 
+std::optional<std::uint32_t> GgmlTypeOf(DType dtype) {
+  for (const GgmlType& type : kGgmlTypes) {
+    if (type.dtype == dtype) return type.number;
+  }
+  return std::nullopt;
+}
+
 const GgufValue& GgufMetadata::Value(const std::string& key) const {
   const auto found = values_.find(key);
   if (found == values_.end()) Throw("{}: the metadata has no '{}'", where_, key);

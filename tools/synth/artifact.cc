@@ -7,6 +7,7 @@
 #include "base/interrupt.h"
 #include "convert/checkpoint.h"
 #include "convert/layout.h"
+#include "convert/part_hashes.h"
 #include "convert/shard_writer.h"
 #include "format/manifest.h"
 #include "io/file.h"
@@ -38,9 +39,15 @@ DType FormatOf(const TensorSpec& spec, const ModelConfig& config, const std::str
   return quant == kMix ? MixType(spec, config.num_layers) : *DTypeFromName(quant);
 }
 
+// An expert shard that others can be links to.
+struct Original {
+  ShardEntry shard;
+  std::vector<Digest> leaves;
+};
+
 // One kind of expert shard: records of one size.
 struct Originals {
-  std::vector<ShardEntry> shards;
+  std::vector<Original> shards;
   std::size_t next = 0;
 };
 
@@ -50,6 +57,7 @@ class Writer {
       : tensors_(tensors),
         options_(options),
         folder_(to),
+        part_hashes_(to),
         pool_(options.threads),
         weights_(pool_, options.style) {}
 
@@ -69,17 +77,16 @@ class Writer {
                         .type = planned.type,
                         .expert_key = planned.expert_key,
                         .size = planned.size};
-    Originals& originals = originals_[Kind(planned)];
-    const bool linked = shard.type == ShardType::kExpert && options_.distinct_experts > 0 &&
-                        originals.shards.size() >= options_.distinct_experts;
-    if (linked) {
-      Link(originals.shards[originals.next++ % originals.shards.size()], shard);
+    if (shard.type == ShardType::kExpert && options_.distinct_experts > 0) {
+      FillOrLink(planned, shard);
     } else {
       Fill(planned, shard);
-      originals.shards.push_back(shard);
     }
     manifest.shards.push_back(shard);
   }
+
+  // After the last shard.
+  void Finish() const { part_hashes_.Finish(); }
 
  private:
   using ShardKind = std::vector<std::pair<DType, Bytes>>;
@@ -93,19 +100,29 @@ class Writer {
     return kind;
   }
 
-  void Link(const ShardEntry& original, ShardEntry& shard) const {
+  void FillOrLink(const PlannedShard& planned, ShardEntry& shard) {
+    Originals& originals = originals_[Kind(planned)];
+    if (originals.shards.size() < options_.distinct_experts) {
+      std::vector<Digest> leaves = Fill(planned, shard);
+      originals.shards.push_back({.shard = shard, .leaves = std::move(leaves)});
+    } else {
+      Link(originals.shards[originals.next++ % originals.shards.size()], shard);
+    }
+  }
+
+  void Link(const Original& original, ShardEntry& shard) {
     std::error_code error;
-    fs::create_hard_link(folder_ / original.file, folder_ / shard.file, error);
+    fs::create_hard_link(folder_ / original.shard.file, folder_ / shard.file, error);
     if (error) {
       Throw("cannot link '{}': {}; use fewer links per file with --distinct-experts",
             (folder_ / shard.file).string(), error.message());
     }
-    const auto leaves = folder_ / LeavesFileOf(original);
-    if (fs::exists(leaves)) fs::create_hard_link(leaves, folder_ / LeavesFileOf(shard));
-    shard.hash = original.hash;
+    shard.hash = original.shard.hash;
+    part_hashes_.Add(shard, original.leaves);
   }
 
-  void Fill(const PlannedShard& planned, ShardEntry& shard) {
+  // Returns the hashes of the shard's leaves.
+  std::vector<Digest> Fill(const PlannedShard& planned, ShardEntry& shard) {
     ShardWriter writer(folder_ / shard.file);
     for (const PlacedTensor& placed : planned.tensors) {
       const SynthTensor& tensor = tensors_[placed.tensor];
@@ -118,16 +135,16 @@ class Writer {
       DOPPLER_CHECK(writer.position() == placed.offset + tensor.size);
     }
     writer.PadTo(planned.size);
-    const ShardWriter::Hashes hashes = writer.Finish();
+    ShardWriter::Hashes hashes = writer.Finish();
     shard.hash = hashes.root;
-    if (shard.type == ShardType::kExpert) return;
-    File leaves(folder_ / LeavesFileOf(shard), OpenMode::kCreate);
-    leaves.Write(std::as_bytes(std::span(hashes.leaves)));
+    part_hashes_.Add(shard, hashes.leaves);
+    return std::move(hashes.leaves);
   }
 
   const std::vector<SynthTensor>& tensors_;
   const SynthOptions& options_;
   fs::path folder_;
+  PartHashes part_hashes_;
   ThreadPool pool_;
   RandomWeights weights_;
   std::map<ShardKind, Originals> originals_;
@@ -184,6 +201,7 @@ void WriteSynthArtifact(const ModelConfig& config, const std::vector<SynthTensor
     done += shard.size;
     on_progress(done, total);
   }
+  writer.Finish();
   WriteTextFile(staging.path() / "manifest.json", SerializeManifest(manifest));
   CopyTokenizer(options.tokenizer, staging.path());
   SyncFolder(staging.path() / "shards");

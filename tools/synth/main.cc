@@ -7,7 +7,7 @@
 #include "io/file.h"
 #include "io/machine.h"
 #include "io/progress.h"
-#include "synth/artifact.h"
+#include "synth/gguf_file.h"
 
 namespace {
 
@@ -15,6 +15,7 @@ struct Arguments {
   std::string config;
   std::string quant = "q4_k_m";
   doppler::SynthOptions options;
+  std::filesystem::path gguf;
   int layers = 0;
 };
 
@@ -22,8 +23,11 @@ void AddOptions(CLI::App& app, Arguments& arguments) {
   app.add_option("CONFIG", arguments.config, "A model's config.json, as on the hub")
       ->required()
       ->check(CLI::ExistingFile);
-  app.add_option("OUT", arguments.options.output, "The artifact's folder, which must not exist")
+  app.add_option("OUT", arguments.options.output,
+                 "The artifact's folder, or a GGUF file if it ends in .gguf; must not exist")
       ->required();
+  app.add_option("--gguf", arguments.gguf,
+                 "Write the same weights as a GGUF file too; it must not exist");
   app.add_option("--quant", arguments.quant,
                  "Format of the weights: bf16, q4_k_m (ggml's mix) or a type of convert --quant")
       ->capture_default_str();
@@ -34,6 +38,11 @@ void AddOptions(CLI::App& app, Arguments& arguments) {
          "How unequal the experts' shares are: the deviation of the logarithm of a router's "
          "rows; 0 makes all equal")
       ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--residual-gain", arguments.options.style.residual_gain,
+                 "Factor to what layers add to the hidden state; the smaller, the less the routing "
+                 "of a token is that of the token before it")
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--seed", arguments.options.style.seed, "Other numbers give other weights")
       ->capture_default_str();
@@ -55,21 +64,52 @@ void KeepLayers(doppler::ModelConfig& config, int layers) {
   std::erase_if(config.dense_layers, [layers](int layer) { return layer >= layers; });
 }
 
-void Run(Arguments& arguments) {
+using Write = std::function<void(const std::function<void(doppler::Bytes, doppler::Bytes)>&)>;
+
+void WriteWithProgress(const std::string& path, const std::vector<doppler::SynthTensor>& tensors,
+                       const Write& write) {
   using namespace doppler;
-  ModelConfig config = ConfigFromHub(ReadTextFile(arguments.config), arguments.config);
-  KeepLayers(config, arguments.layers);
-  arguments.options.threads = DetectProcessor().threads;
-  arguments.options.model_id = arguments.options.output.filename().string();
-  const std::vector<SynthTensor> tensors = PlanSynth(config, arguments.quant);
   Bytes size = 0;
   for (const SynthTensor& tensor : tensors) size += tensor.size;
   ProgressMeter meter("writing", size);
-  WriteSynthArtifact(config, tensors, arguments.options,
-                     [&meter](Bytes done, Bytes) { meter.Update(done); });
+  write([&meter](Bytes done, Bytes) { meter.Update(done); });
   meter.Finish();
-  fmt::print("{}: {} in {} tensors\n", arguments.options.output.string(), FormatSize(size),
-             tensors.size());
+  fmt::print("{}: {} in {} tensors\n", path, FormatSize(size), tensors.size());
+}
+
+// An OUT that ends in .gguf is what --gguf names, and no artifact is written.
+bool TakeGgufOutput(Arguments& arguments) {
+  if (arguments.options.output.extension() != ".gguf") return false;
+  if (!arguments.gguf.empty()) {
+    throw doppler::UsageError("OUT is a GGUF file already; leave --gguf out");
+  }
+  arguments.gguf = arguments.options.output;
+  return true;
+}
+
+void Run(Arguments& arguments) {
+  using namespace doppler;
+  const std::string hub_config = ReadTextFile(arguments.config);
+  ModelConfig config = ConfigFromHub(hub_config, arguments.config);
+  KeepLayers(config, arguments.layers);
+  SynthOptions& options = arguments.options;
+  options.threads = DetectProcessor().threads;
+  options.model_id = options.output.extension() == ".gguf" ? options.output.stem().string()
+                                                           : options.output.filename().string();
+  const bool only_gguf = TakeGgufOutput(arguments);
+  if (!arguments.gguf.empty() && options.distinct_experts > 0) {
+    throw UsageError("a GGUF file cannot link experts; leave --distinct-experts out");
+  }
+  const std::vector<SynthTensor> tensors = PlanSynth(config, arguments.quant);
+  if (!only_gguf) {
+    WriteWithProgress(options.output.string(), tensors, [&](const auto& on_progress) {
+      WriteSynthArtifact(config, tensors, options, on_progress);
+    });
+  }
+  if (arguments.gguf.empty()) return;
+  WriteWithProgress(arguments.gguf.string(), tensors, [&](const auto& on_progress) {
+    WriteSynthGguf(config, hub_config, tensors, options, arguments.gguf, on_progress);
+  });
 }
 
 }  // namespace

@@ -10,14 +10,19 @@
 namespace doppler {
 namespace {
 
-constexpr Bytes kPoolBytes = 16 * kMiB;
-
 using Random = std::mt19937_64;
 
+// Whether the projection's result is added to the hidden state.
+bool AddsToState(const TensorSpec& spec) {
+  return spec.role != TensorRole::kBias &&
+         (spec.name.ends_with(".o_proj.weight") || spec.name.ends_with(".down_proj.weight"));
+}
+
 // The rows of a matrix keep the length of what they are multiplied with, on average.
-double Deviation(const TensorSpec& spec) {
+double Deviation(const TensorSpec& spec, const WeightStyle& style) {
   if (spec.role == TensorRole::kEmbedding) return 1;
-  return 1 / std::sqrt(static_cast<double>(spec.shape.back()));
+  const double gain = AddsToState(spec) ? style.residual_gain : 1;
+  return gain / std::sqrt(static_cast<double>(spec.shape.back()));
 }
 
 std::int64_t RowCount(const TensorSpec& spec) {
@@ -45,7 +50,7 @@ const RandomWeights::Pool& RandomWeights::PoolOf(DType dtype, std::int64_t cols,
   Pool& pool = found->second;
   if (!is_new) return pool;
   pool.row_bytes = *RowBytes(dtype, static_cast<std::uint64_t>(cols));
-  const std::size_t count = std::max<std::size_t>(kPoolBytes / pool.row_bytes, 2);
+  const std::size_t count = std::max<std::size_t>(style_.pool_bytes / pool.row_bytes, 2);
   pool.rows.resize(count * pool.row_bytes);
   threads_.ParallelFor(count, 1, [&](std::size_t begin, std::size_t end) {
     std::vector<float> values(static_cast<std::size_t>(cols));
@@ -67,7 +72,7 @@ void RandomWeights::Stream(const TensorSpec& spec, DType dtype, std::uint64_t nu
     StreamRouter(spec, dtype, number, use);
     return;
   }
-  const Pool& pool = PoolOf(dtype, spec.shape.back(), Deviation(spec));
+  const Pool& pool = PoolOf(dtype, spec.shape.back(), Deviation(spec, style_));
   Bytes left = static_cast<Bytes>(RowCount(spec)) * pool.row_bytes;
   const std::size_t rows = pool.rows.size() / pool.row_bytes;
   Bytes from = Random(style_.seed ^ (number << 20))() % rows * pool.row_bytes;
@@ -86,7 +91,7 @@ void RandomWeights::StreamRouter(const TensorSpec& spec, DType dtype, std::uint6
   std::vector<float> row(static_cast<std::size_t>(spec.shape.back()));
   for (std::int64_t expert = 0; expert < RowCount(spec); ++expert) {
     const double length = style_.routing_skew > 0 ? std::exp(log_length(random)) : 1;
-    FillGaussian(random(), length * Deviation(spec), row);
+    FillGaussian(random(), length * Deviation(spec, style_), row);
     use(Encode(dtype, row));
   }
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backend/dtype.h"
+#include "base/bytes.h"
 #include "base/function_ref.h"
 #include "base/thread_pool.h"
 #include "model/tensors.h"
@@ -21,7 +22,11 @@ struct WeightStyle {
   // Standard deviation of the logarithm of the length of a router's rows. Long rows win more often,
   // so that some experts are chosen much more than others; 0 for a router without favourites.
   double routing_skew = 0;
+  // Factor to the projections whose results are added to the hidden state. The smaller, the more a
+  // token's routing depends on the token itself and the less on those before it, which all share.
+  double residual_gain = 1;
   std::uint64_t seed = 1;
+  Bytes pool_bytes = 16 * kMiB;  // of random rows, for each format, row length and deviation
 };
 
 class RandomWeights {

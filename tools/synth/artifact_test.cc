@@ -1,0 +1,55 @@
+#include "synth/artifact.h"
+
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+#include "store/artifact.h"
+#include "store/verify.h"
+#include "synth/synth_testing.h"
+
+namespace doppler {
+namespace {
+
+// Experts of 3 * 256 * 1024 bf16 values: several nodes each.
+nlohmann::json WithLargeExperts() {
+  nlohmann::json config = SmallHubConfig("qwen3_moe");
+  config["moe_intermediate_size"] = 1024;
+  return config;
+}
+
+void ExpectPartsCanBeChecked(const SmallSynth& synth) {
+  WriteSynthArtifact(synth.config, synth.tensors, synth.options, IgnoreProgress);
+  const Artifact artifact(synth.options.output);
+  int experts = 0;
+  for (std::size_t i = 0; i < artifact.manifest().shards.size(); ++i) {
+    const ShardId shard(i);
+    if (artifact.Shard(shard).type != ShardType::kExpert) continue;
+    ++experts;
+    EXPECT_EQ(artifact.Grain(shard), kNodeBytes);
+    std::vector<std::byte> bytes(kNodeBytes);
+    const Extent part = {.shard = shard, .offset = kNodeBytes, .size = kNodeBytes};
+    std::ifstream file(synth.options.output / artifact.Shard(shard).file, std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(part.offset));
+    file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    EXPECT_TRUE(artifact.Verify(part, bytes));
+    bytes[5] ^= std::byte{1};
+    EXPECT_FALSE(artifact.Verify(part, bytes));
+  }
+  EXPECT_EQ(experts, 8);
+}
+
+TEST(SynthArtifactTest, PartsOfExpertsCanBeChecked) {
+  const TempFolder folder;
+  ExpectPartsCanBeChecked(MakeSmallSynth(WithLargeExperts(), folder.path(), "bf16"));
+}
+
+TEST(SynthArtifactTest, PartsOfLinkedExpertsCanBeChecked) {
+  const TempFolder folder;
+  SmallSynth synth = MakeSmallSynth(WithLargeExperts(), folder.path(), "bf16");
+  synth.options.distinct_experts = 3;
+  ExpectPartsCanBeChecked(synth);
+}
+
+}  // namespace
+}  // namespace doppler
