@@ -121,10 +121,10 @@ class HeadInterleaver {
   std::vector<std::byte> out_;
 };
 
-class Writer {
+class FileWriter {
  public:
-  Writer(const ModelConfig& config, const std::vector<SynthTensor>& tensors,
-         const SynthOptions& options, const fs::path& path)
+  FileWriter(const ModelConfig& config, const std::vector<SynthTensor>& tensors,
+             const SynthOptions& options, const fs::path& path)
       : config_(config),
         tensors_(tensors),
         interleaved_(FamilyByName(config.family).gguf_interleaved_rope),
@@ -198,7 +198,7 @@ void WriteSynthGguf(const ModelConfig& config, const std::string& hub_config,
   Bytes total = 0;
   for (const FileTensor& tensor : list) total += tensor.size;
 
-  Writer writer(config, tensors, options, unfinished);
+  FileWriter writer(config, tensors, options, unfinished);
   writer.Write(std::as_bytes(std::span(header)));
   Bytes done = 0;
   for (const FileTensor& tensor : list) {
