@@ -31,14 +31,17 @@ enum class ErrorWeight {
 class WeightedBlock {
  public:
   WeightedBlock(Block values, ErrorWeight rule) : values_(values) {
+    if (rule == ErrorWeight::kEqual) {
+      weights_.fill(1);
+      return;
+    }
     for (std::size_t j = 0; j < kSubBlocks; ++j) {
       const SubBlock part = Part(values_.data(), j);
       float squares = 0;
       for (const float x : part) squares += x * x;
       const float root_mean_square = std::sqrt(squares / static_cast<float>(kSubBlock));
       for (std::size_t i = 0; i < kSubBlock; ++i) {
-        weights_[kSubBlock * j + i] =
-            rule == ErrorWeight::kEqual ? 1 : root_mean_square + std::abs(part[i]);
+        weights_[kSubBlock * j + i] = root_mean_square + std::abs(part[i]);
       }
     }
   }
