@@ -26,8 +26,7 @@ class GgufMapper {
   SourceTensor Find(const TensorSpec& spec) {
     const GgufName name = GgufNameOf(spec);
     SourceTensor source = spec.expert >= 0 ? FindExpert(spec, name) : FindWhole(spec, name);
-    const std::string_view part = PartOf(spec.name);
-    if (family_.gguf_interleaved_rope && (part == "q_proj" || part == "k_proj")) {
+    if (IsInterleavedInGguf(spec, family_)) {
       source.interleaved_head_dim = config_.head_dim;
     }
     return source;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "convert/checkpoint.h"
 
 namespace doppler {
 namespace {
@@ -77,6 +78,11 @@ GgufName GgufNameOf(const TensorSpec& spec) {
   return {.block = spec.layer < 0 ? "" : fmt::format("blk.{}.", spec.layer),
           .word = (spec.layer < 0 ? kOtherParts : kLayerParts).at(part),
           .kind = bias ? ".bias" : ".weight"};
+}
+
+bool IsInterleavedInGguf(const TensorSpec& spec, const Family& family) {
+  const std::string_view part = PartOf(spec.name);
+  return family.gguf_interleaved_rope && (part == "q_proj" || part == "k_proj");
 }
 
 }  // namespace doppler

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "model/families.h"
 #include "model/tensors.h"
 
 namespace doppler {
@@ -26,5 +27,8 @@ struct GgufName {
 
 // The experts of a layer, which are stacked, have one name.
 GgufName GgufNameOf(const TensorSpec& spec);
+
+// Whether the rows of each of the tensor's heads stand in the order 0, half, 1, half + 1, ...
+bool IsInterleavedInGguf(const TensorSpec& spec, const Family& family);
 
 }  // namespace doppler

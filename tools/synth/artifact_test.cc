@@ -1,9 +1,8 @@
 #include "synth/artifact.h"
 
-#include <fstream>
-
 #include <gtest/gtest.h>
 
+#include "io/file.h"
 #include "store/artifact.h"
 #include "store/verify.h"
 #include "synth/synth_testing.h"
@@ -29,9 +28,8 @@ void ExpectPartsCanBeChecked(const SmallSynth& synth) {
     EXPECT_EQ(artifact.Grain(shard), kNodeBytes);
     std::vector<std::byte> bytes(kNodeBytes);
     const Extent part = {.shard = shard, .offset = kNodeBytes, .size = kNodeBytes};
-    std::ifstream file(synth.options.output / artifact.Shard(shard).file, std::ios::binary);
-    file.seekg(static_cast<std::streamoff>(part.offset));
-    file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    const File file(synth.options.output / artifact.Shard(shard).file, OpenMode::kRead);
+    file.ReadAt(part.offset, bytes);
     EXPECT_TRUE(artifact.Verify(part, bytes));
     bytes[5] ^= std::byte{1};
     EXPECT_FALSE(artifact.Verify(part, bytes));

@@ -50,23 +50,23 @@ FileTensor Factors(const char* name, std::span<const float> factors) {
 
 // The factors that GGUF keeps as tensors: those of Llama 3, or both lists of LongRoPE. `yarn` and
 // `linear` are written by their parameters.
-void AddFactors(const ModelConfig& config, const std::string& hub_config,
+void AddFactors(const ModelConfig& config, const HubScaling& scaling,
                 std::vector<FileTensor>& list) {
   const std::vector<float>& factors = config.rope_scaling.factors;
   if (config.long_rope_from > 0) {
     list.push_back(Factors("rope_factors_short.weight", factors));
     list.push_back(Factors("rope_factors_long.weight", config.long_rope_scaling.factors));
-  } else if (!factors.empty() && hub_config.find("\"llama3\"") != std::string::npos) {
+  } else if (scaling.type == "llama3") {
     list.push_back(Factors("rope_freqs.weight", factors));
   }
 }
 
-std::vector<FileTensor> PlanFile(const ModelConfig& config, const std::string& hub_config,
+std::vector<FileTensor> PlanFile(const ModelConfig& config, const HubScaling& scaling,
                                  const std::vector<SynthTensor>& tensors) {
   const Family& family = FamilyByName(config.family);
   std::vector<FileTensor> list;
   std::map<std::string, std::size_t> stacks;
-  AddFactors(config, hub_config, list);
+  AddFactors(config, scaling, list);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const TensorSpec& spec = tensors[i].spec;
     const std::string name = FileName(spec, family);
@@ -127,7 +127,7 @@ class FileWriter {
              const SynthOptions& options, const fs::path& path)
       : config_(config),
         tensors_(tensors),
-        interleaved_(FamilyByName(config.family).gguf_interleaved_rope),
+        family_(FamilyByName(config.family)),
         pool_(options.threads),
         weights_(pool_, options.style),
         file_(path) {}
@@ -150,8 +150,7 @@ class FileWriter {
       ThrowIfInterrupted();
       file_.Write(bytes);
     };
-    const std::string_view word = PartOf(tensor.spec.name);
-    if (!interleaved_ || (word != "q_proj" && word != "k_proj")) {
+    if (!IsInterleavedInGguf(tensor.spec, family_)) {
       weights_.Stream(tensor.spec, tensor.dtype, part, write);
       return;
     }
@@ -163,17 +162,17 @@ class FileWriter {
 
   const ModelConfig& config_;
   const std::vector<SynthTensor>& tensors_;
-  bool interleaved_;
+  const Family& family_;
   ThreadPool pool_;
   RandomWeights weights_;
   StreamedFile file_;
 };
 
 // All that comes before the bytes of the tensors.
-std::string Header(const ModelConfig& config, const std::string& hub_config,
+std::string Header(const ModelConfig& config, const HubScaling& scaling,
                    const SynthOptions& options, const std::vector<FileTensor>& list) {
   GgufBuilder builder(kAlignment);
-  AddGgufMetadata(config, hub_config, options.model_id, builder);
+  AddGgufMetadata(config, scaling, options.model_id, builder);
   AddGgufTokens(options.tokenizer, config.vocab_size, builder);
   Bytes offset = 0;
   for (const FileTensor& tensor : list) {
@@ -193,8 +192,9 @@ void WriteSynthGguf(const ModelConfig& config, const std::string& hub_config,
   DOPPLER_CHECK(options.distinct_experts == 0);
   const StagingFolder staging(output);
   const fs::path unfinished = staging.path() / "model.gguf";
-  const std::vector<FileTensor> list = PlanFile(config, hub_config, tensors);
-  const std::string header = Header(config, hub_config, options, list);
+  const HubScaling scaling = ScalingOf(hub_config);
+  const std::vector<FileTensor> list = PlanFile(config, scaling, tensors);
+  const std::string header = Header(config, scaling, options, list);
   Bytes total = 0;
   for (const FileTensor& tensor : list) total += tensor.size;
 

@@ -112,16 +112,13 @@ void AddYarn(const ModelConfig& config, const Json& scaling, Keys& keys) {
   if (static_cast<float>(magnitude) != 1) keys.Number("rope.scaling.attn_factor", magnitude);
 }
 
-void AddRope(const ModelConfig& config, const Json& hub, Keys& keys) {
-  const Json none = Json::object();
-  const char* const where = hub.contains("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  const Json scaling = hub.contains(where) && hub.at(where).is_object() ? hub.at(where) : none;
-  const std::string type = scaling.value("rope_type", scaling.value("type", "default"));
+void AddRope(const ModelConfig& config, const HubScaling& scaling, Keys& keys) {
+  const auto& [type, parameters] = scaling;
   if (type == "yarn") {
-    AddYarn(config, scaling, keys);
+    AddYarn(config, parameters, keys);
   } else if (type == "linear") {
     keys.String("rope.scaling.type", "linear");
-    keys.Number("rope.scaling.factor", scaling.at("factor").get<double>());
+    keys.Number("rope.scaling.factor", parameters.at("factor").get<double>());
   } else if (type == "longrope") {
     if (config.rope_scaling.magnitude != config.long_rope_scaling.magnitude) {
       Throw("the magnitudes of short and long texts differ; GGUF has one for both");
@@ -136,8 +133,17 @@ void AddRope(const ModelConfig& config, const Json& hub, Keys& keys) {
 
 }  // namespace
 
-void AddGgufMetadata(const ModelConfig& config, const std::string& hub_config,
-                     const std::string& name, GgufBuilder& builder) {
+HubScaling ScalingOf(const std::string& hub_config) {
+  const Json hub = Json::parse(hub_config);
+  const char* const where = hub.contains("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  const bool scaled = hub.contains(where) && hub.at(where).is_object();
+  const Json parameters = scaled ? hub.at(where) : Json::object();
+  return {.type = parameters.value("rope_type", parameters.value("type", "default")),
+          .parameters = parameters};
+}
+
+void AddGgufMetadata(const ModelConfig& config, const HubScaling& scaling, const std::string& name,
+                     GgufBuilder& builder) {
   const Family& family = FamilyByName(config.family);
   builder.AddString("general.architecture", family.gguf_architecture);
   builder.AddString("general.name", name);
@@ -147,7 +153,7 @@ void AddGgufMetadata(const ModelConfig& config, const std::string& hub_config,
   if (config.num_experts > 0) AddDenseLayers(config, keys);
   if (config.IsLatent()) AddLatent(config, keys);
   AddWindows(config, family, keys);
-  AddRope(config, Json::parse(hub_config), keys);
+  AddRope(config, scaling, keys);
 }
 
 }  // namespace doppler

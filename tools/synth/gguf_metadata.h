@@ -3,15 +3,25 @@
 
 #include <string>
 
+#include <nlohmann/json.hpp>
+
 #include "format/gguf_builder.h"
 #include "model/config.h"
 
 namespace doppler {
 
-// `hub_config` is the text of the config.json that `config` was read from: position scaling is
-// written by its parameters, of which `config` has only what follows from them. Throws Error for a
-// scaling that GGUF has no keys for.
-void AddGgufMetadata(const ModelConfig& config, const std::string& hub_config,
-                     const std::string& name, GgufBuilder& builder);
+// The position scaling of a config.json by its parameters, of which ModelConfig has only what
+// follows from them.
+struct HubScaling {
+  std::string type;  // "default" for none
+  nlohmann::json parameters;
+};
+// REQUIRES: a text that ConfigFromHub takes.
+HubScaling ScalingOf(const std::string& hub_config);
+
+// Throws Error for what GGUF has no keys for. `scaling` is that of the config.json that `config`
+// was read from.
+void AddGgufMetadata(const ModelConfig& config, const HubScaling& scaling, const std::string& name,
+                     GgufBuilder& builder);
 
 }  // namespace doppler

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "format/json.h"
 #include "io/file.h"
 #include "text/byte_alphabet.h"
 #include "text/split_rules.h"
@@ -116,13 +117,7 @@ void AddNamedTokens(const Json& config, const Tokens& tokens, GgufBuilder& build
   if (chat.is_string()) builder.AddString("tokenizer.chat_template", chat.get<std::string>());
 }
 
-Json ReadJson(const fs::path& path) {
-  try {
-    return Json::parse(ReadTextFile(path));
-  } catch (const Json::exception& error) {
-    Throw("{}: this is not valid JSON: {}", path.string(), error.what());
-  }
-}
+Json ReadJson(const fs::path& path) { return ParseStrictJson(ReadTextFile(path), path.string()); }
 
 }  // namespace
 
