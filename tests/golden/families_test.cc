@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "backend/kernel_cases.h"
 #include "base/float16.h"
 #include "format/safetensors.h"
 #include "support/model_case.h"
@@ -134,37 +135,23 @@ class FamilyTest : public testing::TestWithParam<Case> {};
 
 TEST_P(FamilyTest, MatchesTheReference) {
   const auto& [name, sharding, backend] = GetParam();
-  const TempFolder folder;
-  fs::path checkpoint = DataFolder() / "golden" / name;
-  // The cpu backend rounds the inputs of quantised weights: see Mxfp4OnTheCpu.
-  if (name == "gpt-oss" && backend == BackendKind::kCpu) {
-    checkpoint = folder.path() / "gpt-oss";
-    WriteFloatGptOss(checkpoint);
-  }
-  const ConvertedModel model(checkpoint, sharding);
+  const ConvertedModel model(DataFolder() / "golden" / name, sharding);
   ExpectGolden(model.path(), name, backend);
 }
 
-// The portable path does not round.
-TEST(Families, Mxfp4OnThePortablePathMatchesTheReference) {
-  const ConvertedModel model(DataFolder() / "golden" / "gpt-oss");
-  ExpectGolden(model.path(), "gpt-oss", BackendKind::kCpu, CpuPath::kPortable);
+TEST(Families, GptOssInFloatMatchesTheReference) {
+  const TempFolder folder;
+  WriteFloatGptOss(folder.path() / "gpt-oss");
+  const ConvertedModel model(folder.path() / "gpt-oss");
+  ExpectGolden(model.path(), "gpt-oss", BackendKind::kCpu);
 }
 
-// Inputs are rounded to 8 bits, which moves logits a little and a router's choice now and then.
-TEST(Families, Mxfp4OnTheCpuIsClose) {
-  const GoldenCase golden = LoadGoldenCase("gpt-oss");
+// Block types differ in how far each path rounds activations; MXFP4 has to agree on all.
+TEST(Families, Mxfp4MatchesTheReferenceOnEveryPath) {
   const ConvertedModel model(DataFolder() / "golden" / "gpt-oss");
-  Engine engine(model.path(), Options(BackendKind::kCpu));
-  const std::vector<float> logits = AllLogits(engine, golden.input_ids);
-  ASSERT_EQ(logits.size(), golden.logits.size());
-  double error = 0;
-  double size = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    error += std::pow(logits[i] - golden.logits[i], 2);
-    size += std::pow(golden.logits[i], 2);
+  for (const CpuPath path : RunnablePaths()) {
+    ExpectGolden(model.path(), "gpt-oss", BackendKind::kCpu, path);
   }
-  EXPECT_LT(std::sqrt(error / size), 0.02);
 }
 
 std::string CaseName(const testing::TestParamInfo<Case>& tested) {
@@ -189,8 +176,7 @@ class GgufFamilyTest : public testing::TestWithParam<std::string> {};
 TEST_P(GgufFamilyTest, MatchesTheReference) {
   const fs::path file = DataFolder() / "golden" / "gguf" / (GetParam() + "-bf16.gguf");
   const ConvertedModel model(file);
-  const bool exact = GetParam() != "gpt-oss";
-  ExpectGolden(model.path(), GetParam(), exact ? BackendKind::kCpu : BackendKind::kReference);
+  ExpectGolden(model.path(), GetParam(), BackendKind::kCpu);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, GgufFamilyTest,

@@ -23,6 +23,10 @@ constexpr int kColumnsAtOnce = 256;
 
 static_assert(kDTypes.size() == CpuKernels::kTypes && kGridBlock == MatMulTile::kGridBlock);
 
+// Makers train in MXFP4, so that its weights are exact; 16 bits keep the activations from being
+// what an answer loses by.
+constexpr bool ReadsResiduals(DType weights) { return weights == DType::kMxfp4; }
+
 struct alignas(64) CacheLine {
   std::byte bytes[64];
 };
@@ -32,17 +36,19 @@ struct ScratchLayout {
   explicit ScratchLayout(const KernelLimits& limits) {
     const Bytes values = static_cast<Bytes>(limits.tokens) *
                          AlignUp(static_cast<Bytes>(limits.cols), sizeof(CacheLine));
-    scales = AlignUp(values, sizeof(CacheLine));
+    residuals = values;
+    scales = residuals + values;
     sums32 = scales + AlignUp(values / 32 * sizeof(float), sizeof(CacheLine));
     sums16 = sums32 + AlignUp(values / 32 * sizeof(float), sizeof(CacheLine));
     end = sums16 + AlignUp(values / 16 * sizeof(float), sizeof(CacheLine));
   }
-  Bytes scales, sums32, sums16, end;
+  Bytes residuals, scales, sums32, sums16, end;
 };
 
 QuantizedRows RowsFrom(const QuantizedRows& all, int row) {
   const std::ptrdiff_t start = static_cast<std::ptrdiff_t>(row) * all.cols;
   return {.values = all.values + start,
+          .residuals = all.residuals == nullptr ? nullptr : all.residuals + start,
           .scales = all.scales + start / 32,
           .sums32 = all.sums32 + start / 32,
           .sums16 = all.sums16 + start / 16,
@@ -68,6 +74,7 @@ class CpuBackend final : public Backend {
     scratch_.resize(layout.end / sizeof(CacheLine));
     auto* base = reinterpret_cast<std::byte*>(scratch_.data());
     quantized_.values = reinterpret_cast<std::int8_t*>(base);
+    residuals_ = reinterpret_cast<std::int8_t*>(base + layout.residuals);
     quantized_.scales = reinterpret_cast<float*>(base + layout.scales);
     quantized_.sums32 = reinterpret_cast<float*>(base + layout.sums32);
     quantized_.sums16 = reinterpret_cast<float*>(base + layout.sums16);
@@ -77,7 +84,7 @@ class CpuBackend final : public Backend {
     DOPPLER_CHECK(in.cols == weights.cols && out.cols == weights.rows && in.rows == out.rows);
     const auto row_bytes = RowBytes(weights.dtype, static_cast<std::uint64_t>(weights.cols));
     DOPPLER_CHECK(row_bytes.has_value());
-    if (ReadsInt8(weights.dtype)) QuantizeActivations(in);
+    if (ReadsInt8(weights.dtype)) QuantizeActivations(weights.dtype, in);
     const auto rows = static_cast<std::size_t>(weights.rows);
     pool_.ParallelFor(
         rows, RowsPerPiece(rows, *row_bytes, in.rows), [&](std::size_t begin, std::size_t end) {
@@ -93,7 +100,9 @@ class CpuBackend final : public Backend {
     CheckHeads(weights, in, in_step, cols, out, out_step, weights.rows);
     const auto row_bytes = RowBytes(weights.all.dtype, static_cast<std::uint64_t>(cols));
     DOPPLER_CHECK(row_bytes.has_value());
-    if (ReadsInt8(weights.all.dtype)) QuantizeHeads(in, in_step, weights.heads, cols);
+    if (ReadsInt8(weights.all.dtype)) {
+      QuantizeHeads(weights.all.dtype, in, in_step, weights.heads, cols);
+    }
     ForEachHead(weights.heads, [&](int head) {
       const int begin = head * weights.stride + weights.first;
       MatMulRows(weights.all, *row_bytes, begin, begin + weights.rows,
@@ -250,17 +259,22 @@ class CpuBackend final : public Backend {
     return !IsFloat(dtype) && !HasScaleGrid(dtype) && kernels_.quantize != nullptr;
   }
 
-  void QuantizeActivations(ConstRows in) {
+  void BeginQuantized(DType weights, int cols) {
+    quantized_.residuals = ReadsResiduals(weights) ? residuals_ : nullptr;
+    quantized_.cols = cols;
+  }
+
+  void QuantizeActivations(DType weights, ConstRows in) {
     DOPPLER_CHECK(in.rows <= limits_.tokens && in.cols <= limits_.cols);
-    quantized_.cols = in.cols;
+    BeginQuantized(weights, in.cols);
     ForEachRow(in.rows, in.cols,
                [&](int t) { kernels_.quantize(in.Row(t), RowsFrom(quantized_, t)); });
   }
 
   // [heads, tokens, cols], so that a head's rows follow each other.
-  void QuantizeHeads(ConstRows in, int in_step, int heads, int cols) {
+  void QuantizeHeads(DType weights, ConstRows in, int in_step, int heads, int cols) {
     DOPPLER_CHECK(in.rows <= limits_.tokens && heads * cols <= limits_.cols);
-    quantized_.cols = cols;
+    BeginQuantized(weights, cols);
     ForEachRow(in.rows, heads * cols, [&](int t) {
       for (int head = 0; head < heads; ++head) {
         kernels_.quantize(in.Row(t) + head * in_step, RowsFrom(quantized_, head * in.rows + t));
@@ -361,6 +375,7 @@ class CpuBackend final : public Backend {
   const CpuKernels& kernels_;
   KernelLimits limits_{.tokens = 0, .cols = 0};
   std::vector<CacheLine> scratch_;
+  std::int8_t* residuals_ = nullptr;
   QuantizedRows quantized_;  // of the call in progress, in scratch_
 };
 

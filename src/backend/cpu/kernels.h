@@ -24,12 +24,14 @@ struct F8E4M3 {
 };
 
 // Activations as int8, for integer dot products with quantised weights: 32 values share a scale,
-// and the sums take care of weights whose zero is not at 0. `cols` is a multiple of 32.
+// and the sums take care of weights whose zero is not at 0. `cols` is a multiple of 32. An
+// activation is scale * (value + residual / 256), for products that read residuals.
 struct QuantizedRows {
-  std::int8_t* values = nullptr;  // [tokens, cols]
-  float* scales = nullptr;        // [tokens, cols / 32]
-  float* sums32 = nullptr;        // [tokens, cols / 32]: scale * sum of 32 values
-  float* sums16 = nullptr;        // [tokens, cols / 16]: scale * sum of 16 values
+  std::int8_t* values = nullptr;     // [tokens, cols]
+  std::int8_t* residuals = nullptr;  // [tokens, cols], or null if no one reads them
+  float* scales = nullptr;           // [tokens, cols / 32]
+  float* sums32 = nullptr;           // [tokens, cols / 32]: scale * sum of 32 values
+  float* sums16 = nullptr;           // [tokens, cols / 16]: scale * sum of 16 values
   int cols = 0;
 };
 

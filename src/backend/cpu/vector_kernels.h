@@ -99,6 +99,13 @@ typename V::F Exp(typename V::F x) {
   return V::Mul(p, V::PowerOfTwo(n));
 }
 
+// What rounding `x` * `inverse` to `q` left, in 1/256; a half becomes 127/256 whatever its sign.
+template <class V>
+void StoreResiduals(typename V::F x, typename V::F inverse, typename V::F q, std::int8_t* out) {
+  const typename V::F left = V::Mul(V::Sub(V::Mul(x, inverse), q), V::Set1(256.0f));
+  V::StoreInt8(out, V::Max(V::Min(V::Round(left), V::Set1(127.0f)), V::Set1(-127.0f)));
+}
+
 template <class V>
 void QuantizeRow(const float* in, const QuantizedRows& out) {
   using F = typename V::F;
@@ -116,6 +123,8 @@ void QuantizeRow(const float* in, const QuantizedRows& out) {
       for (int i = begin + 16 * half; i < begin + 16 * (half + 1); i += V::kLanes) {
         const F q = V::Round(V::Mul(V::Load(in + i), inverse));
         V::StoreInt8(out.values + i, q);
+        if (out.residuals != nullptr)
+          StoreResiduals<V>(V::Load(in + i), inverse, q, out.residuals + i);
         sum = V::Add(sum, q);
       }
       sums[half] = V::Sum(sum);

@@ -218,13 +218,17 @@ struct SuperBlockMatMul {
 };
 
 // Formats of 32 signed values with one scale.
-struct Q80 {
+struct PlainBlocks {
+  static constexpr bool kReadsResiduals = false;
+};
+
+struct Q80 : PlainBlocks {
   static constexpr int kBytes = Q80Layout::kBytes;
   static float Scale(const Byte* block) { return LoadFp16(block + Q80Layout::kScale); }
   static __m256i Values(const Byte* block) { return Load32(block + Q80Layout::kValues); }
 };
 
-struct Q40 {
+struct Q40 : PlainBlocks {
   static constexpr int kBytes = Q40Layout::kBytes;
   static float Scale(const Byte* block) { return LoadFp16(block + Q40Layout::kScale); }
   static __m256i Values(const Byte* block) {
@@ -244,6 +248,7 @@ __m256i Levels(const Byte* nibbles, const signed char* levels) {
 }
 
 struct Mxfp4 {
+  static constexpr bool kReadsResiduals = true;
   static constexpr int kBytes = Mxfp4Layout::kBytes;
   static float Scale(const Byte* block) { return LoadE8M0(block + Mxfp4Layout::kExponent); }
   static __m256i Values(const Byte* block) {
@@ -251,7 +256,7 @@ struct Mxfp4 {
   }
 };
 
-struct Iq4Nl {
+struct Iq4Nl : PlainBlocks {
   static constexpr int kBytes = Iq4NlLayout::kBytes;
   static float Scale(const Byte* block) { return LoadFp16(block + Iq4NlLayout::kScale); }
   static __m256i Values(const Byte* block) {
@@ -291,11 +296,22 @@ struct BlockMatMul {
       for (int n = 0; n < N; ++n) {
         const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
         const __m256i activations = Load32(x.values + first);
-        const __m256 activation_scale = _mm256_set1_ps(x.scales[first / 32]);
+        __m256i residuals = _mm256_setzero_si256();
+        __m256 activation_scale = _mm256_set1_ps(x.scales[first / 32]);
+        if constexpr (Format::kReadsResiduals) {
+          // The products count in 1/256 of a step.
+          residuals = Load32(x.residuals + first);
+          activation_scale = _mm256_mul_ps(activation_scale, _mm256_set1_ps(1.0f / 256));
+        }
         for (int r = 0; r < R; ++r) {
           // The weight's sign moves to the activation, since one side has to be unsigned.
-          const __m256 dot = Dot(sizes[r], _mm256_sign_epi8(activations, values[r]));
-          sums[r][n] = _mm256_fmadd_ps(dot, _mm256_mul_ps(scales[r], activation_scale), sums[r][n]);
+          __m256i dot = IntDot(sizes[r], _mm256_sign_epi8(activations, values[r]));
+          if constexpr (Format::kReadsResiduals) {
+            const __m256i small = IntDot(sizes[r], _mm256_sign_epi8(residuals, values[r]));
+            dot = _mm256_add_epi32(_mm256_slli_epi32(dot, 8), small);
+          }
+          sums[r][n] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot),
+                                       _mm256_mul_ps(scales[r], activation_scale), sums[r][n]);
         }
       }
     }

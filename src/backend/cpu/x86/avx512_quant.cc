@@ -203,7 +203,11 @@ struct SuperBlockMatMul {
 
 // Formats of 32 values with one scale. Two blocks fill a register; Odd() is the last block of a
 // row with an odd number of them. Weights are stored unsigned with their zero at kZero.
-struct Q80 {
+struct PlainBlocks {
+  static constexpr bool kReadsResiduals = false;
+};
+
+struct Q80 : PlainBlocks {
   static constexpr int kBytes = Q80Layout::kBytes;
   static constexpr char kZero = -128;
 
@@ -229,7 +233,7 @@ __m256i UnpackNibbles16(const Byte* from) {
 
 // Formats of 32 nibbles, which Block::Unpack turns into unsigned weights.
 template <class Block, int kBlockBytes>
-struct NibbleBlocks {
+struct NibbleBlocks : PlainBlocks {
   static constexpr int kBytes = kBlockBytes;
 
   static __m512i Pair(const Byte* block) {
@@ -260,6 +264,7 @@ __m256i Levels(const Byte* nibbles, const signed char* levels, char zero) {
 }
 
 struct Mxfp4 : NibbleBlocks<Mxfp4, Mxfp4Layout::kBytes> {
+  static constexpr bool kReadsResiduals = true;
   static constexpr char kZero = 12;
   static float Scale(const Byte* block) { return LoadE8M0(block + Mxfp4Layout::kExponent); }
   static __m256i Unpack(const Byte* block) {
@@ -286,23 +291,58 @@ template <class Format>
 struct BlockMatMul {
   static constexpr int kRows = 2;
 
-  // Adds one register's products to `sums`. The zero of the weights is taken off in integers,
-  // once for all rows: dot(w - zero, x) = dot(w, x) - dot(zero, x).
+  template <int N>
+  struct Activations {
+    __m512i values[N];
+    __m512i residuals[N];
+    __m512 scales[N];
+  };
+
+  // What a dot product begins with, so that the zero of the weights is taken off in integers, once
+  // for all rows: dot(w - zero, x) = dot(w, x) - dot(zero, x).
+  static __m512i LessZero(__m512i activations) {
+    const __m512i zero = _mm512_setzero_si512();
+    return _mm512_sub_epi32(
+        zero, _mm512_dpbusd_epi32(zero, _mm512_set1_epi8(Format::kZero), activations));
+  }
+
+  // Adds one register's products to `sums`.
   template <int R, int N>
   static void Step(const __m512i (&values)[R], const __m512 (&scales)[R],
-                   const __m512i (&activations)[N], const __m512 (&activation_scales)[N],
-                   __m512 (&sums)[R][N]) {
+                   const Activations<N>& activations, __m512 (&sums)[R][N]) {
     for (int n = 0; n < N; ++n) {
-      const __m512i zero = _mm512_setzero_si512();
-      const __m512i of_zero =
-          _mm512_dpbusd_epi32(zero, _mm512_set1_epi8(Format::kZero), activations[n]);
-      const __m512i start = _mm512_sub_epi32(zero, of_zero);
+      const __m512i start = LessZero(activations.values[n]);
       for (int r = 0; r < R; ++r) {
-        const __m512i dot = _mm512_dpbusd_epi32(start, values[r], activations[n]);
+        __m512i dot = _mm512_dpbusd_epi32(start, values[r], activations.values[n]);
+        if constexpr (Format::kReadsResiduals) {
+          const __m512i small = _mm512_dpbusd_epi32(LessZero(activations.residuals[n]), values[r],
+                                                    activations.residuals[n]);
+          dot = _mm512_add_epi32(_mm512_slli_epi32(dot, 8), small);
+        }
         sums[r][n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot),
-                                     _mm512_mul_ps(scales[r], activation_scales[n]), sums[r][n]);
+                                     _mm512_mul_ps(scales[r], activations.scales[n]), sums[r][n]);
       }
     }
+  }
+
+  // With residuals the products count in 1/256 of a step.
+  static __m512 StepScale(__m512 scale) {
+    if constexpr (!Format::kReadsResiduals) return scale;
+    return _mm512_mul_ps(scale, _mm512_set1_ps(1.0f / 256));
+  }
+
+  // 64 values, or the last 32 of a row.
+  template <int N>
+  static void LoadActivations(const QuantizedRows& x, std::ptrdiff_t first, int n, bool odd,
+                              Activations<N>& out) {
+    const auto load = [odd, first](const std::int8_t* from) {
+      return odd ? _mm512_zextsi256_si512(Load32(from + first)) : Load64(from + first);
+    };
+    const float scale = x.scales[first / 32];
+    out.values[n] = load(x.values);
+    if constexpr (Format::kReadsResiduals) out.residuals[n] = load(x.residuals);
+    out.scales[n] =
+        StepScale(odd ? _mm512_set1_ps(scale) : Halves(scale, x.scales[first / 32 + 1]));
   }
 
   template <int R, int N>
@@ -315,8 +355,7 @@ struct BlockMatMul {
     const Byte* blocks = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
     __m512i values[R];
     __m512 scales[R];
-    __m512i activations[N];
-    __m512 activation_scales[N];
+    Activations<N> activations;
     int begin = 0;
     for (; begin + 64 <= tile.cols; begin += 64, blocks += 2 * Format::kBytes) {
       for (int r = 0; r < R; ++r) {
@@ -326,10 +365,9 @@ struct BlockMatMul {
       }
       for (int n = 0; n < N; ++n) {
         const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
-        activations[n] = Load64(x.values + first);
-        activation_scales[n] = Halves(x.scales[first / 32], x.scales[first / 32 + 1]);
+        LoadActivations(x, first, n, false, activations);
       }
-      Step<R, N>(values, scales, activations, activation_scales, sums);
+      Step<R, N>(values, scales, activations, sums);
     }
     if (begin < tile.cols) {
       for (int r = 0; r < R; ++r) {
@@ -339,10 +377,9 @@ struct BlockMatMul {
       }
       for (int n = 0; n < N; ++n) {
         const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
-        activations[n] = _mm512_zextsi256_si512(Load32(x.values + first));
-        activation_scales[n] = _mm512_set1_ps(x.scales[first / 32]);
+        LoadActivations(x, first, n, true, activations);
       }
-      Step<R, N>(values, scales, activations, activation_scales, sums);
+      Step<R, N>(values, scales, activations, sums);
     }
     for (int r = 0; r < R; ++r) {
       for (int n = 0; n < N; ++n) {
