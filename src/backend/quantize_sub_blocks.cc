@@ -126,14 +126,15 @@ Fit FitLine(const LineSums& sums, double highest) {
 }
 
 // Tries rounding with slopes around the one that spans the range, and fits a line to each rounding.
+// Most of them are steeper, which cuts off the highest values for finer steps below.
 Line FindLine(const Weighted& part, float max_q) {
   const auto [least, most] = std::minmax_element(part.values.begin(), part.values.end());
   const float low = std::min(0.0f, *least);
   if (*most - low < kNoMagnitude) return {.scale = 0, .minimum = -low};
-  constexpr int kSteps = 10;
+  constexpr int kSlopes = 21;
   Fit best;
-  for (int step = -kSteps; step <= kSteps; ++step) {
-    const float inverse = (max_q + 0.15f * static_cast<float>(step)) / (*most - low);
+  for (int i = 0; i < kSlopes; ++i) {
+    const float inverse = (max_q - 0.5f + 0.075f * static_cast<float>(i)) / (*most - low);
     const Fit fit = FitLine(SumsOf(part, low, inverse, max_q), -static_cast<double>(low));
     if (fit.error < best.error) best = fit;
   }
@@ -217,14 +218,15 @@ void Refit(const WeightedBlock& block, float max_q, Scales& scales) {
   scales.minimum = std::max(scales.minimum, 0.0f);
 }
 
-// The stored scales from lines, if the largest take the sub-scale `top`.
-Scales ScalesOf(const std::array<Line, kSubBlocks>& lines, float top) {
+// The stored scales from lines; the largest take the largest sub-scale.
+Scales ScalesOf(const std::array<Line, kSubBlocks>& lines) {
   Line largest;
   for (const Line& line : lines) {
     largest.scale = std::max(largest.scale, line.scale);
     largest.minimum = std::max(largest.minimum, line.minimum);
   }
-  Scales scales{.scale = AsFp16(largest.scale / top), .minimum = AsFp16(largest.minimum / top)};
+  Scales scales{.scale = AsFp16(largest.scale / kMaxSub),
+                .minimum = AsFp16(largest.minimum / kMaxSub)};
   for (std::size_t j = 0; j < kSubBlocks; ++j) {
     scales.subs[j] = NearestWithin(lines[j].scale * Inverse(scales.scale), 0, kMaxSub);
     scales.minimums[j] = NearestWithin(lines[j].minimum * Inverse(scales.minimum), 0, kMaxSub);
@@ -232,32 +234,11 @@ Scales ScalesOf(const std::array<Line, kSubBlocks>& lines, float top) {
   return scales;
 }
 
-// Moves the two f16 scales to the best of their neighbours.
-void Polish(const WeightedBlock& block, float max_q, Scales& best) {
-  const auto minimums = AroundFp16(best.minimum);
-  for (const float scale : AroundFp16(best.scale)) {
-    for (const float minimum : minimums) {
-      Scales next = best;
-      next.scale = std::max(scale, 0.0f);
-      next.minimum = std::max(minimum, 0.0f);
-      next.error = 0;
-      for (std::size_t j = 0; j < kSubBlocks; ++j) {
-        next.error += ErrorAt(block[j], next.LineOf(j), max_q);
-      }
-      if (next.error < best.error) best = next;
-    }
-  }
-}
-
 Scales FindScales(const WeightedBlock& block, float max_q) {
   std::array<Line, kSubBlocks> lines;
   for (std::size_t j = 0; j < kSubBlocks; ++j) lines[j] = FindLine(block[j], max_q);
-  Scales best;
-  for (const float top : {kMaxSub, kMaxSub - 1, kMaxSub - 2}) {
-    Scales next = ScalesOf(lines, top);
-    ChooseSubScales(block, max_q, next);
-    if (next.error < best.error) best = next;
-  }
+  Scales best = ScalesOf(lines);
+  ChooseSubScales(block, max_q, best);
   constexpr int kRounds = 2;
   for (int round = 0; round < kRounds; ++round) {
     Scales next = best;
@@ -266,7 +247,6 @@ Scales FindScales(const WeightedBlock& block, float max_q) {
     if (!(next.error < best.error)) break;
     best = next;
   }
-  Polish(block, max_q, best);
   return best;
 }
 
