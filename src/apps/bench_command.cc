@@ -1,140 +1,135 @@
 #include <algorithm>
-#include <chrono>
-#include <random>
+#include <string>
 #include <vector>
 
-#include <fmt/format.h>
-
+#include "apps/bench_report.h"
 #include "apps/commands.h"
-#include "apps/report.h"
-#include "base/interrupt.h"
+#include "base/error.h"
+#include "engine/benchmark.h"
+#include "io/file.h"
 #include "io/machine.h"
+#include "io/progress.h"
 #include "store/local_store.h"
 
 namespace doppler {
 namespace {
 
-// One measured phase of one run.
-struct Sample {
-  double seconds = 0;
-  ExpertCacheStats experts;
+// What all points have in common.
+struct BenchHead {
+  std::string model;
+  std::string backend;
+  std::string cpu_path;
+  int threads = 0;
 };
 
-struct Samples {
-  int tokens = 0;
-  std::vector<Sample> runs;
+BenchPoint MeasurePoint(const BenchCommand& command, const EngineOptions& options, int prefill,
+                        BenchHead& head) {
+  Engine engine(ResolveModel(command.model), options);
+  head = {.model = engine.artifact().manifest().model_id,
+          .backend = std::string(engine.backend().name()),
+          .cpu_path = std::string(engine.backend().path()),
+          .threads = engine.threads()};
+  BenchPoint point{.budget = engine.plan().budget,
+                   .context = prefill,
+                   .problem = {},
+                   .measured = RunBenchmark(engine, {.prefill = prefill,
+                                                     .decode = command.decode,
+                                                     .repetitions = command.repetitions}),
+                   .plan = engine.plan(),
+                   .peak_resident = 0};
+  point.peak_resident = PeakResidentBytes();
+  return point;
+}
 
-  // The run of median time.
-  const Sample& Median() const { return runs[runs.size() / 2]; }
-  double TokensPerSecond() const { return tokens / Median().seconds; }
-  void Sort() {
-    std::sort(runs.begin(), runs.end(),
-              [](const Sample& a, const Sample& b) { return a.seconds < b.seconds; });
+EngineOptions OptionsOf(const BenchCommand& command, int prefill) {
+  EngineOptions options = command.engine;
+  options.with_tokenizer = false;
+  if (options.context == 0) options.context = prefill + command.decode;
+  if (options.context < prefill + command.decode) {
+    throw UsageError("--context is smaller than --prefill and --decode together");
   }
-};
-
-// Random tokens, the same in every run: the routing of real text is the model's business, and a
-// benchmark must not depend on a tokenizer.
-std::vector<TokenId> RandomTokens(int count, int vocab_size) {
-  std::mt19937 random(1);
-  std::vector<TokenId> tokens(static_cast<std::size_t>(count));
-  for (TokenId& token : tokens) {
-    token = static_cast<TokenId>(random() % static_cast<unsigned>(vocab_size));
-  }
-  return tokens;
+  return options;
 }
 
-TokenId MostProbable(std::span<const float> logits) {
-  return static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-}
-
-ExpertCacheStats StatsOf(const Engine& engine) {
-  return engine.experts() == nullptr ? ExpertCacheStats() : engine.experts()->stats();
-}
-
-template <typename Work>
-Sample Measure(const Engine& engine, Work&& work) {
-  const ExpertCacheStats before = StatsOf(engine);
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-  return {.seconds = took.count(), .experts = StatsOf(engine) - before};
-}
-
-void RunOnce(Session& session, const Engine& engine, const std::vector<TokenId>& prompt,
-             Samples& prefill, Samples& decode) {
-  session.Truncate(0);
-  TokenId next = 0;
-  prefill.runs.push_back(Measure(engine, [&] { next = MostProbable(session.Append(prompt)); }));
-  if (decode.tokens == 0) return;
-  decode.runs.push_back(Measure(engine, [&] {
-    for (int i = 0; i < decode.tokens; ++i) {
-      ThrowIfInterrupted();
-      next = MostProbable(session.Append({&next, 1}));
+// Rising budgets, so that the peak of the process so far is that of the present budget.
+std::vector<BenchPoint> Sweep(const BenchCommand& command, BenchHead& head) {
+  std::vector<Bytes> budgets = command.budgets;
+  std::sort(budgets.begin(), budgets.end());
+  std::vector<BenchPoint> points;
+  ProgressMeter progress("bench", budgets.size() * command.contexts.size(),
+                         {.unit = ProgressUnit::kItems});
+  for (const Bytes budget : budgets) {
+    for (const int context : command.contexts) {
+      EngineOptions options = OptionsOf(command, context);
+      options.host_memory = budget;
+      try {
+        points.push_back(MeasurePoint(command, options, context, head));
+      } catch (const Error& error) {
+        points.push_back({.budget = budget,
+                          .context = context,
+                          .problem = error.what(),
+                          .measured = {},
+                          .plan = {},
+                          .peak_resident = 0});
+      }
+      progress.Update(points.size());
     }
-  }));
+  }
+  progress.Finish();
+  return points;
 }
 
-OrderedJson ToJson(const Samples& samples) {
-  const ExpertCacheStats& experts = samples.Median().experts;
-  return {{"tokens", samples.tokens},
-          {"seconds_median", samples.Median().seconds},
-          {"seconds_min", samples.runs.front().seconds},
-          {"seconds_max", samples.runs.back().seconds},
-          {"tokens_per_second", samples.TokensPerSecond()},
-          {"expert_hits", experts.hits},
-          {"expert_misses", experts.misses},
-          {"expert_bytes_read", experts.bytes_read},
-          {"stall_seconds", experts.stall_seconds}};
+OrderedJson HeadToJson(const BenchHead& head, const BenchCommand& command) {
+  return {{"model", head.model},
+          {"backend", head.backend},
+          {"cpu_path", head.cpu_path},
+          {"threads", head.threads},
+          {"repetitions", command.repetitions}};
 }
 
-void PrintPhase(const char* name, const Samples& samples) {
-  const ExpertCacheStats& experts = samples.Median().experts;
-  const double uses =
-      static_cast<double>(std::max<std::uint64_t>(experts.hits + experts.misses, 1));
-  fmt::print(
-      "{:<8} {:>5} tokens  {:>9.1f} tokens/s  ({:.3f} to {:.3f} s)  hits {:.1f} %, read {}\n", name,
-      samples.tokens, samples.TokensPerSecond(), samples.runs.front().seconds,
-      samples.runs.back().seconds, 100 * static_cast<double>(experts.hits) / uses,
-      FormatSize(experts.bytes_read));
+void WriteFiles(const BenchCommand& command, const BenchHead& head,
+                const std::vector<BenchPoint>& points) {
+  if (!command.csv_file.empty()) WriteTextFile(command.csv_file, BenchTableCsv(points));
+  if (!command.svg_file.empty()) WriteTextFile(command.svg_file, BenchChart(head.model, points));
+}
+
+void RunSweep(BenchCommand command) {
+  if (command.contexts.empty()) command.contexts = {command.prefill};
+  if (command.budgets.empty()) command.budgets = {BudgetOf(command.engine)};
+  BenchHead head;
+  const std::vector<BenchPoint> points = Sweep(command, head);
+  WriteFiles(command, head, points);
+  if (command.json) {
+    OrderedJson json = HeadToJson(head, command);
+    json["points"] = OrderedJson::array();
+    for (const BenchPoint& point : points) json["points"].push_back(BenchPointToJson(point));
+    PrintJson(json);
+  } else {
+    Print(BenchTableText(points));
+  }
+  const bool none = std::all_of(points.begin(), points.end(),
+                                [](const BenchPoint& point) { return !point.problem.empty(); });
+  if (none) Throw("no point could be measured");
 }
 
 }  // namespace
 
 void RunBench(const BenchCommand& command) {
-  EngineOptions options = command.engine;
-  options.with_tokenizer = false;
-  if (options.context == 0) options.context = command.prefill + command.decode;
-  if (options.context < command.prefill + command.decode) {
-    throw UsageError("--context is smaller than --prefill and --decode together");
+  if (!command.budgets.empty() || !command.contexts.empty()) {
+    RunSweep(command);
+    return;
   }
-  Engine engine(ResolveModel(command.model), options);
-  Session session(engine);
-  const std::vector<TokenId> prompt = RandomTokens(command.prefill, engine.config().vocab_size);
-  Samples prefill{.tokens = command.prefill, .runs = {}};
-  Samples decode{.tokens = command.decode, .runs = {}};
-  for (int run = 0; run < command.repetitions; ++run) {
-    RunOnce(session, engine, prompt, prefill, decode);
-  }
-  prefill.Sort();
-  decode.Sort();
+  BenchHead head;
+  const BenchPoint point =
+      MeasurePoint(command, OptionsOf(command, command.prefill), command.prefill, head);
+  WriteFiles(command, head, {point});
   if (command.json) {
-    OrderedJson json = {{"model", engine.artifact().manifest().model_id},
-                        {"backend", engine.backend().name()},
-                        {"cpu_path", engine.backend().path()},
-                        {"threads", engine.threads()},
-                        {"repetitions", command.repetitions},
-                        {"prefill", ToJson(prefill)},
-                        {"decode", command.decode > 0 ? ToJson(decode) : OrderedJson(nullptr)},
-                        {"peak_resident_bytes", PeakResidentBytes()},
-                        {"plan", PlanToJson(engine.plan())}};
+    OrderedJson json = HeadToJson(head, command);
+    json.update(BenchPointToJson(point));
     PrintJson(json);
     return;
   }
-  PrintPhase("prefill", prefill);
-  if (command.decode > 0) PrintPhase("decode", decode);
-  fmt::print("peak memory {} of a budget of {}\n", FormatSize(PeakResidentBytes()),
-             FormatSize(engine.plan().budget));
+  Print(BenchPointText(point));
 }
 
 }  // namespace doppler

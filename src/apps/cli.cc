@@ -42,6 +42,22 @@ void AddSize(CLI::App& app, const char* flag, const std::function<void(Bytes)>& 
       ->type_name("SIZE");
 }
 
+// A flag that takes sizes with commas between them.
+void AddSizes(CLI::App& app, const char* flag, std::vector<Bytes>& sizes, const char* help) {
+  app.add_option_function<std::vector<std::string>>(
+         flag,
+         [flag, &sizes](const std::vector<std::string>& texts) {
+           try {
+             for (const std::string& text : texts) sizes.push_back(ParseSize(text));
+           } catch (const Error& error) {
+             throw CLI::ValidationError(flag, error.what());
+           }
+         },
+         help)
+      ->delimiter(',')
+      ->type_name("SIZE,...");
+}
+
 // A flag that takes one of a few words.
 template <typename Value>
 void AddChoice(CLI::App& app, const char* flag, const std::map<std::string, Value>& choices,
@@ -302,6 +318,15 @@ void AddBenchCommand(CLI::App& parent) {
   app->add_option("--repetitions", command->repetitions, "Runs; the median is printed")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  AddSizes(*app, "--budgets", command->budgets,
+           "Measure under each of these budgets, as 4G,6G,8G, and print a table");
+  app->add_option("--contexts", command->contexts,
+                  "Measure with prompts of each of these lengths, as 512,4096")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1 << 28));
+  app->add_option("--csv", command->csv_file, "Write the table to this file, which must not exist");
+  app->add_option("--svg", command->svg_file,
+                  "Draw speed over budget into this file, which must not exist");
   app->add_flag("--json", command->json, "Print JSON");
   AddEngine(*app, command->engine);
   app->callback([command] { RunBench(*command); });

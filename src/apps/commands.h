@@ -106,6 +106,10 @@ struct BenchCommand {
   int prefill = 512;
   int decode = 64;
   int repetitions = 3;
+  std::vector<Bytes> budgets;  // with contexts, if either is there: every pair is measured
+  std::vector<int> contexts;   // in place of prefill
+  std::string csv_file;
+  std::string svg_file;
   bool json = false;
   EngineOptions engine;
 };

@@ -17,17 +17,6 @@ double PerSecond(std::size_t count, double seconds) {
   return seconds > 0 ? static_cast<double>(count) / seconds : 0;
 }
 
-// The part of expert uses that were hits; nothing if there were none.
-std::optional<double> HitRate(const ExpertCacheStats& experts) {
-  const std::uint64_t uses = experts.hits + experts.misses;
-  if (uses == 0) return std::nullopt;
-  return static_cast<double>(experts.hits) / static_cast<double>(uses);
-}
-
-OrderedJson OptionalToJson(std::optional<double> value) {
-  return value ? OrderedJson(*value) : OrderedJson(nullptr);
-}
-
 std::string PlanLine(const char* name, Bytes bytes, const std::string& note) {
   return fmt::format("  {:<14} {:>10}  {}\n", name, FormatSize(bytes), note);
 }
@@ -43,6 +32,16 @@ std::string ExpertsLine(const MemoryPlan& plan, const PhaseStats& prefill,
 }
 
 }  // namespace
+
+std::optional<double> HitRate(const ExpertCacheStats& experts) {
+  const std::uint64_t uses = experts.hits + experts.misses;
+  if (uses == 0) return std::nullopt;
+  return static_cast<double>(experts.hits) / static_cast<double>(uses);
+}
+
+OrderedJson OptionalToJson(std::optional<double> value) {
+  return value ? OrderedJson(*value) : OrderedJson(nullptr);
+}
 
 void Print(std::string_view text) {
   const bool failed =
@@ -64,6 +63,9 @@ OrderedJson PhaseToJson(const PhaseStats& phase) {
           {"experts_read_ahead_used", phase.experts.read_ahead_used},
           {"stall_seconds", phase.experts.stall_seconds},
           {"cache_seconds", phase.experts.acquire_seconds},
+          {"reading_seconds", phase.experts.reading_seconds},
+          {"page_in_p50_seconds", OptionalToJson(phase.experts.page_ins.Quantile(0.5))},
+          {"page_in_p99_seconds", OptionalToJson(phase.experts.page_ins.Quantile(0.99))},
           {"attention_seconds", phase.times.layers - phase.times.experts},
           {"expert_seconds",
            phase.times.experts - phase.experts.stall_seconds - phase.experts.acquire_seconds},

@@ -1,6 +1,7 @@
 // What commands print in more than one place.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -17,6 +18,12 @@ using OrderedJson = nlohmann::ordered_json;
 // The plan's lines: bytes per purpose, as docs/command-line.md names them.
 OrderedJson PlanToJson(const MemoryPlan& plan);
 std::string PlanToText(const MemoryPlan& plan);
+
+// The part of expert uses that were hits; nothing if there were none.
+std::optional<double> HitRate(const ExpertCacheStats& experts);
+
+// The number or null.
+OrderedJson OptionalToJson(std::optional<double> value);
 
 // Writes to standard output at once. Throws Error if that cannot be done.
 void Print(std::string_view text);

@@ -52,7 +52,9 @@ ExpertCacheStats operator-(const ExpertCacheStats& after, const ExpertCacheStats
           .read_ahead = after.read_ahead - before.read_ahead,
           .read_ahead_used = after.read_ahead_used - before.read_ahead_used,
           .stall_seconds = after.stall_seconds - before.stall_seconds,
-          .acquire_seconds = after.acquire_seconds - before.acquire_seconds};
+          .acquire_seconds = after.acquire_seconds - before.acquire_seconds,
+          .reading_seconds = after.reading_seconds - before.reading_seconds,
+          .page_ins = after.page_ins - before.page_ins};
 }
 
 ExpertLease::ExpertLease(ExpertLease&& other) noexcept
@@ -321,6 +323,7 @@ void ExpertCache::PrepareReads(std::size_t index) {
   }
   slot.all_steps_left.store(static_cast<std::uint32_t>(source.Steps()), std::memory_order_relaxed);
   slot.state.store(0, std::memory_order_relaxed);
+  slot.wanted_at = Clock::now();
   stats_.bytes_read += source.extent.size;
 }
 
@@ -412,6 +415,7 @@ void ExpertCache::Settle(Slot& slot) {
     Publish(slot, kAllParts);
   }
   const bool background = slot.background;
+  if (!background) CountPageIn(slot);
   slot.state.fetch_or(kSettled, std::memory_order_release);
   slot.state.notify_all();
   if (!background) return;
@@ -420,6 +424,11 @@ void ExpertCache::Settle(Slot& slot) {
   slot.background = false;
   --background_reads_;
   Release(static_cast<std::size_t>(&slot - slots_.data()));
+}
+
+void ExpertCache::CountPageIn(const Slot& slot) {
+  const std::lock_guard lock(mutex_);
+  stats_.page_ins.Add(SecondsBetween(slot.wanted_at, Clock::now()));
 }
 
 void ExpertCache::WaitFor(std::size_t index, std::uint32_t bits) {
@@ -489,7 +498,9 @@ void ExpertCache::SetUsage(std::span<const double> usage) {
 
 ExpertCacheStats ExpertCache::stats() const {
   const std::lock_guard lock(mutex_);
-  return stats_;
+  ExpertCacheStats stats = stats_;
+  stats.reading_seconds = queue_->BusySeconds();
+  return stats;
 }
 
 }  // namespace doppler

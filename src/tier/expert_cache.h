@@ -21,6 +21,8 @@
 
 #include "base/bytes.h"
 #include "base/ids.h"
+#include "base/stopwatch.h"
+#include "base/time_counts.h"
 #include "io/async_reader.h"
 #include "io/mapped_memory.h"
 #include "store/artifact.h"
@@ -41,6 +43,8 @@ struct ExpertCacheStats {
   std::uint64_t read_ahead_used = 0;  // of these, acquired before they were evicted
   double stall_seconds = 0;           // spent waiting for bytes
   double acquire_seconds = 0;         // spent finding slots and starting reads
+  double reading_seconds = 0;         // in which reads were on the device
+  TimeCounts page_ins;                // of the misses, from Acquire to the last byte verified
 };
 
 // What was added between two readings.
@@ -170,9 +174,10 @@ class ExpertCache {
     std::size_t key = 0;                   // of the expert it holds
     int pins = 0;
     std::uint64_t last_use = 0;
-    bool passing = false;     // brought in by prefill or ahead, and not used in decode since
-    bool background = false;  // the reads themselves hold one of the pins
-    bool ahead = false;       // not acquired yet
+    Clock::time_point wanted_at;  // when its reads were queued
+    bool passing = false;         // brought in by prefill or ahead, and not used in decode since
+    bool background = false;      // the reads themselves hold one of the pins
+    bool ahead = false;           // not acquired yet
     std::atomic<std::uint32_t> state{kSettled};
     std::array<std::atomic<std::uint32_t>, kExpertParts> steps_left{};  // that hold the part
     std::atomic<std::uint32_t> all_steps_left{0};
@@ -210,6 +215,7 @@ class ExpertCache {
   static std::uint32_t PartsCompletedBy(Slot& slot, std::size_t step);
   static void Publish(Slot& slot, std::uint32_t parts);
   void Settle(Slot& slot);
+  void CountPageIn(const Slot& slot);
 
   void Unpin(std::size_t slot);
   void WaitFor(std::size_t slot, std::uint32_t bits);

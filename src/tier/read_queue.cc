@@ -42,6 +42,7 @@ void ReadQueue::Push(ReadPriority priority, QueuedRead read) {
 void ReadQueue::Completed(ReadPriority priority) {
   const std::lock_guard lock(mutex_);
   --on_device_[Index(priority)];
+  if (OnDevice() == 0) busy_seconds_ += SecondsBetween(busy_since_, Clock::now());
   StartWhatMay();
 }
 
@@ -68,11 +69,16 @@ void ReadQueue::Stop() {
 
 bool ReadQueue::Idle() const {
   const std::lock_guard lock(mutex_);
-  return waiting_[0].empty() && waiting_[1].empty() && on_device_[0] + on_device_[1] == 0;
+  return waiting_[0].empty() && waiting_[1].empty() && OnDevice() == 0;
+}
+
+double ReadQueue::BusySeconds() const {
+  const std::lock_guard lock(mutex_);
+  return busy_seconds_ + (OnDevice() > 0 ? SecondsBetween(busy_since_, Clock::now()) : 0);
 }
 
 bool ReadQueue::Startable(ReadPriority priority) const {
-  if (waiting_[Index(priority)].empty() || on_device_[0] + on_device_[1] >= depth_) return false;
+  if (waiting_[Index(priority)].empty() || OnDevice() >= depth_) return false;
   if (priority == ReadPriority::kDemand) return true;
   const int places = demanded_ ? std::max(depth_ / kBackgroundShare, 1) : depth_;
   return waiting_[Index(ReadPriority::kDemand)].empty() && on_device_[Index(priority)] < places;
@@ -81,6 +87,7 @@ bool ReadQueue::Startable(ReadPriority priority) const {
 void ReadQueue::StartWhatMay() {
   for (const ReadPriority priority : {ReadPriority::kDemand, ReadPriority::kBackground}) {
     while (Startable(priority)) {
+      if (OnDevice() == 0) busy_since_ = Clock::now();
       ++on_device_[Index(priority)];
       submit_(waiting_[Index(priority)].Pop(), priority);
     }

@@ -13,6 +13,8 @@
 #include <mutex>
 #include <vector>
 
+#include "base/stopwatch.h"
+
 namespace doppler {
 
 enum class ReadPriority : std::uint8_t { kDemand, kBackground };
@@ -45,6 +47,8 @@ class ReadQueue {
 
   // Whether nothing waits and nothing is on the device.
   bool Idle() const;
+  // Time in which something was on the device, up to now.
+  double BusySeconds() const;
 
  private:
   // First in, first out, of a fixed capacity.
@@ -65,12 +69,15 @@ class ReadQueue {
 
   bool Startable(ReadPriority priority) const;
   void StartWhatMay();
+  int OnDevice() const { return on_device_[0] + on_device_[1]; }
 
   const int depth_;
   const Submit submit_;
   mutable std::mutex mutex_;
   std::array<Ring, 2> waiting_;        // [ReadPriority]
   std::array<int, 2> on_device_ = {};  // [ReadPriority]
+  double busy_seconds_ = 0;            // until the device was last idle
+  Clock::time_point busy_since_;       // if something is on the device
   bool demanded_ = false;              // something was, since the start
   bool stopped_ = false;
 };

@@ -76,5 +76,19 @@ TEST_F(ReadQueueTest, StopForgetsWhatWaits) {
   EXPECT_TRUE(queue.Idle());
 }
 
+TEST_F(ReadQueueTest, CountsTheTimeInWhichSomethingIsOnTheDevice) {
+  ReadQueue queue = Make(1);
+  EXPECT_EQ(queue.BusySeconds(), 0);
+  queue.Push(ReadPriority::kDemand, {1, 0});
+  queue.Push(ReadPriority::kDemand, {1, 1});
+  const double first = queue.BusySeconds();
+  queue.Completed(ReadPriority::kDemand);
+  EXPECT_GE(queue.BusySeconds(), first);
+  queue.Completed(ReadPriority::kDemand);
+  const double both = queue.BusySeconds();
+  EXPECT_GT(both, 0);
+  EXPECT_EQ(queue.BusySeconds(), both);
+}
+
 }  // namespace
 }  // namespace doppler

@@ -14,7 +14,9 @@ namespace doppler {
 namespace {
 
 using nlohmann::json;
+using testing::EndsWith;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 TEST(ReportsTest, Inspect) {
   const json report = JsonOutput({"inspect", MoeModel(), "--json", "--tensors"});
@@ -118,6 +120,38 @@ TEST(ReportsTest, Bench) {
   }
   EXPECT_THAT(Output({"bench", MoeModel(), "--prefill", "8", "--decode", "0"}),
               HasSubstr("prefill "));
+}
+
+TEST(ReportsTest, BenchSweepsBudgetsAndContexts) {
+  const TempFolder folder;
+  const fs::path csv = folder.path() / "table.csv";
+  const fs::path svg = folder.path() / "chart.svg";
+  const json report =
+      JsonOutput({"bench", MoeModel(), "--json", "--budgets", "1G,1K", "--contexts", "8,16",
+                  "--decode", "2", "--repetitions", "1", "--csv", csv, "--svg", svg});
+  ASSERT_EQ(report.at("points").size(), 4u);
+  for (const json& point : report.at("points")) {
+    const bool refused = point.at("budget_bytes") == kKiB;
+    ASSERT_EQ(point.contains("problem"), refused) << point;
+    if (refused) continue;
+    EXPECT_EQ(point.at("prefill").at("tokens"), point.at("context"));
+    EXPECT_GT(point.at("decode").at("tokens_per_second"), 0);
+    EXPECT_LE(point.at("peak_resident_bytes"), kGiB);
+  }
+  const std::string table = ReadTextFile(csv);
+  EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 5);
+  EXPECT_THAT(table, StartsWith("budget_bytes,context,prefill_tokens,"));
+  EXPECT_THAT(table, HasSubstr("\"the budget of 1.00 KiB cannot hold this model"));
+  const std::string chart = ReadTextFile(svg);
+  EXPECT_THAT(chart, StartsWith("<svg "));
+  EXPECT_THAT(chart, HasSubstr("16 tokens of context"));
+  EXPECT_THAT(chart, EndsWith("</svg>\n"));
+}
+
+TEST(ReportsTest, BenchFailsWhereNothingFits) {
+  const ProcessResult result = Doppler({"bench", MoeModel(), "--budgets", "1K", "--decode", "1"});
+  EXPECT_EQ(result.status, 1);
+  EXPECT_THAT(result.errors, HasSubstr("no point could be measured"));
 }
 
 TEST(ReportsTest, Perplexity) {
