@@ -15,6 +15,8 @@ namespace {
 // A piece of less work than this costs more to hand out than to do.
 constexpr std::size_t kMinPieceBytes = 16 * kKiB;
 constexpr std::size_t kMinPieceFloats = 8192;
+// The most rows that a kernel takes together.
+constexpr std::size_t kRowsTogether = 16;
 // Tokens whose activations stay in the second-level cache while the rows of a piece pass by.
 constexpr int kTokensAtOnce = MatMulTile::kMaxTokens;
 // Columns of a transposed product whose sums stay in the first-level cache; a whole number of
@@ -40,9 +42,10 @@ struct ScratchLayout {
     scales = residuals + values;
     sums32 = scales + AlignUp(values / 32 * sizeof(float), sizeof(CacheLine));
     sums16 = sums32 + AlignUp(values / 32 * sizeof(float), sizeof(CacheLine));
-    end = sums16 + AlignUp(values / 16 * sizeof(float), sizeof(CacheLine));
+    whole_sums = sums16 + AlignUp(values / 16 * sizeof(float), sizeof(CacheLine));
+    end = whole_sums + AlignUp(values / 32 * sizeof(std::int32_t), sizeof(CacheLine));
   }
-  Bytes residuals, scales, sums32, sums16, end;
+  Bytes residuals, scales, sums32, sums16, whole_sums, end;
 };
 
 QuantizedRows RowsFrom(const QuantizedRows& all, int row) {
@@ -52,6 +55,7 @@ QuantizedRows RowsFrom(const QuantizedRows& all, int row) {
           .scales = all.scales + start / 32,
           .sums32 = all.sums32 + start / 32,
           .sums16 = all.sums16 + start / 16,
+          .whole_sums = all.whole_sums + start / 32,
           .cols = all.cols};
 }
 
@@ -78,6 +82,7 @@ class CpuBackend final : public Backend {
     quantized_.scales = reinterpret_cast<float*>(base + layout.scales);
     quantized_.sums32 = reinterpret_cast<float*>(base + layout.sums32);
     quantized_.sums16 = reinterpret_cast<float*>(base + layout.sums16);
+    quantized_.whole_sums = reinterpret_cast<std::int32_t*>(base + layout.whole_sums);
   }
 
   void MatMul(const WeightMatrix& weights, ConstRows in, Rows out) override {
@@ -252,7 +257,7 @@ class CpuBackend final : public Backend {
     const std::size_t pieces = pool_.size() == 1 ? 1 : 4 * static_cast<std::size_t>(pool_.size());
     const std::size_t work = row_bytes * static_cast<std::size_t>(std::clamp(tokens, 1, 16));
     const std::size_t least = kMinPieceBytes / std::max<std::size_t>(work, 1) + 1;
-    return AlignUp(std::max((rows + pieces - 1) / pieces, least), 4);
+    return AlignUp(std::max((rows + pieces - 1) / pieces, least), kRowsTogether);
   }
 
   bool ReadsInt8(DType dtype) const {

@@ -32,6 +32,8 @@ struct QuantizedRows {
   float* scales = nullptr;           // [tokens, cols / 32]
   float* sums32 = nullptr;           // [tokens, cols / 32]: scale * sum of 32 values
   float* sums16 = nullptr;           // [tokens, cols / 16]: scale * sum of 16 values
+  // [tokens, cols / 32]: sum of 32 values, or of 256 * value + residual
+  std::int32_t* whole_sums = nullptr;
   int cols = 0;
 };
 

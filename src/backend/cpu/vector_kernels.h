@@ -99,11 +99,15 @@ typename V::F Exp(typename V::F x) {
   return V::Mul(p, V::PowerOfTwo(n));
 }
 
-// What rounding `x` * `inverse` to `q` left, in 1/256; a half becomes 127/256 whatever its sign.
+// Stores what rounding `x` * `inverse` to `q` left, in 1/256, and returns it; a half becomes
+// 127/256 whatever its sign.
 template <class V>
-void StoreResiduals(typename V::F x, typename V::F inverse, typename V::F q, std::int8_t* out) {
+typename V::F StoreResiduals(typename V::F x, typename V::F inverse, typename V::F q,
+                             std::int8_t* out) {
   const typename V::F left = V::Mul(V::Sub(V::Mul(x, inverse), q), V::Set1(256.0f));
-  V::StoreInt8(out, V::Max(V::Min(V::Round(left), V::Set1(127.0f)), V::Set1(-127.0f)));
+  const typename V::F residual = V::Max(V::Min(V::Round(left), V::Set1(127.0f)), V::Set1(-127.0f));
+  V::StoreInt8(out, residual);
+  return residual;
 }
 
 template <class V>
@@ -118,22 +122,28 @@ void QuantizeRow(const float* in, const QuantizedRows& out) {
     const bool is_zero = scale < 1e-37f;
     const F inverse = V::Set1(is_zero ? 0.0f : 1.0f / scale);
     float sums[2];
+    F residuals = V::Zero();
     for (int half = 0; half < 2; ++half) {
       F sum = V::Zero();
       for (int i = begin + 16 * half; i < begin + 16 * (half + 1); i += V::kLanes) {
-        const F q = V::Round(V::Mul(V::Load(in + i), inverse));
+        const F x = V::Load(in + i);
+        const F q = V::Round(V::Mul(x, inverse));
         V::StoreInt8(out.values + i, q);
-        if (out.residuals != nullptr)
-          StoreResiduals<V>(V::Load(in + i), inverse, q, out.residuals + i);
+        if (out.residuals != nullptr) {
+          residuals = V::Add(residuals, StoreResiduals<V>(x, inverse, q, out.residuals + i));
+        }
         sum = V::Add(sum, q);
       }
       sums[half] = V::Sum(sum);
     }
     const float stored = is_zero ? 0.0f : scale;
+    const int whole = static_cast<int>(sums[0] + sums[1]);
     out.scales[begin / 32] = stored;
     out.sums32[begin / 32] = stored * (sums[0] + sums[1]);
     out.sums16[begin / 16] = stored * sums[0];
     out.sums16[begin / 16 + 1] = stored * sums[1];
+    out.whole_sums[begin / 32] =
+        out.residuals == nullptr ? whole : 256 * whole + static_cast<int>(V::Sum(residuals));
   }
 }
 

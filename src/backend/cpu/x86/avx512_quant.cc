@@ -1,284 +1,343 @@
 // Integer dot products with AVX-512 VNNI.
 //
-// A register holds 64 weights, which are two runs of 32 with an activation scale each. One
-// instruction multiplies unsigned weights with signed activations and adds fours of products into
-// int32 lanes: the first eight lanes belong to the first run, the last eight to the second. Then
-// sum += dot * (weight scale * activation scale), lane by lane.
+// An output is the sum over runs of 16 or 32 values of
+//
+//   weight scale * activation scale * dot(weights, activations) + offset * sum(activations)
+//
+// Dots are whole numbers and exact. The runs of a chunk of 256 values have a lane each; a lane adds
+// up its runs from chunk to chunk, and at the end the lanes are added pairwise, halves first. Both
+// ways of computing follow that order, so that they give the same bits:
+//
+//   RowProduct    one row; a register holds 64 of its weights. For few tokens, when the weights
+//   come
+//                 from memory and the processor's prefetcher likes one stream.
+//   PanelProduct  sixteen rows, a lane each; what is unpacked is used for all tokens of the tile.
 
 #include <immintrin.h>
 
-#include "backend/block_layout.h"
-#include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/quant_matmul.h"
+#include "backend/cpu/x86/avx512_formats.h"
 #include "backend/cpu/x86/unpacked_matmul.h"
-#include "backend/levels.h"
 
 namespace doppler {
 namespace {
 
-using Byte = unsigned char;
+// From so many tokens on unpacking sixteen rows pays.
+constexpr int kLeastForPanels = 6;
 
-float LoadFp16(const Byte* from) {
-  unsigned short bits;
-  __builtin_memcpy(&bits, from, sizeof(bits));
-  return _cvtsh_ss(bits);
+template <class Format>
+constexpr int kLanesOf = kChunk / Format::kRun;
+
+// Runs of the chunk that begins at column `begin`.
+template <class Format>
+int RunsAt(const MatMulTile& tile, int begin) {
+  const int left = tile.cols - begin;
+  return (left < kChunk ? left : kChunk) / Format::kRun;
 }
 
-float LoadBf16(const Byte* from) {
-  unsigned short bits;
-  __builtin_memcpy(&bits, from, sizeof(bits));
-  return __builtin_bit_cast(float, static_cast<unsigned>(bits) << 16);
+constexpr __mmask16 FirstLanes(int count) { return static_cast<__mmask16>((1u << count) - 1); }
+
+// With residuals the products count in 1/256 of a step.
+template <class Format>
+constexpr float kStep = Format::kReadsResiduals ? 1.0f / 256 : 1.0f;
+
+// The lanes' sum: the upper half is added to the lower, and again.
+float AddLanes(__m512 lanes) {
+  const __m256 eight =
+      _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
-// 2^(exponent - 128).
-float LoadE8M0(const Byte* from) {
-  const unsigned exponent = *from;
-  return __builtin_bit_cast(float, exponent < 2 ? 0x00200000u << exponent : (exponent - 1) << 23);
+// Sums of neighbouring lanes of four registers of dot products: element p of the quarter q is the
+// sum of quarter q of dots[p].
+__m512i AddQuarters(const __m512i (&dots)[4]) {
+  const __m512i first = _mm512_add_epi32(_mm512_unpacklo_epi32(dots[0], dots[1]),
+                                         _mm512_unpackhi_epi32(dots[0], dots[1]));
+  const __m512i second = _mm512_add_epi32(_mm512_unpacklo_epi32(dots[2], dots[3]),
+                                          _mm512_unpackhi_epi32(dots[2], dots[3]));
+  return _mm512_add_epi32(_mm512_unpacklo_epi64(first, second),
+                          _mm512_unpackhi_epi64(first, second));
 }
 
-__m256i Load32(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i_u*>(from)); }
-__m512i Load64(const void* from) { return _mm512_loadu_si512(from); }
-__m512i LoadTwice(const void* from) { return _mm512_broadcast_i64x4(Load32(from)); }
+template <class Format>
+struct RowProduct {
+  struct Row {
+    __m512i values[4];
+    Head head;
+  };
 
-// `a` in the first eight lanes, `b` in the others.
-__m512 Halves(float a, float b) {
-  return _mm512_mask_mov_ps(_mm512_set1_ps(a), 0xff00, _mm512_set1_ps(b));
-}
-__m512i IntHalves(int a, int b) {
-  return _mm512_mask_mov_epi32(_mm512_set1_epi32(a), 0xff00, _mm512_set1_epi32(b));
-}
+  // `kWhole`: the chunk has all its runs.
+  template <bool kWhole>
+  static Row Load(const Byte* chunk, int runs) {
+    Row row;
+    row.head = Format::Load(chunk, runs);
+    for (int pair = 0; pair < 4; ++pair) {
+      if (kWhole || 2 * pair + 2 <= runs) {
+        row.values[pair] = Format::Values(chunk, pair);
+      } else {
+        row.values[pair] =
+            2 * pair + 1 == runs ? Format::LastRun(chunk, 2 * pair) : _mm512_setzero_si512();
+      }
+    }
+    return row;
+  }
 
-// Formats of 256 values in four registers. Head holds what the block's scales unpack to; values
-// that do not have their zero at 0 have `offsets`, which multiply the activations' sums.
-struct Head {
-  __m512 scales;
-  __m512 offsets;
+  // 64 activations, zeros beyond the chunk's runs.
+  template <bool kWhole>
+  static __m512i LoadActivations(const std::int8_t* x, int pair, int runs) {
+    if (kWhole) return Load64(x + 64 * pair);
+    const int left = runs * Format::kRun - 64 * pair;
+    const __mmask64 there =
+        left >= 64 ? ~__mmask64{0} : (__mmask64{1} << (left > 0 ? left : 0)) - 1;
+    return _mm512_maskz_loadu_epi8(there, x + 64 * pair);
+  }
+
+  template <bool kWhole>
+  static __m512i Dot(__m512i values, const QuantizedRows& x, std::ptrdiff_t first, int pair,
+                     int runs) {
+    const __m512i zero = _mm512_setzero_si512();
+    const __m512i dot =
+        _mm512_dpbusd_epi32(zero, values, LoadActivations<kWhole>(x.values + first, pair, runs));
+    if constexpr (!Format::kReadsResiduals) return dot;
+    return _mm512_dpbusd_epi32(_mm512_slli_epi32(dot, 8), values,
+                               LoadActivations<kWhole>(x.residuals + first, pair, runs));
+  }
+
+  // Dot products of 256 values, a lane for each run, with the zero of the weights where it is
+  // stored.
+  template <bool kWhole>
+  static __m512i Dots(const Row& row, const QuantizedRows& x, std::ptrdiff_t first, int runs) {
+    __m512i dots[4];
+    for (int pair = 0; pair < 4; ++pair) {
+      dots[pair] = Dot<kWhole>(row.values[pair], x, first, pair, runs);
+    }
+    const __m512i quarters = AddQuarters(dots);
+    if constexpr (Format::kRun == 16) {
+      return _mm512_permutexvar_epi32(
+          _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), quarters);
+    }
+    const __m512i halves =
+        _mm512_add_epi32(quarters, _mm512_shuffle_i64x2(quarters, quarters, 0b10110001));
+    return _mm512_maskz_permutexvar_epi32(
+        kEightLanes, _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 0, 0, 0, 0, 0, 0, 0, 0), halves);
+  }
+
+  template <bool kWhole>
+  static __m512i AllDots(const Row& row, const QuantizedRows& x, std::ptrdiff_t first, int runs) {
+    const __m512i dots = Dots<kWhole>(row, x, first, runs);
+    if constexpr (Format::kZero == 0) return dots;
+    const __m512i sums = _mm512_maskz_loadu_epi32(FirstLanes(runs), x.whole_sums + first / 32);
+    return _mm512_sub_epi32(dots, _mm512_mullo_epi32(sums, _mm512_set1_epi32(Format::kZero)));
+  }
+
+  static __m512 ActivationScales(const QuantizedRows& x, std::ptrdiff_t first, int runs) {
+    if constexpr (Format::kRun == 32) {
+      return _mm512_mul_ps(_mm512_maskz_loadu_ps(FirstLanes(runs), x.scales + first / 32),
+                           _mm512_set1_ps(kStep<Format>));
+    }
+    const __m512 eight = _mm512_zextps256_ps512(_mm256_loadu_ps(x.scales + first / 32));
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7),
+                                 eight);
+  }
+
+  static __m512 Offsets(const Row& row, const QuantizedRows& x, std::ptrdiff_t first, __m512 sum) {
+    const __m512 sums = Format::kRun == 16
+                            ? _mm512_loadu_ps(x.sums16 + first / 16)
+                            : _mm512_maskz_loadu_ps(kEightLanes, x.sums32 + first / 32);
+    return _mm512_fmadd_ps(row.head.offsets, sums, sum);
+  }
+
+  // The chunk that begins at column `begin`, for N tokens.
+  template <bool kWhole, int N>
+  static void Add(const MatMulTile& tile, const Byte* chunk, int begin, int token, int runs,
+                  __m512 (&sums)[N]) {
+    const Row row = Load<kWhole>(chunk, runs);
+    for (int n = 0; n < N; ++n) {
+      const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
+      if constexpr (Format::kHasOffsets) sums[n] = Offsets(row, tile.quantized, first, sums[n]);
+      const __m512 scales =
+          _mm512_mul_ps(row.head.scales, ActivationScales(tile.quantized, first, runs));
+      const __m512i dots = AllDots<kWhole>(row, tile.quantized, first, runs);
+      sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, sums[n]);
+    }
+  }
+
+  template <int N>
+  static void Run(const MatMulTile& tile, int row, int token) {
+    __m512 sums[N];
+    for (int n = 0; n < N; ++n) sums[n] = _mm512_setzero_ps();
+    const Byte* chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
+    int begin = 0;
+    for (; begin + kChunk <= tile.cols; begin += kChunk, chunk += Format::kChunkBytes) {
+      Add<true, N>(tile, chunk, begin, token, kLanesOf<Format>, sums);
+    }
+    if (begin < tile.cols) {
+      Add<false, N>(tile, chunk, begin, token, RunsAt<Format>(tile, begin), sums);
+    }
+    for (int n = 0; n < N; ++n) tile.out[(token + n) * tile.out_stride + row] = AddLanes(sums[n]);
+  }
+
+  static void AllTokens(const MatMulTile& tile, int row) {
+    int token = 0;
+    for (; token + 4 <= tile.tokens; token += 4) Run<4>(tile, row, token);
+    for (; token + 2 <= tile.tokens; token += 2) Run<2>(tile, row, token);
+    if (token < tile.tokens) Run<1>(tile, row, token);
+  }
 };
 
-// Scales in the first eight lanes, minimums in the others: what q4_k and q5_k share.
-Head LoadSubScales(const Byte* block, const Byte* packed) {
-  unsigned word[3];
-  __builtin_memcpy(word, packed, sizeof(word));
-  const unsigned low_scales = word[0] & 0x3f3f3f3fu;
-  const unsigned low_minimums = word[1] & 0x3f3f3f3fu;
-  const unsigned high_scales = (word[2] & 0x0f0f0f0fu) | ((word[0] >> 2) & 0x30303030u);
-  const unsigned high_minimums = ((word[2] >> 4) & 0x0f0f0f0fu) | ((word[1] >> 2) & 0x30303030u);
-  const __m128i bytes =
-      _mm_setr_epi32(static_cast<int>(low_scales), static_cast<int>(high_scales),
-                     static_cast<int>(low_minimums), static_cast<int>(high_minimums));
-  const __m512 factors = Halves(LoadFp16(block), -LoadFp16(block + 2));
-  const __m512 scales = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), factors);
-  return {scales, _mm512_zextps256_ps512(_mm512_extractf32x8_ps(scales, 1))};
+// Exchanges rows and columns of 16 x 16 words.
+void Transpose(__m512i (&rows)[16]) {
+  __m512i pairs[16];
+  for (int i = 0; i < 16; i += 4) {
+    const __m512i a = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+    const __m512i b = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+    const __m512i c = _mm512_unpacklo_epi32(rows[i + 2], rows[i + 3]);
+    const __m512i d = _mm512_unpackhi_epi32(rows[i + 2], rows[i + 3]);
+    // Quarter q of pairs[i + j] is column 4 * q + j of rows i to i + 3.
+    pairs[i] = _mm512_unpacklo_epi64(a, c);
+    pairs[i + 1] = _mm512_unpackhi_epi64(a, c);
+    pairs[i + 2] = _mm512_unpacklo_epi64(b, d);
+    pairs[i + 3] = _mm512_unpackhi_epi64(b, d);
+  }
+  for (int j = 0; j < 4; ++j) {
+    const __m512i a = _mm512_shuffle_i32x4(pairs[j], pairs[4 + j], 0x88);
+    const __m512i b = _mm512_shuffle_i32x4(pairs[j], pairs[4 + j], 0xdd);
+    const __m512i c = _mm512_shuffle_i32x4(pairs[8 + j], pairs[12 + j], 0x88);
+    const __m512i d = _mm512_shuffle_i32x4(pairs[8 + j], pairs[12 + j], 0xdd);
+    rows[j] = _mm512_shuffle_i32x4(a, c, 0x88);
+    rows[8 + j] = _mm512_shuffle_i32x4(a, c, 0xdd);
+    rows[4 + j] = _mm512_shuffle_i32x4(b, d, 0x88);
+    rows[12 + j] = _mm512_shuffle_i32x4(b, d, 0xdd);
+  }
 }
 
-// Sub-blocks of 32: one scale for eight lanes.
-struct SubBlocks32 {
-  static __m512 ActivationScales(const QuantizedRows& x, std::ptrdiff_t first) {
-    return _mm512_zextps256_ps512(_mm256_loadu_ps(x.scales + first / 32));
-  }
-  static __m512 ActivationSums(const QuantizedRows& x, std::ptrdiff_t first) {
-    return _mm512_zextps256_ps512(_mm256_loadu_ps(x.sums32 + first / 32));
-  }
-  static __m512 Spread(__m512 scales, int pair) {
-    return _mm512_permutexvar_ps(IntHalves(2 * pair, 2 * pair + 1), scales);
-  }
-};
+template <class Format>
+struct PanelProduct {
+  static constexpr int kRows = 16;
+  static constexpr int kLanes = kLanesOf<Format>;
+  static constexpr int kWords = Format::kRun / 4;
 
-struct Q4K : SubBlocks32 {
-  static constexpr int kBytes = Q4KLayout::kBytes;
+  // A chunk of sixteen rows: words of four weights, and scales, of all rows side by side.
+  struct Panel {
+    __m512i words[kChunk / 4];
+    __m512 scales[kRows];
+    __m512 offsets[kRows];
+  };
 
-  static Head Load(const Byte* block) {
-    return LoadSubScales(block, block + Q4KLayout::kSubScales);
-  }
-  static __m512i Values(const Byte* block, int pair) {
-    const __m512i run = LoadTwice(block + Q4KLayout::kNibbles + 32 * pair);
-    return _mm512_and_si512(_mm512_srlv_epi32(run, IntHalves(0, 4)), _mm512_set1_epi8(15));
-  }
-};
+  // [lane][token]: a register with a row in each of its lanes.
+  using Sums = __m512[kLanes][MatMulTile::kMaxTokens];
 
-struct Q5K : SubBlocks32 {
-  static constexpr int kBytes = Q5KLayout::kBytes;
+  static void Unpack(const Byte* chunk, std::size_t row_bytes, int runs, Panel& panel) {
+    __m512i values[4][kRows];
+    __m512i scales[kRows];
+    __m512i offsets[kRows];
+    for (int r = 0; r < kRows; ++r) {
+      const auto row = runs == kLanes ? RowProduct<Format>::template Load<true>(
+                                            chunk + static_cast<std::size_t>(r) * row_bytes, runs)
+                                      : RowProduct<Format>::template Load<false>(
+                                            chunk + static_cast<std::size_t>(r) * row_bytes, runs);
+      for (int pair = 0; pair < 4; ++pair) values[pair][r] = row.values[pair];
+      scales[r] = _mm512_castps_si512(row.head.scales);
+      offsets[r] = _mm512_castps_si512(row.head.offsets);
+    }
+    for (int pair = 0; pair < 4; ++pair) {
+      Transpose(values[pair]);
+      for (int word = 0; word < 16; ++word) panel.words[16 * pair + word] = values[pair][word];
+    }
+    Transpose(scales);
+    for (int r = 0; r < kRows; ++r) panel.scales[r] = _mm512_castsi512_ps(scales[r]);
+    if constexpr (Format::kHasOffsets) {
+      Transpose(offsets);
+      for (int r = 0; r < kRows; ++r) panel.offsets[r] = _mm512_castsi512_ps(offsets[r]);
+    }
+  }
 
-  static Head Load(const Byte* block) {
-    return LoadSubScales(block, block + Q5KLayout::kSubScales);
+  static __m512i Dot(const __m512i (&words)[kWords], const std::int8_t* x, __m512i dot) {
+    for (int i = 0; i < kWords; ++i) {
+      int four;
+      __builtin_memcpy(&four, x + 4 * i, sizeof(four));
+      dot = _mm512_dpbusd_epi32(dot, words[i], _mm512_set1_epi32(four));
+    }
+    return dot;
   }
-  static __m512i Values(const Byte* block, int pair) {
-    const __m512i run = LoadTwice(block + Q5KLayout::kNibbles + 32 * pair);
-    const __m512i low =
-        _mm512_and_si512(_mm512_srlv_epi32(run, IntHalves(0, 4)), _mm512_set1_epi8(15));
-    const __m512i high_bits = LoadTwice(block + Q5KLayout::kHighBits);
-    const int bit = 0x01010101 << (2 * pair);
-    const __mmask64 high = _mm512_test_epi8_mask(
-        high_bits, IntHalves(bit, static_cast<int>(static_cast<unsigned>(bit) << 1)));
-    return _mm512_mask_add_epi8(low, high, low, _mm512_set1_epi8(16));
-  }
-};
 
-struct Q6K {
-  static constexpr int kBytes = Q6KLayout::kBytes;
+  static __m512i AllDots(const __m512i (&words)[kWords], const QuantizedRows& x,
+                         std::ptrdiff_t first) {
+    const __m512i zero = _mm512_setzero_si512();
+    if constexpr (Format::kReadsResiduals) {
+      const __m512i large = Dot(words, x.values + first, zero);
+      const __m512i start = _mm512_set1_epi32(-Format::kZero * x.whole_sums[first / 32]);
+      return _mm512_add_epi32(_mm512_slli_epi32(large, 8), Dot(words, x.residuals + first, start));
+    } else if constexpr (Format::kZero != 0) {
+      return Dot(words, x.values + first,
+                 _mm512_set1_epi32(-Format::kZero * x.whole_sums[first / 32]));
+    } else {
+      return Dot(words, x.values + first, zero);
+    }
+  }
 
-  static Head Load(const Byte* block) {
-    const __m128i bytes =
-        _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(block + Q6KLayout::kSubScales));
-    const __m512 scales = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)),
-                                        _mm512_set1_ps(LoadFp16(block + Q6KLayout::kScale)));
-    return {scales, _mm512_mul_ps(scales, _mm512_set1_ps(-32.0f))};
+  // One run of all tokens.
+  static void Add(const MatMulTile& tile, int begin, int lane, const Panel& panel, Sums& sums) {
+    const QuantizedRows& x = tile.quantized;
+    __m512i words[kWords];
+    for (int i = 0; i < kWords; ++i) words[i] = panel.words[lane * kWords + i];
+    const __m512 scales = panel.scales[lane];
+    for (int t = 0; t < tile.tokens; ++t) {
+      const std::ptrdiff_t first =
+          static_cast<std::ptrdiff_t>(t) * tile.cols + begin + lane * Format::kRun;
+      __m512 sum = sums[lane][t];
+      if constexpr (Format::kHasOffsets) {
+        const float of_run = Format::kRun == 16 ? x.sums16[first / 16] : x.sums32[first / 32];
+        sum = _mm512_fmadd_ps(panel.offsets[lane], _mm512_set1_ps(of_run), sum);
+      }
+      const __m512 scale =
+          _mm512_mul_ps(scales, _mm512_set1_ps(x.scales[first / 32] * kStep<Format>));
+      sums[lane][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(AllDots(words, x, first)), scale, sum);
+    }
   }
-  static __m512 ActivationScales(const QuantizedRows& x, std::ptrdiff_t first) {
-    const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-    return _mm512_permutexvar_ps(twice, SubBlocks32::ActivationScales(x, first));
+
+  // As AddLanes.
+  static __m512 Total(const Sums& sums, int token) {
+    __m512 lanes[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) lanes[lane] = sums[lane][token];
+    for (int half = kLanes / 2; half > 0; half /= 2) {
+      for (int lane = 0; lane < half; ++lane) {
+        lanes[lane] = _mm512_add_ps(lanes[lane], lanes[lane + half]);
+      }
+    }
+    return lanes[0];
   }
-  static __m512 ActivationSums(const QuantizedRows& x, std::ptrdiff_t first) {
-    return _mm512_loadu_ps(x.sums16 + first / 16);
-  }
-  // Sub-blocks of 16: one scale for four lanes.
-  static __m512 Spread(__m512 scales, int pair) {
-    const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    return _mm512_permutexvar_ps(_mm512_add_epi32(lanes, _mm512_set1_epi32(4 * pair)), scales);
-  }
-  static __m512i Values(const Byte* block, int pair) {
-    const int half = pair / 2;
-    const __m512i run = Load64(block + Q6KLayout::kNibbles + 64 * half);
-    const __m512i high_bits = LoadTwice(block + Q6KLayout::kHighBits + 32 * half);
-    const bool upper = pair % 2 != 0;
-    const __m512i low =
-        _mm512_and_si512(upper ? _mm512_srli_epi32(run, 4) : run, _mm512_set1_epi8(15));
-    const __m512i high = upper ? _mm512_srlv_epi32(high_bits, IntHalves(0, 2))
-                               : _mm512_sllv_epi32(high_bits, IntHalves(4, 2));
-    return _mm512_or_si512(low, _mm512_and_si512(high, _mm512_set1_epi8(0x30)));
+
+  static void Run(const MatMulTile& tile, int row) {
+    Sums sums;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      for (int t = 0; t < tile.tokens; ++t) sums[lane][t] = _mm512_setzero_ps();
+    }
+    const Byte* chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
+    Panel panel;
+    for (int begin = 0; begin < tile.cols; begin += kChunk, chunk += Format::kChunkBytes) {
+      const int runs = RunsAt<Format>(tile, begin);
+      Unpack(chunk, tile.row_bytes, runs, panel);
+      for (int lane = 0; lane < runs; ++lane) Add(tile, begin, lane, panel, sums);
+    }
+    for (int t = 0; t < tile.tokens; ++t) {
+      _mm512_storeu_ps(tile.out + t * tile.out_stride + row, Total(sums, t));
+    }
   }
 };
 
 template <class Format>
-struct SuperBlockMatMul {
-  static constexpr int kRows = 2;
-
-  // A block's own sum starts afresh, so that the blocks of a row do not wait for each other.
-  template <int R, int N>
-  static void Block(const MatMulTile& tile, int row, int token) {
-    const QuantizedRows& x = tile.quantized;
-    __m512 sums[R][N];
-    for (int r = 0; r < R; ++r) {
-      for (int n = 0; n < N; ++n) sums[r][n] = _mm512_setzero_ps();
-    }
-    const Byte* blocks = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
-    for (int begin = 0; begin < tile.cols; begin += 256, blocks += Format::kBytes) {
-      __m512 scales[R][N];
-      __m512 block_sums[R][N];
-      for (int r = 0; r < R; ++r) {
-        const Head head = Format::Load(blocks + static_cast<std::size_t>(r) * tile.row_bytes);
-        for (int n = 0; n < N; ++n) {
-          const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
-          scales[r][n] = _mm512_mul_ps(head.scales, Format::ActivationScales(x, first));
-          block_sums[r][n] = _mm512_mul_ps(head.offsets, Format::ActivationSums(x, first));
-        }
-      }
-#pragma GCC unroll 4
-      for (int pair = 0; pair < 4; ++pair) {
-        __m512i values[R];
-        for (int r = 0; r < R; ++r) {
-          values[r] = Format::Values(blocks + static_cast<std::size_t>(r) * tile.row_bytes, pair);
-        }
-        for (int n = 0; n < N; ++n) {
-          const __m512i activations = Load64(
-              x.values + static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin + 64 * pair);
-          for (int r = 0; r < R; ++r) {
-            const __m512i dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), values[r], activations);
-            block_sums[r][n] = _mm512_fmadd_ps(
-                _mm512_cvtepi32_ps(dot), Format::Spread(scales[r][n], pair), block_sums[r][n]);
-          }
-        }
-      }
-      for (int r = 0; r < R; ++r) {
-        for (int n = 0; n < N; ++n) sums[r][n] = _mm512_add_ps(sums[r][n], block_sums[r][n]);
-      }
-    }
-    for (int r = 0; r < R; ++r) {
-      for (int n = 0; n < N; ++n) {
-        tile.out[(token + n) * tile.out_stride + row + r] = _mm512_reduce_add_ps(sums[r][n]);
-      }
+void Multiply(const MatMulTile& tile) {
+  int row = 0;
+  if (tile.tokens >= kLeastForPanels) {
+    for (; row + PanelProduct<Format>::kRows <= tile.rows; row += PanelProduct<Format>::kRows) {
+      PanelProduct<Format>::Run(tile, row);
     }
   }
-};
-
-// Formats of 32 values with one scale. Two blocks fill a register; Odd() is the last block of a
-// row with an odd number of them. Weights are stored unsigned with their zero at kZero.
-struct PlainBlocks {
-  static constexpr bool kReadsResiduals = false;
-};
-
-struct Q80 : PlainBlocks {
-  static constexpr int kBytes = Q80Layout::kBytes;
-  static constexpr char kZero = -128;
-
-  static float Scale(const Byte* block) { return LoadFp16(block + Q80Layout::kScale); }
-  static __m512i Values(__m512i bytes) { return _mm512_xor_si512(bytes, _mm512_set1_epi8(kZero)); }
-  static __m512i Pair(const Byte* block) {
-    const __m256i second = Load32(block + kBytes + Q80Layout::kValues);
-    return Values(_mm512_inserti64x4(Odd256(block), second, 1));
-  }
-  static __m512i Odd(const Byte* block) { return Values(Odd256(block)); }
-  static __m512i Odd256(const Byte* block) {
-    return _mm512_zextsi256_si512(Load32(block + Q80Layout::kValues));
-  }
-};
-
-// Nibbles of 16 bytes: the low ones first.
-__m256i UnpackNibbles16(const Byte* from) {
-  const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from));
-  const __m256i both =
-      _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_srli_epi16(low, 4), 1);
-  return _mm256_and_si256(both, _mm256_set1_epi8(15));
+  for (; row < tile.rows; ++row) RowProduct<Format>::AllTokens(tile, row);
 }
-
-// Formats of 32 nibbles, which Block::Unpack turns into unsigned weights.
-template <class Block, int kBlockBytes>
-struct NibbleBlocks : PlainBlocks {
-  static constexpr int kBytes = kBlockBytes;
-
-  static __m512i Pair(const Byte* block) {
-    return _mm512_inserti64x4(Odd(block), Block::Unpack(block + kBytes), 1);
-  }
-  static __m512i Odd(const Byte* block) { return _mm512_zextsi256_si512(Block::Unpack(block)); }
-};
-
-struct Q40 : NibbleBlocks<Q40, Q40Layout::kBytes> {
-  static constexpr char kZero = 8;
-  static float Scale(const Byte* block) { return LoadFp16(block + Q40Layout::kScale); }
-  static __m256i Unpack(const Byte* block) { return UnpackNibbles16(block + Q40Layout::kNibbles); }
-};
-
-struct Int4G32 : NibbleBlocks<Int4G32, Int4G32Layout::kBytes> {
-  static constexpr char kZero = 8;
-  static float Scale(const Byte* block) { return LoadBf16(block + Int4G32Layout::kScale); }
-  static __m256i Unpack(const Byte* block) {
-    return UnpackNibbles16(block + Int4G32Layout::kNibbles);
-  }
-};
-
-// What nibbles stand for in a table of 16 levels, plus `zero`.
-__m256i Levels(const Byte* nibbles, const signed char* levels, char zero) {
-  const __m128i signed_table = _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(levels));
-  const __m128i table = _mm_add_epi8(signed_table, _mm_set1_epi8(zero));
-  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), UnpackNibbles16(nibbles));
-}
-
-struct Mxfp4 : NibbleBlocks<Mxfp4, Mxfp4Layout::kBytes> {
-  static constexpr bool kReadsResiduals = true;
-  static constexpr char kZero = 12;
-  static float Scale(const Byte* block) { return LoadE8M0(block + Mxfp4Layout::kExponent); }
-  static __m256i Unpack(const Byte* block) {
-    return Levels(block + Mxfp4Layout::kNibbles, kFp4Levels, kZero);
-  }
-};
-
-struct Iq4Nl : NibbleBlocks<Iq4Nl, Iq4NlLayout::kBytes> {
-  static constexpr char kZero = 127;
-  static float Scale(const Byte* block) { return LoadFp16(block + Iq4NlLayout::kScale); }
-  static __m256i Unpack(const Byte* block) {
-    return Levels(block + Iq4NlLayout::kNibbles, kIq4Levels, kZero);
-  }
-};
 
 struct VnniDot {
   static __m256i Dot(__m256i unsigned_values, __m256i signed_values) {
@@ -287,119 +346,17 @@ struct VnniDot {
   static float Sum(__m256 a) { return _mm512_reduce_add_ps(_mm512_zextps256_ps512(a)); }
 };
 
-template <class Format>
-struct BlockMatMul {
-  static constexpr int kRows = 2;
-
-  template <int N>
-  struct Activations {
-    __m512i values[N];
-    __m512i residuals[N];
-    __m512 scales[N];
-  };
-
-  // What a dot product begins with, so that the zero of the weights is taken off in integers, once
-  // for all rows: dot(w - zero, x) = dot(w, x) - dot(zero, x).
-  static __m512i LessZero(__m512i activations) {
-    const __m512i zero = _mm512_setzero_si512();
-    return _mm512_sub_epi32(
-        zero, _mm512_dpbusd_epi32(zero, _mm512_set1_epi8(Format::kZero), activations));
-  }
-
-  // Adds one register's products to `sums`.
-  template <int R, int N>
-  static void Step(const __m512i (&values)[R], const __m512 (&scales)[R],
-                   const Activations<N>& activations, __m512 (&sums)[R][N]) {
-    for (int n = 0; n < N; ++n) {
-      const __m512i start = LessZero(activations.values[n]);
-      for (int r = 0; r < R; ++r) {
-        __m512i dot = _mm512_dpbusd_epi32(start, values[r], activations.values[n]);
-        if constexpr (Format::kReadsResiduals) {
-          const __m512i small = _mm512_dpbusd_epi32(LessZero(activations.residuals[n]), values[r],
-                                                    activations.residuals[n]);
-          dot = _mm512_add_epi32(_mm512_slli_epi32(dot, 8), small);
-        }
-        sums[r][n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot),
-                                     _mm512_mul_ps(scales[r], activations.scales[n]), sums[r][n]);
-      }
-    }
-  }
-
-  // With residuals the products count in 1/256 of a step.
-  static __m512 StepScale(__m512 scale) {
-    if constexpr (!Format::kReadsResiduals) return scale;
-    return _mm512_mul_ps(scale, _mm512_set1_ps(1.0f / 256));
-  }
-
-  // 64 values, or the last 32 of a row.
-  template <int N>
-  static void LoadActivations(const QuantizedRows& x, std::ptrdiff_t first, int n, bool odd,
-                              Activations<N>& out) {
-    const auto load = [odd, first](const std::int8_t* from) {
-      return odd ? _mm512_zextsi256_si512(Load32(from + first)) : Load64(from + first);
-    };
-    const float scale = x.scales[first / 32];
-    out.values[n] = load(x.values);
-    if constexpr (Format::kReadsResiduals) out.residuals[n] = load(x.residuals);
-    out.scales[n] =
-        StepScale(odd ? _mm512_set1_ps(scale) : Halves(scale, x.scales[first / 32 + 1]));
-  }
-
-  template <int R, int N>
-  static void Block(const MatMulTile& tile, int row, int token) {
-    const QuantizedRows& x = tile.quantized;
-    __m512 sums[R][N];
-    for (int r = 0; r < R; ++r) {
-      for (int n = 0; n < N; ++n) sums[r][n] = _mm512_setzero_ps();
-    }
-    const Byte* blocks = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
-    __m512i values[R];
-    __m512 scales[R];
-    Activations<N> activations;
-    int begin = 0;
-    for (; begin + 64 <= tile.cols; begin += 64, blocks += 2 * Format::kBytes) {
-      for (int r = 0; r < R; ++r) {
-        const Byte* block = blocks + static_cast<std::size_t>(r) * tile.row_bytes;
-        values[r] = Format::Pair(block);
-        scales[r] = Halves(Format::Scale(block), Format::Scale(block + Format::kBytes));
-      }
-      for (int n = 0; n < N; ++n) {
-        const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
-        LoadActivations(x, first, n, false, activations);
-      }
-      Step<R, N>(values, scales, activations, sums);
-    }
-    if (begin < tile.cols) {
-      for (int r = 0; r < R; ++r) {
-        const Byte* block = blocks + static_cast<std::size_t>(r) * tile.row_bytes;
-        values[r] = Format::Odd(block);
-        scales[r] = _mm512_set1_ps(Format::Scale(block));
-      }
-      for (int n = 0; n < N; ++n) {
-        const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
-        LoadActivations(x, first, n, true, activations);
-      }
-      Step<R, N>(values, scales, activations, sums);
-    }
-    for (int r = 0; r < R; ++r) {
-      for (int n = 0; n < N; ++n) {
-        tile.out[(token + n) * tile.out_stride + row + r] = _mm512_reduce_add_ps(sums[r][n]);
-      }
-    }
-  }
-};
-
 }  // namespace
 
 namespace avx512 {
-void MatMulQ80(const MatMulTile& tile) { RunTile<BlockMatMul<Q80>>(tile); }
-void MatMulQ40(const MatMulTile& tile) { RunTile<BlockMatMul<Q40>>(tile); }
-void MatMulQ4K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q4K>>(tile); }
-void MatMulQ5K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q5K>>(tile); }
-void MatMulQ6K(const MatMulTile& tile) { RunTile<SuperBlockMatMul<Q6K>>(tile); }
-void MatMulIq4Nl(const MatMulTile& tile) { RunTile<BlockMatMul<Iq4Nl>>(tile); }
-void MatMulMxfp4(const MatMulTile& tile) { RunTile<BlockMatMul<Mxfp4>>(tile); }
-void MatMulInt4G32(const MatMulTile& tile) { RunTile<BlockMatMul<Int4G32>>(tile); }
+void MatMulQ80(const MatMulTile& tile) { Multiply<Q80>(tile); }
+void MatMulQ40(const MatMulTile& tile) { Multiply<Q40>(tile); }
+void MatMulQ4K(const MatMulTile& tile) { Multiply<Q4K>(tile); }
+void MatMulQ5K(const MatMulTile& tile) { Multiply<Q5K>(tile); }
+void MatMulQ6K(const MatMulTile& tile) { Multiply<Q6K>(tile); }
+void MatMulIq4Nl(const MatMulTile& tile) { Multiply<Iq4Nl>(tile); }
+void MatMulMxfp4(const MatMulTile& tile) { Multiply<Mxfp4>(tile); }
+void MatMulInt4G32(const MatMulTile& tile) { Multiply<Int4G32>(tile); }
 void MatMulUnpacked(const MatMulTile& tile) { UnpackedMatMul<VnniDot>::Run(tile); }
 }  // namespace avx512
 

@@ -1,0 +1,253 @@
+// The block formats as AVX-512 reads them: chunks of up to 256 values of a row, unpacked into
+// registers of 64 unsigned weights. Only avx512_quant.cc includes this.
+//
+// A Format has
+//   kRun              values that share a scale, 32 or 16
+//   kZero             what the weight 0 is stored as
+//   kHasOffsets       whether Head::offsets multiply the activations' sums
+//   kReadsResiduals   whether the activations have 16 bits
+//   kChunkBytes       of 256 values
+//   Load(chunk, runs)        scales and offsets of the chunk's runs; lanes beyond them are 0
+//   Values(chunk, pair)      values 64 * pair and on
+//   LastRun(chunk, run)      32 values and 32 zeros, where a row ends with an odd number of runs
+#pragma once
+
+#include <immintrin.h>
+
+#include "backend/block_layout.h"
+#include "backend/cpu/kernels.h"
+#include "backend/levels.h"
+
+namespace doppler {
+namespace {
+
+constexpr int kChunk = 256;
+
+using Byte = unsigned char;
+
+float LoadFp16(const Byte* from) {
+  unsigned short bits;
+  __builtin_memcpy(&bits, from, sizeof(bits));
+  return _cvtsh_ss(bits);
+}
+
+float LoadBf16(const Byte* from) {
+  unsigned short bits;
+  __builtin_memcpy(&bits, from, sizeof(bits));
+  return __builtin_bit_cast(float, static_cast<unsigned>(bits) << 16);
+}
+
+// 2^(exponent - 128).
+float LoadE8M0(const Byte* from) {
+  const unsigned exponent = *from;
+  return __builtin_bit_cast(float, exponent < 2 ? 0x00200000u << exponent : (exponent - 1) << 23);
+}
+
+__m256i Load32(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i_u*>(from)); }
+__m512i Load64(const void* from) { return _mm512_loadu_si512(from); }
+__m512i LoadTwice(const void* from) { return _mm512_broadcast_i64x4(Load32(from)); }
+
+// `a` in the first eight lanes, `b` in the others.
+__m512 Halves(float a, float b) {
+  return _mm512_mask_mov_ps(_mm512_set1_ps(a), 0xff00, _mm512_set1_ps(b));
+}
+__m512i IntHalves(int a, int b) {
+  return _mm512_mask_mov_epi32(_mm512_set1_epi32(a), 0xff00, _mm512_set1_epi32(b));
+}
+
+constexpr __mmask16 kEightLanes = 0xff;
+
+// A lane for each run of a chunk.
+struct Head {
+  __m512 scales;
+  __m512 offsets;
+};
+
+// What q4_k and q5_k share.
+Head LoadSubScales(const Byte* block, const Byte* packed) {
+  unsigned word[3];
+  __builtin_memcpy(word, packed, sizeof(word));
+  const unsigned low_scales = word[0] & 0x3f3f3f3fu;
+  const unsigned low_minimums = word[1] & 0x3f3f3f3fu;
+  const unsigned high_scales = (word[2] & 0x0f0f0f0fu) | ((word[0] >> 2) & 0x30303030u);
+  const unsigned high_minimums = ((word[2] >> 4) & 0x0f0f0f0fu) | ((word[1] >> 2) & 0x30303030u);
+  const __m128i bytes =
+      _mm_setr_epi32(static_cast<int>(low_scales), static_cast<int>(high_scales),
+                     static_cast<int>(low_minimums), static_cast<int>(high_minimums));
+  const __m512 factors = Halves(LoadFp16(block), -LoadFp16(block + 2));
+  const __m512 scales = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), factors);
+  return {_mm512_maskz_mov_ps(kEightLanes, scales),
+          _mm512_zextps256_ps512(_mm512_extractf32x8_ps(scales, 1))};
+}
+
+// Formats of 256 values: a chunk is a block.
+template <int kRunLength, int kBytes>
+struct SuperBlocks {
+  static constexpr int kRun = kRunLength;
+  static constexpr int kZero = 0;
+  static constexpr bool kHasOffsets = true;
+  static constexpr bool kReadsResiduals = false;
+  static constexpr int kChunkBytes = kBytes;
+  static __m512i LastRun(const Byte*, int) { return _mm512_setzero_si512(); }
+};
+
+struct Q4K : SuperBlocks<32, Q4KLayout::kBytes> {
+  static Head Load(const Byte* block, int) {
+    return LoadSubScales(block, block + Q4KLayout::kSubScales);
+  }
+  static __m512i Values(const Byte* block, int pair) {
+    const __m512i run = LoadTwice(block + Q4KLayout::kNibbles + 32 * pair);
+    return _mm512_and_si512(_mm512_srlv_epi32(run, IntHalves(0, 4)), _mm512_set1_epi8(15));
+  }
+};
+
+struct Q5K : SuperBlocks<32, Q5KLayout::kBytes> {
+  static Head Load(const Byte* block, int) {
+    return LoadSubScales(block, block + Q5KLayout::kSubScales);
+  }
+  static __m512i Values(const Byte* block, int pair) {
+    const __m512i run = LoadTwice(block + Q5KLayout::kNibbles + 32 * pair);
+    const __m512i low =
+        _mm512_and_si512(_mm512_srlv_epi32(run, IntHalves(0, 4)), _mm512_set1_epi8(15));
+    const __m512i high_bits = LoadTwice(block + Q5KLayout::kHighBits);
+    const int bit = 0x01010101 << (2 * pair);
+    const __mmask64 high = _mm512_test_epi8_mask(
+        high_bits, IntHalves(bit, static_cast<int>(static_cast<unsigned>(bit) << 1)));
+    return _mm512_mask_add_epi8(low, high, low, _mm512_set1_epi8(16));
+  }
+};
+
+struct Q6K : SuperBlocks<16, Q6KLayout::kBytes> {
+  static Head Load(const Byte* block, int) {
+    const __m128i bytes =
+        _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(block + Q6KLayout::kSubScales));
+    const __m512 scales = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)),
+                                        _mm512_set1_ps(LoadFp16(block + Q6KLayout::kScale)));
+    return {scales, _mm512_mul_ps(scales, _mm512_set1_ps(-32.0f))};
+  }
+  static __m512i Values(const Byte* block, int pair) {
+    const int half = pair / 2;
+    const __m512i run = Load64(block + Q6KLayout::kNibbles + 64 * half);
+    const __m512i high_bits = LoadTwice(block + Q6KLayout::kHighBits + 32 * half);
+    const bool upper = pair % 2 != 0;
+    const __m512i low =
+        _mm512_and_si512(upper ? _mm512_srli_epi32(run, 4) : run, _mm512_set1_epi8(15));
+    const __m512i high = upper ? _mm512_srlv_epi32(high_bits, IntHalves(0, 2))
+                               : _mm512_sllv_epi32(high_bits, IntHalves(4, 2));
+    return _mm512_or_si512(low, _mm512_and_si512(high, _mm512_set1_epi8(0x30)));
+  }
+};
+
+// Formats of 32 values with one scale: a chunk is eight blocks, or what is left of the row.
+template <class Block, int kBytes>
+struct SmallBlocks {
+  static constexpr int kRun = 32;
+  static constexpr bool kHasOffsets = false;
+  static constexpr bool kReadsResiduals = false;
+  static constexpr int kBlockBytes = kBytes;
+  static constexpr int kChunkBytes = 8 * kBytes;
+
+  static Head Load(const Byte* chunk, int runs) {
+    alignas(32) float scales[8] = {};
+    for (int run = 0; run < runs; ++run) scales[run] = Block::Scale(chunk + run * kBytes);
+    return {_mm512_zextps256_ps512(_mm256_load_ps(scales)), _mm512_setzero_ps()};
+  }
+  static __m512i Values(const Byte* chunk, int pair) {
+    const Byte* first = chunk + 2 * pair * kBytes;
+    return Block::Stored(_mm512_inserti64x4(_mm512_castsi256_si512(Block::Unpack(first)),
+                                            Block::Unpack(first + kBytes), 1));
+  }
+  static __m512i LastRun(const Byte* chunk, int run) {
+    return Block::Stored(_mm512_zextsi256_si512(Block::Unpack(chunk + run * kBytes)));
+  }
+  static __m512i Stored(__m512i unpacked) { return unpacked; }
+};
+
+// Eight f16 scales, one in each block.
+template <int kBytes>
+Head LoadFp16Scales(const Byte* chunk) {
+  alignas(16) unsigned short bits[8];
+  for (int run = 0; run < 8; ++run) __builtin_memcpy(bits + run, chunk + run * kBytes, 2);
+  const __m128i all = _mm_load_si128(reinterpret_cast<const __m128i*>(bits));
+  return {_mm512_zextps256_ps512(_mm256_cvtph_ps(all)), _mm512_setzero_ps()};
+}
+
+// Formats whose blocks begin with an f16 scale.
+template <class Block, int kBytes>
+struct Fp16Blocks : SmallBlocks<Block, kBytes> {
+  static float Scale(const Byte* block) { return LoadFp16(block); }
+  static Head Load(const Byte* chunk, int runs) {
+    if (runs == 8) return LoadFp16Scales<kBytes>(chunk);
+    return SmallBlocks<Block, kBytes>::Load(chunk, runs);
+  }
+};
+
+struct Q80 : Fp16Blocks<Q80, Q80Layout::kBytes> {
+  static_assert(Q80Layout::kScale == 0);
+  static constexpr int kZero = 128;
+  static __m256i Unpack(const Byte* block) { return Load32(block + Q80Layout::kValues); }
+  static __m512i Stored(__m512i bytes) { return _mm512_xor_si512(bytes, _mm512_set1_epi8(-128)); }
+};
+
+// Nibbles of 16 bytes: the low ones first.
+__m256i UnpackNibbles16(const Byte* from) {
+  const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from));
+  const __m256i both =
+      _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_srli_epi16(low, 4), 1);
+  return _mm256_and_si256(both, _mm256_set1_epi8(15));
+}
+
+struct Q40 : Fp16Blocks<Q40, Q40Layout::kBytes> {
+  static_assert(Q40Layout::kScale == 0);
+  static constexpr int kZero = 8;
+  static __m256i Unpack(const Byte* block) { return UnpackNibbles16(block + Q40Layout::kNibbles); }
+};
+
+struct Int4G32 : SmallBlocks<Int4G32, Int4G32Layout::kBytes> {
+  static constexpr int kZero = 8;
+  static float Scale(const Byte* block) { return LoadBf16(block + Int4G32Layout::kScale); }
+  static __m256i Unpack(const Byte* block) {
+    return UnpackNibbles16(block + Int4G32Layout::kNibbles);
+  }
+};
+
+// What nibbles stand for in a table of 16 levels, plus `zero`.
+__m256i Levels(const Byte* nibbles, const signed char* levels, int zero) {
+  const __m128i signed_table = _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(levels));
+  const __m128i table = _mm_add_epi8(signed_table, _mm_set1_epi8(static_cast<char>(zero)));
+  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), UnpackNibbles16(nibbles));
+}
+
+struct Mxfp4 : SmallBlocks<Mxfp4, Mxfp4Layout::kBytes> {
+  static constexpr bool kReadsResiduals = true;
+  static constexpr int kZero = 12;
+  static float Scale(const Byte* block) { return LoadE8M0(block + Mxfp4Layout::kExponent); }
+  static Head Load(const Byte* chunk, int runs) {
+    if (runs < 8) return SmallBlocks::Load(chunk, runs);
+    alignas(8) Byte exponents[8];
+    for (int run = 0; run < 8; ++run) {
+      exponents[run] = chunk[run * kBlockBytes + Mxfp4Layout::kExponent];
+    }
+    const __m256i wide =
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(exponents)));
+    const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(wide, _mm256_set1_epi32(1)), 23);
+    const __m256i subnormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), wide);
+    const __mmask8 is_subnormal = _mm256_cmplt_epi32_mask(wide, _mm256_set1_epi32(2));
+    const __m256i bits = _mm256_mask_mov_epi32(normal, is_subnormal, subnormal);
+    return {_mm512_zextps256_ps512(_mm256_castsi256_ps(bits)), _mm512_setzero_ps()};
+  }
+  static __m256i Unpack(const Byte* block) {
+    return Levels(block + Mxfp4Layout::kNibbles, kFp4Levels, kZero);
+  }
+};
+
+struct Iq4Nl : Fp16Blocks<Iq4Nl, Iq4NlLayout::kBytes> {
+  static_assert(Iq4NlLayout::kScale == 0);
+  static constexpr int kZero = 127;
+  static __m256i Unpack(const Byte* block) {
+    return Levels(block + Iq4NlLayout::kNibbles, kIq4Levels, kZero);
+  }
+};
+
+}  // namespace
+}  // namespace doppler
