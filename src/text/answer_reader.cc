@@ -6,21 +6,16 @@ namespace {
 // The channel whose text is for the user; the others are analysis and commentary (calls of tools).
 constexpr std::string_view kFinalChannel = "final";
 
-TokenId MarkId(const Tokenizer& tokenizer, std::string_view text) {
-  const std::vector<TokenId> ids = tokenizer.Encode(text, {.add_bos = false});
-  return ids.size() == 1 ? ids[0] : kNoToken;
-}
-
 }  // namespace
 
 AnswerReader::AnswerReader(const Tokenizer& tokenizer)
     : tokenizer_(tokenizer),
-      think_begin_(MarkId(tokenizer, "<think>")),
-      think_end_(MarkId(tokenizer, "</think>")),
-      channel_(MarkId(tokenizer, "<|channel|>")),
-      message_(MarkId(tokenizer, "<|message|>")),
-      start_(MarkId(tokenizer, "<|start|>")),
-      end_(MarkId(tokenizer, "<|end|>")) {
+      think_begin_(tokenizer.AddedTokenId("<think>")),
+      think_end_(tokenizer.AddedTokenId("</think>")),
+      channel_(tokenizer.AddedTokenId("<|channel|>")),
+      message_(tokenizer.AddedTokenId("<|message|>")),
+      start_(tokenizer.AddedTokenId("<|start|>")),
+      end_(tokenizer.AddedTokenId("<|end|>")) {
   if (think_end_ == kNoToken) think_begin_ = kNoToken;
   // Others have <|end|> too, and mean something else by it.
   if (message_ == kNoToken || start_ == kNoToken || end_ == kNoToken) channel_ = kNoToken;

@@ -4,8 +4,8 @@
 //   <|channel|>analysis<|message|> hm <|end|><|start|>assistant
 //   <|channel|>final<|message|> Hi. <|return|>                 GPT-OSS
 //
-// Marks are tokens: text that only looks like one is text. A vocabulary has either kind, both or
-// none; without marks all is answer. A reader reads one answer, on one thread.
+// Marks are added tokens: text that only looks like one is text. A vocabulary has either kind, both
+// or none; without marks all is answer. A reader reads one answer, on one thread.
 #pragma once
 
 #include <cstdint>
