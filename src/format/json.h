@@ -5,10 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -35,6 +37,7 @@ class JsonReader {
       : value_(&document), where_(&where) {}
 
   const nlohmann::json& value() const { return *value_; }
+  const std::string& where() const { return *where_; }  // the document's name
 
   // Throws Error: the file, the path of this value, and the message.
   template <typename... Args>
@@ -53,10 +56,24 @@ class JsonReader {
   // REQUIRES: this is an array with that element.
   JsonReader Element(std::size_t index) const&;
 
+  // Whether this object has that member. A member that is null counts as missing, here and where a
+  // value to take `otherwise` is given.
+  bool Has(std::string_view key) const;
+
   const std::string& String() const;
   std::uint64_t Unsigned() const;
   // An integer from 0 to `largest`.
-  int Int(int largest) const;
+  int Int(int largest = std::numeric_limits<int>::max()) const;
+  double Number() const;
+  bool Bool() const;
+  std::vector<int> Ints() const;
+  std::vector<double> Numbers() const;
+  std::vector<std::string> Strings() const;
+
+  int IntOr(std::string_view key, int otherwise) const;
+  double NumberOr(std::string_view key, double otherwise) const;
+  bool BoolOr(std::string_view key, bool otherwise) const;
+  std::string StringOr(std::string_view key, const std::string& otherwise) const;
 
   std::string Path() const;
 
@@ -64,6 +81,9 @@ class JsonReader {
   JsonReader(const nlohmann::json& value, const JsonReader& parent, std::string_view key,
              std::size_t index)
       : value_(&value), where_(parent.where_), parent_(&parent), key_(key), index_(index) {}
+
+  // Nothing if it is missing or null.
+  std::optional<JsonReader> Find(std::string_view key) const&;
 
   const nlohmann::json* value_;
   const std::string* where_;
