@@ -173,8 +173,6 @@ std::uint64_t JsonReader::Unsigned() const {
   return value_->get<std::uint64_t>();
 }
 
-bool JsonReader::Has(std::string_view key) const { return Find(key).has_value(); }
-
 std::optional<JsonReader> JsonReader::Find(std::string_view key) const& {
   std::optional<JsonReader> member = OptionalMember(key);
   if (member && member->value_->is_null()) return std::nullopt;

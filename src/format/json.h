@@ -39,10 +39,11 @@ class JsonReader {
   const nlohmann::json& value() const { return *value_; }
   const std::string& where() const { return *where_; }  // the document's name
 
-  // Throws Error: the file, the path of this value, and the message.
+  // Throws Error: the file (unless `where` is empty), the path of this value, and the message.
   template <typename... Args>
   [[noreturn]] void Fail(fmt::format_string<Args...> format, Args&&... args) const {
-    Throw("{}, at {}: {}", *where_, Path(), fmt::format(format, std::forward<Args>(args)...));
+    Throw("{}at {}: {}", where_->empty() ? "" : *where_ + ", ", Path(),
+          fmt::format(format, std::forward<Args>(args)...));
   }
 
   // Throws Error unless this is an object whose keys are all among `keys`.
@@ -56,9 +57,9 @@ class JsonReader {
   // REQUIRES: this is an array with that element.
   JsonReader Element(std::size_t index) const&;
 
-  // Whether this object has that member. A member that is null counts as missing, here and where a
-  // value to take `otherwise` is given.
-  bool Has(std::string_view key) const;
+  // A member of this object that is not null; here and below null counts as missing.
+  std::optional<JsonReader> Find(std::string_view key) const&;
+  bool Has(std::string_view key) const { return Find(key).has_value(); }
 
   const std::string& String() const;
   std::uint64_t Unsigned() const;
@@ -81,9 +82,6 @@ class JsonReader {
   JsonReader(const nlohmann::json& value, const JsonReader& parent, std::string_view key,
              std::size_t index)
       : value_(&value), where_(parent.where_), parent_(&parent), key_(key), index_(index) {}
-
-  // Nothing if it is missing or null.
-  std::optional<JsonReader> Find(std::string_view key) const&;
 
   const nlohmann::json* value_;
   const std::string* where_;
