@@ -25,6 +25,35 @@ constexpr std::string_view kHelp =
     "A \\ at the end of a line continues it on the next. A line that begins with // is said with\n"
     "one / less. Ctrl-C stops an answer; at an empty prompt, twice, it leaves.\n";
 
+// Shows an answer as it comes; thinking is dim.
+class AnswerPrinter {
+ public:
+  AnswerPrinter(bool show_thinking, bool show_answer)
+      : show_thinking_(show_thinking), show_answer_(show_answer) {}
+
+  void Show(AnswerPart part, std::string_view text) {
+    const bool thinking = part == AnswerPart::kThinking;
+    if (thinking ? !show_thinking_ : !show_answer_) return;
+    if (thinking != dim_) Print(thinking ? kDim : std::string(kPlain) + "\n\n");
+    dim_ = thinking;
+    Print(text);
+  }
+
+  // Whatever came in between: what follows is not dim.
+  void Finish() {
+    if (dim_) Print(kPlain);
+    dim_ = false;
+  }
+
+ private:
+  static constexpr std::string_view kDim = "\x1b[2m";
+  static constexpr std::string_view kPlain = "\x1b[0m";
+
+  const bool show_thinking_;
+  const bool show_answer_;
+  bool dim_ = false;
+};
+
 class Conversation {
  public:
   Conversation(Engine& engine, const ChatCommand& command)
@@ -125,10 +154,11 @@ class Conversation {
   }
 
   void Say(const std::string& text) {
+    AnswerPrinter printer(interactive_ && !command_.hide_thinking, !command_.json);
     try {
-      last_ = chat_.Say(text, [this](std::string_view part) {
-        if (!command_.json) Print(part);
-      });
+      last_ = chat_.Say(
+          text, [&printer](AnswerPart part, std::string_view more) { printer.Show(part, more); });
+      printer.Finish();
     } catch (const InterruptedError&) {
       if (!interactive_ || !ForgetInterrupt()) throw;
       return Note("\nstopped before the answer began; it was not said");
@@ -136,6 +166,7 @@ class Conversation {
       throw;
     } catch (const Error& error) {
       if (!interactive_) throw;
+      printer.Finish();
       return Note(fmt::format("doppler: {}", error.what()));
     }
     command_.json ? PrintTurn() : Print("\n");
@@ -145,6 +176,7 @@ class Conversation {
   void PrintTurn() const {
     const GenerateResult& result = last_->result;
     Print(OrderedJson({{"answer", last_->answer},
+                       {"thinking", last_->thinking},
                        {"stop_reason", StopReasonName(result.stop)},
                        {"kept_tokens", last_->kept_tokens},
                        {"generated_tokens", result.tokens.size()},

@@ -192,6 +192,8 @@ void AddChatCommand(CLI::App& parent) {
                   "File with the chat template; by default the model's own");
   app->add_flag("--thinking,!--no-thinking", command->chat.thinking,
                 "Let the model think first, or not, if its template has that choice");
+  app->add_flag("--hide-thinking", command->hide_thinking,
+                "Do not show what the model thinks before it answers");
   app->add_flag("--json", command->json, "Print each answer as a JSON object on one line");
   AddGeneration(*app, command->chat.generate,
                 "Most tokens of an answer; -1: until the model ends it or the context is full");

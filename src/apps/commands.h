@@ -45,6 +45,7 @@ struct ChatCommand {
   std::string model;
   std::string template_file;  // empty: the model's own
   bool json = false;
+  bool hide_thinking = false;
   EngineOptions engine;
   ChatOptions chat;
 };

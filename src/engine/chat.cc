@@ -11,23 +11,38 @@ namespace doppler {
 Chat::Chat(Engine& engine, ChatFiles files, ChatOptions options)
     : engine_(engine), files_(std::move(files)), options_(std::move(options)), session_(engine) {}
 
-std::vector<TokenId> Chat::Prompt() const {
+std::string Chat::Render(bool add_generation_prompt) const {
   using Json = nlohmann::ordered_json;
   Json messages = Json::array();
   if (!options_.system.empty()) {
     messages.push_back({{"role", "system"}, {"content", options_.system}});
   }
   for (const Message& turn : turns_) {
-    messages.push_back({{"role", turn.role}, {"content", turn.content}});
+    Json& message = messages.emplace_back(Json{{"role", turn.role}, {"content", turn.content}});
+    if (turn.thinking.empty()) continue;
+    message["thinking"] = turn.thinking;
+    message["reasoning_content"] = turn.thinking;
   }
   Json extra = Json::object();
   if (options_.thinking) extra["enable_thinking"] = *options_.thinking;
   ChatRenderOptions render;
+  render.add_generation_prompt = add_generation_prompt;
   render.bos_token = files_.bos_token;
   render.eos_token = files_.eos_token;
-  const std::string text = files_.chat_template.Render(messages, nullptr, extra, render);
-  // The template writes the beginning itself.
-  return engine_.tokenizer().Encode(text, {.add_bos = false});
+  return files_.chat_template.Render(messages, nullptr, extra, render);
+}
+
+AnswerReader Chat::ReaderAfter(const std::string& prompt) const {
+  AnswerReader reader(engine_.tokenizer());
+  if (!reader.has_marks()) return reader;
+  // Only what begins the answer counts: the conversation before it may talk of marks.
+  const std::string before = Render(false);
+  if (!prompt.starts_with(before)) return reader;
+  const std::string begun = prompt.substr(before.size());
+  for (const TokenId token : engine_.tokenizer().Encode(begun, {.add_bos = false})) {
+    reader.Push(token);
+  }
+  return reader;
 }
 
 std::size_t Chat::KeepPrefix(const std::vector<TokenId>& prompt) {
@@ -41,10 +56,13 @@ std::size_t Chat::KeepPrefix(const std::vector<TokenId>& prompt) {
   return kept;
 }
 
-ChatTurn Chat::Say(const std::string& text, const std::function<void(std::string_view)>& on_text) {
+ChatTurn Chat::Say(const std::string& text,
+                   const std::function<void(AnswerPart, std::string_view)>& on_part) {
   turns_.push_back({.role = "user", .content = text});
   try {
-    const std::vector<TokenId> prompt = Prompt();
+    const std::string rendered = Render(true);
+    // The template writes the beginning itself.
+    const std::vector<TokenId> prompt = engine_.tokenizer().Encode(rendered, {.add_bos = false});
     if (prompt.empty()) Throw("the chat template makes nothing of this conversation");
     if (prompt.size() > static_cast<std::size_t>(session_.context())) {
       Throw(
@@ -54,16 +72,18 @@ ChatTurn Chat::Say(const std::string& text, const std::function<void(std::string
     }
     ChatTurn turn;
     turn.kept_tokens = KeepPrefix(prompt);
-    turn.result = Generate(session_, engine_, std::span(prompt).subspan(turn.kept_tokens),
-                           options_.generate, [&turn, &on_text](std::string_view part) {
-                             turn.answer += part;
-                             on_text(part);
-                           });
+    const auto take = [&turn, &on_part](AnswerPart part, std::string_view more) {
+      (part == AnswerPart::kThinking ? turn.thinking : turn.answer) += more;
+      on_part(part, more);
+    };
+    turn.result = GenerateAnswer(session_, engine_, std::span(prompt).subspan(turn.kept_tokens),
+                                 options_.generate, ReaderAfter(rendered), take);
+    turn.thinking.erase(turn.thinking.find_last_not_of('\n') + 1);
     held_ = prompt;
     held_.insert(held_.end(), turn.result.tokens.begin(), turn.result.tokens.end());
     // The last token of an answer may not have been computed.
     held_.resize(static_cast<std::size_t>(session_.length()));
-    turns_.push_back({.role = "assistant", .content = turn.answer});
+    turns_.push_back({.role = "assistant", .content = turn.answer, .thinking = turn.thinking});
     return turn;
   } catch (...) {
     turns_.pop_back();

@@ -5,6 +5,9 @@
 // The whole conversation is rendered for every answer, and only the tokens after those that the
 // session already holds are computed. A template that rewrites the past (drops earlier thinking,
 // say) makes that part be computed again; the answer is the same as that of a new session.
+//
+// A template gets an answer as `content` and the thinking before it, if there was any, as
+// `thinking` and `reasoning_content`, the names that GPT-OSS, Qwen and Kimi have for it.
 #pragma once
 
 #include <functional>
@@ -26,6 +29,7 @@ struct ChatOptions {
 };
 
 struct ChatTurn {
+  std::string thinking;  // before the answer, if the model marks it
   std::string answer;
   std::size_t kept_tokens = 0;  // of the prompt, that the session held already
   GenerateResult result;
@@ -40,7 +44,8 @@ class Chat {
   // it was cut short. Throws Error if the template refuses it or the conversation does not fit in
   // the context any longer, InterruptedError if it was stopped before the answer began: then
   // nothing was said.
-  ChatTurn Say(const std::string& text, const std::function<void(std::string_view)>& on_text);
+  ChatTurn Say(const std::string& text,
+               const std::function<void(AnswerPart, std::string_view)>& on_part);
 
   // Forgets all that was said; the system message stays.
   void Reset() { turns_.clear(); }
@@ -53,9 +58,12 @@ class Chat {
   struct Message {
     std::string role;
     std::string content;
+    std::string thinking = {};
   };
 
-  std::vector<TokenId> Prompt() const;
+  std::string Render(bool add_generation_prompt) const;
+  // Knows what the template has already said of the answer that begins after `prompt`.
+  AnswerReader ReaderAfter(const std::string& prompt) const;
   // Makes the session hold the longest part of `prompt` that it can, and returns how long that is.
   std::size_t KeepPrefix(const std::vector<TokenId>& prompt);
 

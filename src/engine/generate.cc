@@ -6,7 +6,7 @@
 #include "base/stopwatch.h"
 #include "engine/stop_strings.h"
 #include "io/machine.h"
-#include "text/utf8_stream.h"
+#include "text/token_stream.h"
 
 namespace doppler {
 namespace {
@@ -43,22 +43,30 @@ class PhaseClock {
   const std::uint64_t major_faults_;
 };
 
-// Turns tokens into the text that is shown.
-class TextOutput {
+// Turns tokens into what is shown.
+class TokenOutput {
+ public:
+  virtual ~TokenOutput() = default;
+  // False once a stop string was found.
+  virtual bool Push(TokenId token) = 0;
+  virtual void Finish() = 0;
+};
+
+// Text that goes on from the prompt.
+class TextOutput : public TokenOutput {
  public:
   TextOutput(const Tokenizer& tokenizer, const std::vector<std::string>& stop,
              const std::function<void(std::string_view)>& on_text)
-      : tokenizer_(tokenizer), stop_(stop), on_text_(on_text) {}
+      : tokenizer_(tokenizer), stream_(tokenizer, true), stop_(stop), on_text_(on_text) {}
 
-  // False once a stop string was found.
-  bool Push(TokenId token) {
+  bool Push(TokenId token) override {
     if (tokenizer_.IsSpecial(token)) return true;
-    Show(stop_.Push(utf8_.Push(tokenizer_.TokenBytes(token))));
+    Show(stop_.Push(stream_.Push(token)));
     return !stop_.stopped();
   }
 
-  void Finish() {
-    Show(stop_.Push(utf8_.Flush()));
+  void Finish() override {
+    Show(stop_.Push(stream_.Flush()));
     Show(stop_.Flush());
   }
 
@@ -68,9 +76,63 @@ class TextOutput {
   }
 
   const Tokenizer& tokenizer_;
-  Utf8Stream utf8_;
+  TokenStream stream_;
   StopStrings stop_;
   const std::function<void(std::string_view)>& on_text_;
+};
+
+// An answer in its parts.
+class AnswerOutput : public TokenOutput {
+ public:
+  AnswerOutput(const Tokenizer& tokenizer, const std::vector<std::string>& stop,
+               AnswerReader reader,
+               const std::function<void(AnswerPart, std::string_view)>& on_part)
+      : tokenizer_(tokenizer),
+        stop_(stop),
+        reader_(std::move(reader)),
+        on_part_(on_part),
+        begins_(reader_.has_marks()) {
+    stream_.emplace(tokenizer, false);
+  }
+
+  bool Push(TokenId token) override {
+    const std::optional<AnswerPart> part = reader_.Push(token);
+    if (!part) return true;
+    if (*part != part_) Begin(*part);
+    Take(stream_->Push(token));
+    return !stop_.stopped();
+  }
+
+  void Finish() override {
+    Take(stream_->Flush());
+    Show(stop_.Flush());
+  }
+
+ private:
+  void Begin(AnswerPart part) {
+    Finish();
+    part_ = part;
+    stream_.emplace(tokenizer_, false);
+    begins_ = true;
+  }
+
+  void Take(std::string text) {
+    if (begins_) text.erase(0, text.find_first_not_of('\n'));
+    if (!text.empty()) begins_ = false;
+    Show(part_ == AnswerPart::kAnswer ? stop_.Push(text) : text);
+  }
+
+  void Show(const std::string& text) {
+    if (!text.empty()) on_part_(part_, text);
+  }
+
+  const Tokenizer& tokenizer_;
+  StopStrings stop_;
+  AnswerReader reader_;
+  const std::function<void(AnswerPart, std::string_view)>& on_part_;
+  AnswerPart part_ = AnswerPart::kAnswer;
+  std::optional<TokenStream> stream_;  // of this part
+  bool begins_;                        // nothing of this part has been shown
 };
 
 TokenId SampleNext(Sampler& sampler, std::span<const float> logits) {
@@ -82,7 +144,7 @@ TokenId SampleNext(Sampler& sampler, std::span<const float> logits) {
 
 // The loop of decode: one token is sampled, shown and appended at a time.
 StopReason Decode(Session& session, const Engine& engine, std::span<const float> logits,
-                  const GenerateOptions& options, Sampler& sampler, TextOutput& output,
+                  const GenerateOptions& options, Sampler& sampler, TokenOutput& output,
                   GenerateResult& result) {
   std::vector<TokenId>& tokens = result.tokens;
   const auto limit = static_cast<std::size_t>(options.max_tokens);
@@ -99,6 +161,28 @@ StopReason Decode(Session& session, const Engine& engine, std::span<const float>
     logits = session.Append({&tokens.back(), 1});
     ++result.decode.tokens;
   }
+}
+
+GenerateResult GenerateInto(TokenOutput& output, Session& session, const Engine& engine,
+                            std::span<const TokenId> prompt, const GenerateOptions& options) {
+  Sampler sampler(options.sampler, static_cast<std::size_t>(engine.config().vocab_size));
+  GenerateResult result;
+
+  const PhaseClock prefill(engine);
+  std::span<const float> logits = session.Append(prompt);
+  for (const TokenId token : prompt) sampler.Accept(token);
+  result.prefill.tokens = prompt.size();
+  prefill.Stop(result.prefill);
+
+  const PhaseClock decode(engine);
+  try {
+    result.stop = Decode(session, engine, logits, options, sampler, output, result);
+  } catch (const InterruptedError&) {
+    result.stop = StopReason::kInterrupted;
+  }
+  decode.Stop(result.decode);
+  output.Finish();
+  return result;
 }
 
 }  // namespace
@@ -122,25 +206,16 @@ std::string_view StopReasonName(StopReason reason) {
 GenerateResult Generate(Session& session, const Engine& engine, std::span<const TokenId> prompt,
                         const GenerateOptions& options,
                         const std::function<void(std::string_view)>& on_text) {
-  Sampler sampler(options.sampler, static_cast<std::size_t>(engine.config().vocab_size));
   TextOutput output(engine.tokenizer(), options.stop, on_text);
-  GenerateResult result;
+  return GenerateInto(output, session, engine, prompt, options);
+}
 
-  const PhaseClock prefill(engine);
-  std::span<const float> logits = session.Append(prompt);
-  for (const TokenId token : prompt) sampler.Accept(token);
-  result.prefill.tokens = prompt.size();
-  prefill.Stop(result.prefill);
-
-  const PhaseClock decode(engine);
-  try {
-    result.stop = Decode(session, engine, logits, options, sampler, output, result);
-  } catch (const InterruptedError&) {
-    result.stop = StopReason::kInterrupted;
-  }
-  decode.Stop(result.decode);
-  output.Finish();
-  return result;
+GenerateResult GenerateAnswer(Session& session, const Engine& engine,
+                              std::span<const TokenId> prompt, const GenerateOptions& options,
+                              AnswerReader reader,
+                              const std::function<void(AnswerPart, std::string_view)>& on_part) {
+  AnswerOutput output(engine.tokenizer(), options.stop, std::move(reader), on_part);
+  return GenerateInto(output, session, engine, prompt, options);
 }
 
 }  // namespace doppler

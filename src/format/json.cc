@@ -1,7 +1,6 @@
 #include "format/json.h"
 
 #include <algorithm>
-#include <vector>
 
 namespace doppler {
 namespace {
@@ -14,6 +13,12 @@ std::string QuotedKey(std::string_view text) {
   const bool cut = text.size() > kLongest;
   const Json quoted = std::string(text.substr(0, kLongest));
   return quoted.dump(-1, ' ', false, Json::error_handler_t::replace) + (cut ? "..." : "");
+}
+
+// A value as a message shows it.
+std::string Brief(const Json& value) {
+  if (value.is_structured() || value.is_string()) return value.type_name();
+  return value.dump();
 }
 
 bool IsPlainKey(std::string_view key) {
@@ -92,6 +97,15 @@ class StrictBuilder : public nlohmann::json_sax<Json> {
   Json* member_ = nullptr;   // of the last one, if it is an object
 };
 
+// What `read` makes of each element of a list.
+template <typename Value, typename Read>
+std::vector<Value> Elements(const JsonReader& list, const Read& read) {
+  list.RequireArray();
+  std::vector<Value> values;
+  for (std::size_t i = 0; i < list.value().size(); ++i) values.push_back(read(list.Element(i)));
+  return values;
+}
+
 }  // namespace
 
 Json ParseStrictJson(std::string_view text, const std::string& where, const JsonLimits& limits) {
@@ -153,8 +167,58 @@ const std::string& JsonReader::String() const {
 }
 
 std::uint64_t JsonReader::Unsigned() const {
-  if (!value_->is_number_unsigned()) Fail("this must be an integer that is not negative");
+  if (!value_->is_number_unsigned()) {
+    Fail("this must be an integer that is not negative, not {}", Brief(*value_));
+  }
   return value_->get<std::uint64_t>();
+}
+
+std::optional<JsonReader> JsonReader::Find(std::string_view key) const& {
+  std::optional<JsonReader> member = OptionalMember(key);
+  if (member && member->value_->is_null()) return std::nullopt;
+  return member;
+}
+
+double JsonReader::Number() const {
+  if (!value_->is_number()) Fail("this must be a number, not {}", value_->type_name());
+  return value_->get<double>();
+}
+
+bool JsonReader::Bool() const {
+  if (!value_->is_boolean()) Fail("this must be true or false, not {}", value_->type_name());
+  return value_->get<bool>();
+}
+
+std::vector<int> JsonReader::Ints() const {
+  return Elements<int>(*this, [](const JsonReader& element) { return element.Int(); });
+}
+
+std::vector<double> JsonReader::Numbers() const {
+  return Elements<double>(*this, [](const JsonReader& element) { return element.Number(); });
+}
+
+std::vector<std::string> JsonReader::Strings() const {
+  return Elements<std::string>(*this, [](const JsonReader& element) { return element.String(); });
+}
+
+int JsonReader::IntOr(std::string_view key, int otherwise) const {
+  const auto member = Find(key);
+  return member ? member->Int() : otherwise;
+}
+
+double JsonReader::NumberOr(std::string_view key, double otherwise) const {
+  const auto member = Find(key);
+  return member ? member->Number() : otherwise;
+}
+
+bool JsonReader::BoolOr(std::string_view key, bool otherwise) const {
+  const auto member = Find(key);
+  return member ? member->Bool() : otherwise;
+}
+
+std::string JsonReader::StringOr(std::string_view key, const std::string& otherwise) const {
+  const auto member = Find(key);
+  return member ? member->String() : otherwise;
 }
 
 int JsonReader::Int(int largest) const {

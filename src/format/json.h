@@ -5,10 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -35,11 +37,13 @@ class JsonReader {
       : value_(&document), where_(&where) {}
 
   const nlohmann::json& value() const { return *value_; }
+  const std::string& where() const { return *where_; }  // the document's name
 
-  // Throws Error: the file, the path of this value, and the message.
+  // Throws Error: the file (unless `where` is empty), the path of this value, and the message.
   template <typename... Args>
   [[noreturn]] void Fail(fmt::format_string<Args...> format, Args&&... args) const {
-    Throw("{}, at {}: {}", *where_, Path(), fmt::format(format, std::forward<Args>(args)...));
+    Throw("{}at {}: {}", where_->empty() ? "" : *where_ + ", ", Path(),
+          fmt::format(format, std::forward<Args>(args)...));
   }
 
   // Throws Error unless this is an object whose keys are all among `keys`.
@@ -53,10 +57,24 @@ class JsonReader {
   // REQUIRES: this is an array with that element.
   JsonReader Element(std::size_t index) const&;
 
+  // A member of this object that is not null; here and below null counts as missing.
+  std::optional<JsonReader> Find(std::string_view key) const&;
+  bool Has(std::string_view key) const { return Find(key).has_value(); }
+
   const std::string& String() const;
   std::uint64_t Unsigned() const;
   // An integer from 0 to `largest`.
-  int Int(int largest) const;
+  int Int(int largest = std::numeric_limits<int>::max()) const;
+  double Number() const;
+  bool Bool() const;
+  std::vector<int> Ints() const;
+  std::vector<double> Numbers() const;
+  std::vector<std::string> Strings() const;
+
+  int IntOr(std::string_view key, int otherwise) const;
+  double NumberOr(std::string_view key, double otherwise) const;
+  bool BoolOr(std::string_view key, bool otherwise) const;
+  std::string StringOr(std::string_view key, const std::string& otherwise) const;
 
   std::string Path() const;
 

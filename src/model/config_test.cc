@@ -189,7 +189,7 @@ TEST(ConfigFromHub, NamesWhatIsWrong) {
   EXPECT_THAT(with("hidden_act", "gelu"), HasSubstr("'gelu'"));
   EXPECT_THAT(with("mlp_bias", true), HasSubstr("mlp_bias"));
   EXPECT_THAT(with("sliding_window", "wide"), HasSubstr("sliding_window"));
-  EXPECT_THAT(MessageOf(json::array()), HasSubstr("not a JSON object"));
+  EXPECT_THAT(MessageOf(json::array()), HasSubstr("must be an object"));
 }
 
 TEST(ConfigFromJson, ReadsBackWhatConvertWrites) {

@@ -60,6 +60,13 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens) : tokens_(std::move(tok
 
 // Narrows the sorted tokens to those that begin with one more byte of the text each time. A token
 // that the text holds whole sorts before all that go on from it.
+TokenId AddedTokens::Find(std::string_view content) const {
+  const auto found = std::lower_bound(
+      tokens_.begin(), tokens_.end(), content,
+      [](const AddedToken& token, std::string_view wanted) { return token.content < wanted; });
+  return found != tokens_.end() && found->content == content ? found->id : kNoToken;
+}
+
 const AddedToken* AddedTokens::LongestAt(std::string_view text, std::size_t at,
                                          bool parse_special) const {
   const AddedToken* longest = nullptr;

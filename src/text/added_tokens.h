@@ -11,6 +11,7 @@
 
 #include "base/function_ref.h"
 #include "base/ids.h"
+#include "text/vocabulary.h"
 
 namespace doppler {
 
@@ -31,6 +32,9 @@ class AddedTokens {
   explicit AddedTokens(std::vector<AddedToken> tokens);
 
   bool empty() const { return tokens_.empty(); }
+
+  // The id of the token `content`, or kNoToken.
+  TokenId Find(std::string_view content) const;
 
   using OnText = FunctionRef<void(std::string_view)>;
   using OnToken = FunctionRef<void(TokenId)>;

@@ -32,6 +32,14 @@ TEST(AddedTokens, LongestOfTheFirst) {
   EXPECT_THAT(Parts(tokens, ""), ElementsAre());
 }
 
+TEST(AddedTokens, AreFoundByTheirText) {
+  const AddedTokens tokens({{.content = "<b>", .id = 2}, {.content = "<a>", .id = 1}});
+  EXPECT_EQ(tokens.Find("<a>"), 1);
+  EXPECT_EQ(tokens.Find("<b>"), 2);
+  EXPECT_EQ(tokens.Find("<"), kNoToken);
+  EXPECT_EQ(tokens.Find("<c>"), kNoToken);
+}
+
 TEST(AddedTokens, SpecialOnesCanBeText) {
   const AddedTokens tokens(
       {{.content = "<s>", .id = 1, .special = true}, {.content = "<s", .id = 2}});

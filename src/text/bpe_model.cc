@@ -209,8 +209,10 @@ bool BpeModel::AddCharacter(const Vocabulary& vocabulary, std::string_view chara
 void BpeModel::AddUnknown(std::string_view character,
                           std::vector<BpeScratch::Symbol>* symbols) const {
   if (options_.unknown == kNoToken) {
+    // A character of one byte past ASCII is a byte that is no UTF-8.
+    const bool is_text = character.size() > 1 || ByteAt(character, 0) < 0x80;
     Throw("the vocabulary has no token for the character '{}' and none for unknown ones",
-          BytesToSpelled(character));
+          is_text ? std::string(character) : fmt::format("0x{:02X}", ByteAt(character, 0)));
   }
   symbols->push_back({.id = options_.unknown});
 }

@@ -5,8 +5,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "io/file.h"
+#include "text/split_rules.h"
 
 namespace doppler {
 namespace {
@@ -43,6 +46,19 @@ TEST(SplitPattern, ScriptsAreThoseOfTheCharacters) {
 TEST(SplitPattern, ExcludesHanAsItsAuthorsMeant) {
   EXPECT_THAT(AllMatches(R"([\p{Han}]+|[\p{Lo}\p{Ll}&&[^\p{Han}]]+)", "abc漢字かなdef"),
               ElementsAre("abc", "漢字", "かなdef"));
+}
+
+// The words were written by node, from the pattern in JavaScript's spelling.
+TEST(SplitPattern, SplitsAsKimiDoes) {
+  const auto cases = nlohmann::json::parse(
+      ReadTextFile(DOPPLER_SOURCE_DIR "/tests/data/tokenizers/splits/kimi.json"));
+  ASSERT_GT(cases.size(), 300u);
+  for (const nlohmann::json& one : cases) {
+    const auto text = one["text"].get<std::string>();
+    EXPECT_EQ(AllMatches(std::string(kKimiPattern), text),
+              one["words"].get<std::vector<std::string>>())
+        << text;
+  }
 }
 
 TEST(SplitPattern, MatchesEmptyTextAndEmptyMatches) {

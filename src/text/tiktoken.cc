@@ -8,19 +8,15 @@
 #include <numeric>
 #include <optional>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "format/json.h"
 #include "text/byte_alphabet.h"
-#include "text/json_fields.h"
 #include "text/split_rules.h"
 #include "text/tokenizer_parts.h"
 #include "text/tokenizer_writer.h"
 
 namespace doppler {
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr std::size_t kReservedTokens = 258;
 
@@ -78,24 +74,31 @@ RankedToken ReadLine(std::string_view line, std::size_t number) {
   return token;
 }
 
+// A token id that is written as a key.
+TokenId IdOfKey(const JsonReader& entry, const std::string& key) {
+  std::size_t id = 0;
+  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+  if (error != std::errc() || end != key.data() + key.size() || id >= kMaxVocabulary) {
+    entry.Fail("the key is not a token id");
+  }
+  return static_cast<TokenId>(id);
+}
+
 // The entries of added_tokens_decoder, whose keys are ids.
-std::map<TokenId, AddedToken> NamedTokens(const Json& config) {
+std::map<TokenId, AddedToken> NamedTokens(const JsonReader& config) {
   std::map<TokenId, AddedToken> out;
-  const Json& list = Field(config, "added_tokens_decoder");
-  if (list.is_null()) return out;
-  if (!list.is_object()) Throw("'added_tokens_decoder' is not an object");
-  for (const auto& [key, value] : list.items()) {
-    const Json id = Json::parse(key, nullptr, false);
-    if (!value.is_object()) Throw("the entry '{}' of added_tokens_decoder is not an object", key);
-    Json entry = value;
-    entry["id"] = IdFrom(id, fmt::format("the key '{}' of added_tokens_decoder", key));
-    const AddedToken token = ReadAddedTokens(Json::array({entry})).front();
-    out.emplace(token.id, token);
+  const auto list = config.Find("added_tokens_decoder");
+  if (!list) return out;
+  list->RequireObject();
+  for (const auto& [key, value] : list->value().items()) {
+    const JsonReader entry = list->Member(key);
+    const TokenId id = IdOfKey(entry, key);
+    out.emplace(id, ReadAddedToken(entry));
   }
   return out;
 }
 
-std::vector<AddedToken> SpecialTokens(const Json& config, std::size_t ranks) {
+std::vector<AddedToken> SpecialTokens(const JsonReader& config, std::size_t ranks) {
   const std::map<TokenId, AddedToken> named = NamedTokens(config);
   std::vector<AddedToken> out;
   for (std::size_t at = ranks; at < ranks + kReservedTokens; ++at) {
@@ -138,9 +141,9 @@ std::vector<std::string> ReadTiktokenRanks(std::string_view tiktoken_model) {
 std::string TokenizerJsonFromTiktoken(std::string_view tiktoken_model,
                                       std::string_view tokenizer_config_json) {
   const std::vector<std::string> ranks = ReadTiktokenRanks(tiktoken_model);
-  Json config = Json::object();
-  if (!tokenizer_config_json.empty()) config = Json::parse(tokenizer_config_json, nullptr, false);
-  if (!config.is_object()) Throw("tokenizer_config.json is not a JSON object");
+  const std::string where = "tokenizer_config.json";
+  const nlohmann::json config =
+      ParseStrictJson(tokenizer_config_json.empty() ? "{}" : tokenizer_config_json, where);
 
   std::vector<std::string> tokens;
   tokens.reserve(ranks.size());
@@ -148,7 +151,7 @@ std::string TokenizerJsonFromTiktoken(std::string_view tiktoken_model,
   std::vector<TokenId> order(tokens.size());
   std::iota(order.begin(), order.end(), 0);
   TokenizerDocument document;
-  document.added_tokens = SpecialTokens(config, tokens.size());
+  document.added_tokens = SpecialTokens(JsonReader(config, where), tokens.size());
   document.pre_tokenizer = ByteLevelPreTokenizer({kKimiPattern});
   document.decoder = ByteLevelDecoder();
   document.options.ignore_merges = true;

@@ -91,9 +91,11 @@ TEST(Tiktoken, DamageIsNamed) {
   EXPECT_THAT(message("YQ== 99999999"), HasSubstr("the rank 99999999"));
   EXPECT_THAT(message("YQ== 0\nYg== 0"), HasSubstr("line 2 repeats the rank 0"));
   EXPECT_THAT(message("YQ== 0\nYg== 2"), HasSubstr("no token has the rank 1"));
-  EXPECT_THAT(message(Model(), "[]"), HasSubstr("not a JSON object"));
-  EXPECT_THAT(message(Model(), R"({"added_tokens_decoder": []})"), HasSubstr("not an object"));
-  EXPECT_THAT(message(Model(), R"({"added_tokens_decoder": {"x": {}}})"), HasSubstr("key 'x'"));
+  EXPECT_THAT(message(Model(), "[]"), HasSubstr("must be an object"));
+  EXPECT_THAT(message(Model(), R"({"added_tokens_decoder": []})"),
+              HasSubstr("at added_tokens_decoder: this must be an object"));
+  EXPECT_THAT(message(Model(), R"({"added_tokens_decoder": {"x": {}}})"),
+              HasSubstr("at added_tokens_decoder.x: the key is not a token id"));
   EXPECT_THAT(message(Model(), R"({"added_tokens_decoder": {"261": {}}})"), HasSubstr("'content'"));
 }
 

@@ -82,4 +82,9 @@ bool Tokenizer::IsSpecial(TokenId id) const {
   return std::binary_search(special_ids_.begin(), special_ids_.end(), id);
 }
 
+TokenId Tokenizer::AddedTokenId(std::string_view text) const {
+  const TokenId id = raw_added_.Find(text);
+  return id != kNoToken ? id : normalized_added_.Find(text);
+}
+
 }  // namespace doppler

@@ -63,6 +63,8 @@ class Tokenizer {
   // Special tokens structure a text and are not shown to its reader.
   bool IsSpecial(TokenId id) const;
   bool adds_bos() const { return adds_bos_; }
+  // The added token, special or not, that is written as `text`, or kNoToken.
+  TokenId AddedTokenId(std::string_view text) const;
   // The Jinja source, or empty.
   const std::string& chat_template() const { return chat_template_; }
 

@@ -2,11 +2,9 @@
 #include <cstdint>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "format/json.h"
 #include "text/byte_alphabet.h"
-#include "text/json_fields.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_json.h"
 #include "text/tokenizer_parts.h"
@@ -14,33 +12,30 @@
 namespace doppler {
 namespace {
 
-using Json = nlohmann::json;
+// The files are named by who loads them.
+const std::string kHere;
 
 // A small file beside tokenizer.json; an empty object if there is none.
-Json ParseSmall(std::string_view text) {
-  if (text.empty()) return Json::object();
-  Json out = Json::parse(text, nullptr, false);
-  if (out.is_discarded() || !out.is_object()) Throw("it is not a JSON object");
-  return out;
+nlohmann::json ParseSmall(std::string_view text) {
+  if (text.empty()) return nlohmann::json::object();
+  return ParseStrictJson(text, "it");
 }
 
 // A token in tokenizer_config.json: its text, or an object that holds it. Empty if there is none.
-std::string TokenName(const Json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_object() && Field(value, "content").is_string()) {
-    return Field(value, "content").get<std::string>();
-  }
-  return {};
+std::string TokenName(const JsonReader& config, const char* key) {
+  const auto token = config.Find(key);
+  if (!token) return {};
+  return token->value().is_object() ? token->Member("content").String() : token->String();
 }
 
 // One template, or a list of named ones of which "default" is meant.
-std::string ChatTemplateFrom(const Json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  if (!value.is_array()) return {};
-  for (const Json& entry : value) {
-    if (entry.is_object() && Field(entry, "name") == "default") {
-      return StringField(entry, "template", "the chat template 'default'");
-    }
+std::string ChatTemplateFrom(const JsonReader& config) {
+  const auto found = config.Find("chat_template");
+  if (!found) return {};
+  if (!found->value().is_array()) return found->String();
+  for (std::size_t i = 0; i < found->value().size(); ++i) {
+    const JsonReader entry = found->Element(i);
+    if (entry.Member("name").String() == "default") return entry.Member("template").String();
   }
   return {};
 }
@@ -51,11 +46,11 @@ class TokenizerLoader {
  public:
   void ReadTokenizer(std::string_view text) {
     ParsedTokenizerJson json = ReadTokenizerJson(text);
-    const Json& rest = json.rest;
-    ModelPart model = ReadModel(Field(rest, "model"));
-    out_.normalizer_ = ReadNormalizer(Field(rest, "normalizer"));
-    PreTokenizerPart pre_tokenizer = ReadPreTokenizer(Field(rest, "pre_tokenizer"));
-    const DecoderPart decoder = ReadDecoder(Field(rest, "decoder"));
+    const JsonReader rest(json.rest, kHere);
+    ModelPart model = ReadModel(rest.Member("model"));
+    out_.normalizer_ = ReadNormalizer(rest.Find("normalizer"));
+    PreTokenizerPart pre_tokenizer = ReadPreTokenizer(rest.Find("pre_tokenizer"));
+    const DecoderPart decoder = ReadDecoder(rest.Find("decoder"));
     if (pre_tokenizer.byte_level != decoder.byte_level) {
       Throw("the {} is byte-level and the {} is not; only both or none are supported",
             decoder.byte_level ? "decoder" : "pre-tokenizer",
@@ -63,14 +58,14 @@ class TokenizerLoader {
     }
     spelling_ = decoder.byte_level ? TokenSpelling::kByteAlphabet : TokenSpelling::kText;
     out_.pre_tokenizer_ = std::move(pre_tokenizer.pre_tokenizer);
-    added_ = ReadAddedTokens(Field(rest, "added_tokens"));
+    if (const auto added = rest.Find("added_tokens")) added_ = ReadAddedTokens(*added);
     for (const AddedToken& token : added_) json.vocabulary.AddLiteral(token.content, token.id);
     out_.vocabulary_ = json.vocabulary.Finish(spelling_);
     if (out_.vocabulary_.size() == 0) Throw("it has no tokens");
     model.options.spelling = spelling_;
     if (spelling_ == TokenSpelling::kText) ReadTextSpelling(decoder.decoder, &model);
     out_.model_ = BpeModel(out_.vocabulary_, json.merges, model.options);
-    out_.prefix_ = ReadPostProcessor(Field(rest, "post_processor"));
+    out_.prefix_ = ReadPostProcessor(rest.Find("post_processor"));
     for (const TokenId id : out_.prefix_) CheckId(id, "the post-processor");
     out_.adds_bos_ = !out_.prefix_.empty();
     if (out_.adds_bos_) out_.bos_id_ = out_.prefix_.front();
@@ -78,23 +73,26 @@ class TokenizerLoader {
   }
 
   void ReadConfig(std::string_view text) {
-    const Json config = ParseSmall(text);
-    const std::string bos = TokenName(Field(config, "bos_token"));
+    const nlohmann::json document = ParseSmall(text);
+    const JsonReader config(document, kHere);
+    const std::string bos = TokenName(config, "bos_token");
     if (!bos.empty()) out_.bos_id_ = IdOf(bos, "bos_token");
-    const std::string eos = TokenName(Field(config, "eos_token"));
+    const std::string eos = TokenName(config, "eos_token");
     if (!eos.empty()) out_.eos_ids_.push_back(IdOf(eos, "eos_token"));
-    out_.adds_bos_ = BoolField(config, "add_bos_token", out_.adds_bos_);
+    out_.adds_bos_ = config.BoolOr("add_bos_token", out_.adds_bos_);
     if (out_.prefix_.empty() && out_.bos_id_) out_.prefix_ = {*out_.bos_id_};
     if (out_.adds_bos_ && out_.prefix_.empty()) Throw("add_bos_token is true without a bos_token");
-    out_.chat_template_ = ChatTemplateFrom(Field(config, "chat_template"));
+    out_.chat_template_ = ChatTemplateFrom(config);
   }
 
   void ReadGenerationConfig(std::string_view text) {
-    const Json config = ParseSmall(text);
-    const Json& eos = Field(config, "eos_token_id");
-    if (eos.is_null()) return;
-    for (const Json& id : eos.is_array() ? eos : Json::array({eos})) {
-      out_.eos_ids_.push_back(static_cast<TokenId>(IdFrom(id, "eos_token_id")));
+    const nlohmann::json document = ParseSmall(text);
+    const JsonReader config(document, kHere);
+    const auto eos = config.Find("eos_token_id");
+    if (!eos) return;
+    if (!eos->value().is_array()) return out_.eos_ids_.push_back(ReadTokenId(*eos));
+    for (std::size_t i = 0; i < eos->value().size(); ++i) {
+      out_.eos_ids_.push_back(ReadTokenId(eos->Element(i)));
     }
   }
 

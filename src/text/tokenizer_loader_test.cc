@@ -1,6 +1,7 @@
 #include <functional>
 #include <string>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -105,11 +106,13 @@ TEST(TokenizerLoader, ConfigErrorsNameFileAndField) {
               HasSubstr("here: tokenizer_config.json: bos_token is '<x>'"));
   EXPECT_THAT(MessageOf([] { Load(Small(), R"({"add_bos_token": true})"); }),
               HasSubstr("without a bos_token"));
-  EXPECT_THAT(MessageOf([] { Load(Small(), "[]"); }), HasSubstr("not a JSON object"));
-  EXPECT_THAT(MessageOf([] { Load(Small(), "", R"({"eos_token_id": -1})"); }),
-              HasSubstr("generation_config.json: eos_token_id is -1"));
+  EXPECT_THAT(MessageOf([] { Load(Small(), "[]"); }), HasSubstr("must be an object"));
+  EXPECT_THAT(
+      MessageOf([] { Load(Small(), "", R"({"eos_token_id": -1})"); }),
+      HasSubstr(
+          "generation_config.json: at eos_token_id: this must be an integer that is not negative"));
   EXPECT_THAT(MessageOf([] { Load(Small(), "", R"({"eos_token_id": "x"})"); }),
-              HasSubstr("not a token id"));
+              HasSubstr("at eos_token_id: this must be an integer"));
 }
 
 TEST(TokenizerLoader, NormalizesToNfcAroundAddedTokens) {
@@ -121,6 +124,64 @@ TEST(TokenizerLoader, NormalizesToNfcAroundAddedTokens) {
   EXPECT_THAT(tokenizer.Encode("o\u0301"), ElementsAre(0xC3, 0xB3));
   EXPECT_THAT(tokenizer.Encode("e\u0301é"), ElementsAre(260, 260));
   EXPECT_THAT(tokenizer.Encode("a\u0301á"), ElementsAre(261, 0xC3, 0xA1));
+}
+
+// A vocabulary that is spelled as text: <unk> (0), ▁ (1), a (2), ▁a (3), ▁▁ (4), then the special
+// <s> (5), and the bytes from 6 on if there are any.
+Json SpelledAsText(bool bytes) {
+  Json vocab = {{"<unk>", 0}, {"▁", 1}, {"a", 2}, {"▁a", 3}, {"▁▁", 4}, {"<s>", 5}};
+  for (int byte = 0; bytes && byte < 256; ++byte) {
+    vocab[fmt::format("<0x{:02X}>", byte)] = 6 + byte;
+  }
+  return Json::parse(R"({
+      "added_tokens": [{"id": 0, "content": "<unk>", "special": true},
+                       {"id": 5, "content": "<s>", "special": true}],
+      "normalizer": {"type": "Sequence", "normalizers": [
+          {"type": "Prepend", "prepend": "▁"},
+          {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
+      "decoder": {"type": "Sequence", "decoders": [
+          {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+          {"type": "ByteFallback"}, {"type": "Fuse"},
+          {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+      "model": {"type": "BPE", "unk_token": "<unk>", "fuse_unk": true,
+                "merges": ["▁ a", "▁ ▁"], "byte_fallback": )" +
+                     std::string(bytes ? "true" : "false") + R"(, "vocab": )" + vocab.dump() +
+                     "}}");
+}
+
+TEST(TokenizerLoader, VocabulariesSpelledAsText) {
+  const Tokenizer tokenizer = Load(SpelledAsText(true));
+  EXPECT_THAT(tokenizer.Encode("a a"), ElementsAre(3, 3));
+  EXPECT_EQ(tokenizer.Decode(tokenizer.Encode(" a")), " a");
+  EXPECT_THAT(tokenizer.Encode("a<s>a"), ElementsAre(3, 5, 3));
+  EXPECT_THAT(tokenizer.Encode("é\xff"), ElementsAre(1, 6 + 0xC3, 6 + 0xA9, 6 + 0xFF));
+  EXPECT_EQ(tokenizer.Decode(tokenizer.Encode("é\xff")), "é\xff");
+  EXPECT_EQ(tokenizer.Decode(tokenizer.Encode("")), "");
+}
+
+TEST(TokenizerLoader, TextWithoutATokenIsUnknownOrAnError) {
+  Json json = SpelledAsText(false);
+  EXPECT_THAT(Load(json).Encode("éia"), ElementsAre(1, 0, 2));
+  json["model"]["fuse_unk"] = false;
+  EXPECT_THAT(Load(json).Encode("éia"), ElementsAre(1, 0, 0, 2));
+  json["model"].erase("unk_token");
+  const Tokenizer tokenizer = Load(json);
+  EXPECT_THAT(tokenizer.Encode("a a"), ElementsAre(3, 3));
+  EXPECT_THAT(MessageOf([&] { tokenizer.Encode("é"); }), HasSubstr("é"));
+}
+
+TEST(TokenizerLoader, MetaspaceInPlaceOfTheNormalizer) {
+  Json json = SpelledAsText(true);
+  json["normalizer"] = nullptr;
+  json["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "▁"}, {"split", false}};
+  json["pre_tokenizer"]["prepend_scheme"] = "first";
+  EXPECT_THAT(Load(json).Encode("a a<s>a"), ElementsAre(3, 3, 5, 2));
+  json["pre_tokenizer"]["prepend_scheme"] = "always";
+  EXPECT_THAT(Load(json).Encode("a a<s>a"), ElementsAre(3, 3, 5, 3));
+  json["pre_tokenizer"]["prepend_scheme"] = "never";
+  EXPECT_THAT(Load(json).Encode("a a"), ElementsAre(2, 3));
+  json["pre_tokenizer"]["prepend_scheme"] = "sometimes";
+  EXPECT_THAT(MessageOf([&] { Load(json); }), HasSubstr("sometimes"));
 }
 
 TEST(TokenizerLoader, SplitsByStringToo) {
@@ -177,7 +238,7 @@ TEST(TokenizerLoader, HostileEntriesAreErrors) {
   EXPECT_THAT(merges(Json::parse(R"([["a"]])")), HasSubstr("not a pair"));
   EXPECT_THAT(merges(Json::parse(R"([["a", "b", "c"]])")), HasSubstr("not a pair"));
   EXPECT_THAT(merges({7}), HasSubstr("not a pair"));
-  EXPECT_THAT(merges("a b"), HasSubstr("no list of merges"));
+  EXPECT_THAT(merges("a b"), HasSubstr("model.merges: this must be a list"));
 }
 
 TEST(TokenizerLoader, HostileTextIsAnError) {
@@ -186,7 +247,7 @@ TEST(TokenizerLoader, HostileTextIsAnError) {
   };
   EXPECT_THAT(message(""), HasSubstr("here: tokenizer.json: it is not JSON"));
   EXPECT_THAT(message("[1]"), HasSubstr("not a JSON object"));
-  EXPECT_THAT(message("{}"), HasSubstr("no object 'model'"));
+  EXPECT_THAT(message("{}"), HasSubstr("the key 'model' is missing"));
   EXPECT_THAT(message("{\"a\": \"\xFF\"}"), HasSubstr("not JSON"));
   EXPECT_THAT(message(std::string(1'000'000, '[')), HasSubstr("nests deeper"));
   EXPECT_THAT(message(R"({"model": {}, "model": {}})"), HasSubstr("given twice"));

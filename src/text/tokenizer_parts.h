@@ -2,12 +2,12 @@
 // damaged or not supported; docs/text.md lists what is.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include "base/ids.h"
+#include "format/json.h"
 #include "text/added_tokens.h"
 #include "text/bpe_model.h"
 #include "text/normalizer.h"
@@ -20,25 +20,30 @@ struct ModelPart {
   BpeOptions options;         // without spelling and unknown
   std::string unknown_token;  // or empty
 };
-ModelPart ReadModel(const nlohmann::json& model);
+ModelPart ReadModel(const JsonReader& model);
 
-Normalizer ReadNormalizer(const nlohmann::json& component);
+Normalizer ReadNormalizer(const std::optional<JsonReader>& component);
 
 struct PreTokenizerPart {
   PreTokenizer pre_tokenizer;
   bool byte_level = false;  // the words are spelled in the byte alphabet
 };
-PreTokenizerPart ReadPreTokenizer(const nlohmann::json& component);
+PreTokenizerPart ReadPreTokenizer(const std::optional<JsonReader>& component);
 
 struct DecoderPart {
   TokenDecoder decoder;
   bool byte_level = false;  // tokens are spelled in the byte alphabet; `decoder` is empty
 };
-DecoderPart ReadDecoder(const nlohmann::json& component);
+DecoderPart ReadDecoder(const std::optional<JsonReader>& component);
 
-std::vector<AddedToken> ReadAddedTokens(const nlohmann::json& list);
+// A token id; throws Error if it is none.
+TokenId ReadTokenId(const JsonReader& value);
+
+// All but the id, which an entry of added_tokens has and one of added_tokens_decoder does not.
+AddedToken ReadAddedToken(const JsonReader& entry);
+std::vector<AddedToken> ReadAddedTokens(const JsonReader& list);
 
 // The ids that the post-processor puts before a text.
-std::vector<TokenId> ReadPostProcessor(const nlohmann::json& component);
+std::vector<TokenId> ReadPostProcessor(const std::optional<JsonReader>& component);
 
 }  // namespace doppler

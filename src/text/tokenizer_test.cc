@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "text/utf8_stream.h"
 
 namespace doppler {
 namespace {
@@ -45,6 +46,67 @@ TEST_P(ReferenceEncodings, AreReproducedAndDecodeToTheText) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tokenizers, ReferenceEncodings, testing::Values("demo", "gpt2-320"));
+
+// splits/NAME.json has what stands before the vocabulary in NAME's own tokenizer.json, and what the
+// package gives with the vocabulary of gpt2-320 behind it.
+class SplitEncodings : public testing::TestWithParam<const char*> {};
+
+TEST_P(SplitEncodings, AreReproduced) {
+  const Json split = Json::parse(ReadData("splits/" + std::string(GetParam()) + ".json"));
+  Json json = Json::parse(ReadData("gpt2-320/tokenizer.json"));
+  json["normalizer"] = split.at("normalizer");
+  json["pre_tokenizer"] = split.at("pre_tokenizer");
+  const Tokenizer tokenizer = Tokenizer::FromJson(json.dump(), "", GetParam());
+  ASSERT_GT(split.at("cases").size(), 100u);
+  for (const Json& one : split.at("cases")) {
+    const auto text = one["text"].get<std::string>();
+    EXPECT_EQ(tokenizer.Encode(text, {.add_bos = false}), one["ids"].get<std::vector<TokenId>>())
+        << text;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tokenizers, SplitEncodings,
+                         testing::Values("llama3", "qwen3", "gpt_oss", "deepseek_v3"));
+
+// sentencepiece/ is a small vocabulary of our own making: characters, merges across spaces, bytes
+// for what it lacks. The encodings were written by the same package, with the normaliser of the
+// file and with the pre-tokenizer that newer files have instead.
+class SentencePieceEncodings : public testing::TestWithParam<bool> {};
+
+TEST_P(SentencePieceEncodings, AreReproduced) {
+  const bool metaspace = GetParam();
+  Json json = Json::parse(ReadData("sentencepiece/tokenizer.json"));
+  if (metaspace) {
+    json["normalizer"] = nullptr;
+    json["pre_tokenizer"] = {
+        {"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "first"}, {"split", false}};
+  }
+  const Tokenizer tokenizer = Tokenizer::FromJson(json.dump(), "", "sentencepiece");
+  const Json cases = Json::parse(ReadData(metaspace ? "sentencepiece/encodings_metaspace.json"
+                                                    : "sentencepiece/encodings.json"));
+  ASSERT_GT(cases.size(), 100u);
+  for (const Json& one : cases) {
+    const auto text = one["text"].get<std::string>();
+    const auto ids = one["ids"].get<std::vector<TokenId>>();
+    EXPECT_EQ(tokenizer.Encode(text, {.add_bos = false}), ids) << text;
+    // Text may spell a byte token, whose byte need not be UTF-8; the package shows U+FFFD then.
+    Utf8Stream shown;
+    const std::string decoded = shown.Push(tokenizer.Decode(ids));
+    EXPECT_EQ(decoded + shown.Flush(), one["decoded"].get<std::string>()) << text;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tokenizers, SentencePieceEncodings, testing::Bool());
+
+TEST(Tokenizer, SentencePieceBytesThatAreNoTextRoundTrip) {
+  const Tokenizer tokenizer =
+      Tokenizer::FromJson(ReadData("sentencepiece/tokenizer.json"), "", "sentencepiece");
+  std::string all;
+  for (int i = 0; i < 2000; ++i) all += static_cast<char>(i * 7 + i / 256);
+  for (const std::string& text : {all, std::string("a\xFF\xFE b \xC3"), std::string(3, '\0')}) {
+    EXPECT_EQ(tokenizer.Decode(tokenizer.Encode(text, {.add_bos = false})), text);
+  }
+}
 
 // prompts.json was written by Hugging Face transformers 5.17.
 TEST(Tokenizer, EncodesPromptsAsTransformersDoes) {
