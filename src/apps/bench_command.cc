@@ -18,6 +18,7 @@ namespace {
 struct Sample {
   double seconds = 0;
   ExpertCacheStats experts;
+  WeightStreamStats stream;
 };
 
 struct Samples {
@@ -48,17 +49,16 @@ TokenId MostProbable(std::span<const float> logits) {
   return static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
-ExpertCacheStats StatsOf(const Engine& engine) {
-  return engine.experts() == nullptr ? ExpertCacheStats() : engine.experts()->stats();
-}
-
 template <typename Work>
 Sample Measure(const Engine& engine, Work&& work) {
-  const ExpertCacheStats before = StatsOf(engine);
+  const ExpertCacheStats experts = engine.expert_stats();
+  const WeightStreamStats stream = engine.stream_stats();
   const auto start = std::chrono::steady_clock::now();
   work();
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-  return {.seconds = took.count(), .experts = StatsOf(engine) - before};
+  return {.seconds = took.count(),
+          .experts = engine.expert_stats() - experts,
+          .stream = engine.stream_stats() - stream};
 }
 
 void RunOnce(Session& session, const Engine& engine, const std::vector<TokenId>& prompt,
@@ -77,6 +77,7 @@ void RunOnce(Session& session, const Engine& engine, const std::vector<TokenId>&
 
 OrderedJson ToJson(const Samples& samples) {
   const ExpertCacheStats& experts = samples.Median().experts;
+  const WeightStreamStats& stream = samples.Median().stream;
   return {{"tokens", samples.tokens},
           {"seconds_median", samples.Median().seconds},
           {"seconds_min", samples.runs.front().seconds},
@@ -85,7 +86,8 @@ OrderedJson ToJson(const Samples& samples) {
           {"expert_hits", experts.hits},
           {"expert_misses", experts.misses},
           {"expert_bytes_read", experts.bytes_read},
-          {"stall_seconds", experts.stall_seconds}};
+          {"streamed_bytes_read", stream.bytes_read},
+          {"stall_seconds", experts.stall_seconds + stream.stall_seconds}};
 }
 
 void PrintPhase(const char* name, const Samples& samples) {
@@ -96,7 +98,7 @@ void PrintPhase(const char* name, const Samples& samples) {
       "{:<8} {:>5} tokens  {:>9.1f} tokens/s  ({:.3f} to {:.3f} s)  hits {:.1f} %, read {}\n", name,
       samples.tokens, samples.TokensPerSecond(), samples.runs.front().seconds,
       samples.runs.back().seconds, 100 * static_cast<double>(experts.hits) / uses,
-      FormatSize(experts.bytes_read));
+      FormatSize(experts.bytes_read + samples.Median().stream.bytes_read));
 }
 
 }  // namespace

@@ -136,6 +136,14 @@ bool Engine::SaveUsage() const {
   return experts_ != nullptr && doppler::SaveUsage(prepared_.artifact, *experts_);
 }
 
+ExpertCacheStats Engine::expert_stats() const {
+  return experts_ == nullptr ? ExpertCacheStats() : experts_->stats();
+}
+
+WeightStreamStats Engine::stream_stats() const {
+  return stream_ == nullptr ? WeightStreamStats() : stream_->stats();
+}
+
 const Tokenizer& Engine::tokenizer() const {
   DOPPLER_CHECK(prepared_.tokenizer.has_value());
   return *prepared_.tokenizer;

@@ -52,6 +52,9 @@ class Engine {
   const WeightStream* stream() const { return stream_.get(); }
   // At the start.
   Bytes dense_bytes_read() const { return dense_->size(); }
+  // What they did so far; zeros for a null one.
+  ExpertCacheStats expert_stats() const;
+  WeightStreamStats stream_stats() const;
   // Of all passes so far.
   const PassTimes& times() const { return times_; }
   // The shape of its experts, for a trace.
