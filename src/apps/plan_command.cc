@@ -163,6 +163,7 @@ OrderedJson ToJson(const PlannedModel& planned, const MachineInfo& machine, cons
   json["expected"] = {{"expert_hit_rate", estimate.hit_rate},
                       {"compute_seconds_per_token", estimate.compute_seconds},
                       {"read_seconds_per_token", estimate.read_seconds},
+                      {"stream_seconds_per_token", estimate.stream_seconds},
                       {"decode_tokens_per_second", estimate.tokens_per_second}};
   return json;
 }
@@ -202,7 +203,7 @@ void PrintTiers(const PlannedModel& planned, const PlanCommand& command) {
              command.engine.host_memory ? "" : " (automatic)", PlanToText(plan));
   const Bytes model = planned.sizes.dense + planned.sizes.experts_total;
   fmt::print("disk         {} of weights, of which {} do not stay in memory\n", FormatSize(model),
-             FormatSize(planned.sizes.experts_total -
+             FormatSize(plan.streamed_per_pass + planned.sizes.experts_total -
                         std::min(planned.sizes.experts_total, plan.experts)));
   fmt::print("smallest     {} would do, with little context\n",
              FormatSize(planned.result.smallest));
@@ -212,6 +213,10 @@ void PrintSpeed(const PlannedModel& planned, const Rates& rates) {
   const SpeedEstimate estimate = Estimate(planned, rates);
   fmt::print("\nexpected     {:.1f} tokens/s in decode\n", estimate.tokens_per_second);
   fmt::print("  {:.2f} ms per token: its weights from memory\n", 1e3 * estimate.compute_seconds);
+  if (estimate.stream_seconds > 0) {
+    fmt::print("  {:.2f} ms per token, meanwhile: layers from disk\n",
+               1e3 * estimate.stream_seconds);
+  }
   if (planned.sizes.records > 0) {
     fmt::print("  {:.2f} ms per token: experts from disk, with {:.0f} % of them found in memory\n",
                1e3 * estimate.read_seconds, 100 * estimate.hit_rate);

@@ -21,6 +21,13 @@ std::string PlanLine(const char* name, Bytes bytes, const std::string& note) {
   return fmt::format("  {:<14} {:>10}  {}\n", name, FormatSize(bytes), note);
 }
 
+std::string StreamLine(const MemoryPlan& plan, const PhaseStats& prefill,
+                       const PhaseStats& decode) {
+  return fmt::format("layers: {} do not stay, {} to read for each pass, {:.2f} s stalled\n",
+                     plan.streamed.size(), FormatSize(plan.streamed_per_pass),
+                     prefill.stream.stall_seconds + decode.stream.stall_seconds);
+}
+
 std::string ExpertsLine(const MemoryPlan& plan, const PhaseStats& prefill,
                         const PhaseStats& decode) {
   std::string text = fmt::format("experts: {} of {} fit", plan.slots, plan.records);
@@ -50,42 +57,59 @@ void Print(std::string_view text) {
 }
 
 OrderedJson PhaseToJson(const PhaseStats& phase) {
-  return {{"tokens", phase.tokens},
-          {"seconds", phase.seconds},
-          {"tokens_per_second", PerSecond(phase.tokens, phase.seconds)},
-          {"expert_hits", phase.experts.hits},
-          {"expert_misses", phase.experts.misses},
-          {"expert_hit_rate", OptionalToJson(HitRate(phase.experts))},
-          {"expert_evictions", phase.experts.evictions},
-          {"expert_bytes_hit", phase.experts.bytes_hit},
-          {"expert_bytes_read", phase.experts.bytes_read},
-          {"experts_read_ahead", phase.experts.read_ahead},
-          {"experts_read_ahead_used", phase.experts.read_ahead_used},
-          {"stall_seconds", phase.experts.stall_seconds},
-          {"cache_seconds", phase.experts.acquire_seconds},
-          {"reading_seconds", phase.experts.reading_seconds},
-          {"page_in_p50_seconds", OptionalToJson(phase.experts.page_ins.Quantile(0.5))},
-          {"page_in_p99_seconds", OptionalToJson(phase.experts.page_ins.Quantile(0.99))},
-          {"attention_seconds", phase.times.layers - phase.times.experts},
-          {"expert_seconds",
-           phase.times.experts - phase.experts.stall_seconds - phase.experts.acquire_seconds},
-          {"head_seconds", phase.times.head},
-          {"major_faults", phase.major_faults}};
+  return {
+      {"tokens", phase.tokens},
+      {"seconds", phase.seconds},
+      {"tokens_per_second", PerSecond(phase.tokens, phase.seconds)},
+      {"expert_hits", phase.experts.hits},
+      {"expert_misses", phase.experts.misses},
+      {"expert_hit_rate", OptionalToJson(HitRate(phase.experts))},
+      {"expert_evictions", phase.experts.evictions},
+      {"expert_bytes_hit", phase.experts.bytes_hit},
+      {"expert_bytes_read", phase.experts.bytes_read},
+      {"experts_read_ahead", phase.experts.read_ahead},
+      {"experts_read_ahead_used", phase.experts.read_ahead_used},
+      {"streamed_bytes_read", phase.stream.bytes_read},
+      {"stall_seconds", phase.StallSeconds()},
+      {"cache_seconds", phase.experts.acquire_seconds},
+      {"reading_seconds", phase.experts.reading_seconds},
+      {"page_in_p50_seconds", OptionalToJson(phase.experts.page_ins.Quantile(0.5))},
+      {"page_in_p99_seconds", OptionalToJson(phase.experts.page_ins.Quantile(0.99))},
+      {"attention_seconds", phase.times.layers - phase.times.experts - phase.stream.stall_seconds},
+      {"expert_seconds",
+       phase.times.experts - phase.experts.stall_seconds - phase.experts.acquire_seconds},
+      {"head_seconds", phase.times.head},
+      {"major_faults", phase.major_faults}};
 }
 
 OrderedJson PlanToJson(const MemoryPlan& plan) {
-  return {{"budget_bytes", plan.budget},   {"total_bytes", plan.Total()},
-          {"process_bytes", plan.process}, {"page_table_bytes", plan.page_tables},
-          {"dense_bytes", plan.dense},     {"leaf_hash_bytes", plan.leaf_hashes},
-          {"kv_bytes", plan.kv},           {"activation_bytes", plan.activations},
-          {"scratch_bytes", plan.scratch}, {"expert_bytes", plan.experts},
-          {"expert_slots", plan.slots},    {"experts", plan.records},
-          {"context", plan.context},       {"ubatch", plan.ubatch}};
+  return {{"budget_bytes", plan.budget},
+          {"total_bytes", plan.Total()},
+          {"process_bytes", plan.process},
+          {"page_table_bytes", plan.page_tables},
+          {"dense_bytes", plan.dense},
+          {"stream_bytes", plan.stream},
+          {"leaf_hash_bytes", plan.leaf_hashes},
+          {"kv_bytes", plan.kv},
+          {"activation_bytes", plan.activations},
+          {"scratch_bytes", plan.scratch},
+          {"expert_bytes", plan.experts},
+          {"expert_slots", plan.slots},
+          {"experts", plan.records},
+          {"streamed_layers", plan.streamed.size()},
+          {"streamed_bytes_per_pass", plan.streamed_per_pass},
+          {"context", plan.context},
+          {"ubatch", plan.ubatch}};
 }
 
 std::string PlanToText(const MemoryPlan& plan) {
   std::string text;
   text += PlanLine("dense weights", plan.dense, "every token needs them");
+  if (!plan.streamed.empty()) {
+    text += PlanLine("buffers", plan.stream,
+                     fmt::format("for {} layers that do not stay; a pass reads {}",
+                                 plan.streamed.size(), FormatSize(plan.streamed_per_pass)));
+  }
   if (plan.records > 0) {
     text += PlanLine(
         "experts", plan.experts,
@@ -115,6 +139,10 @@ OrderedJson StatsToJson(const Engine& engine, const GenerateResult& result) {
                       {"dense_bytes_read", engine.dense_bytes_read()},
                       {"peak_resident_bytes", PeakResidentBytes()},
                       {"plan", PlanToJson(engine.plan())}};
+  if (engine.stream() != nullptr) {
+    json["stream_reader"] = engine.stream()->reader_name();
+    json["stream_reader_registered"] = engine.stream()->registered();
+  }
   if (engine.experts() != nullptr) {
     json["expert_reader"] = engine.experts()->reader_name();
     json["expert_reader_registered"] = engine.experts()->registered();
@@ -129,11 +157,13 @@ std::string SummaryText(const Engine& engine, const GenerateResult& result) {
       fmt::format("prefill {:.1f} tokens/s ({} tokens), decode {:.1f} tokens/s ({} tokens)\n",
                   PerSecond(prefill.tokens, prefill.seconds), prefill.tokens,
                   PerSecond(decode.tokens, decode.seconds), decode.tokens);
+  if (engine.stream() != nullptr) text += StreamLine(engine.plan(), prefill, decode);
   if (engine.experts() != nullptr) text += ExpertsLine(engine.plan(), prefill, decode);
-  text += fmt::format("read {} from disk, peak memory {} of a budget of {}\n",
-                      FormatSize(engine.dense_bytes_read() + prefill.experts.bytes_read +
-                                 decode.experts.bytes_read),
-                      FormatSize(PeakResidentBytes()), FormatSize(engine.plan().budget));
+  text += fmt::format(
+      "read {} from disk, peak memory {} of a budget of {}\n",
+      FormatSize(engine.dense_bytes_read() + prefill.experts.bytes_read +
+                 prefill.stream.bytes_read + decode.experts.bytes_read + decode.stream.bytes_read),
+      FormatSize(PeakResidentBytes()), FormatSize(engine.plan().budget));
   return text;
 }
 

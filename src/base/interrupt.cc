@@ -3,6 +3,8 @@
 #include <atomic>
 #include <csignal>
 
+#include "base/alloc_guard.h"
+
 namespace doppler {
 namespace {
 
@@ -34,7 +36,9 @@ bool ForgetInterrupt() {
 }
 
 void ThrowIfInterrupted() {
-  if (Interrupted()) throw InterruptedError();
+  if (!Interrupted()) return;
+  const AllowAllocScope message;
+  throw InterruptedError();
 }
 
 }  // namespace doppler

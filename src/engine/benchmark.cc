@@ -20,17 +20,16 @@ std::vector<TokenId> RandomTokens(int count, int vocab_size, int seed) {
   return tokens;
 }
 
-ExpertCacheStats StatsOf(const Engine& engine) {
-  return engine.experts() == nullptr ? ExpertCacheStats() : engine.experts()->stats();
-}
-
 template <typename Work>
 BenchmarkRun Measure(const Engine& engine, Work&& work) {
-  const ExpertCacheStats before = StatsOf(engine);
+  const ExpertCacheStats experts = engine.expert_stats();
+  const WeightStreamStats stream = engine.stream_stats();
   const Clock::time_point start = Clock::now();
   work();
   const double seconds = SecondsBetween(start, Clock::now());
-  return {.seconds = seconds, .experts = StatsOf(engine) - before};
+  return {.seconds = seconds,
+          .experts = engine.expert_stats() - experts,
+          .stream = engine.stream_stats() - stream};
 }
 
 void SortByTime(BenchmarkPhase& phase) {

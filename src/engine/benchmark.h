@@ -17,6 +17,7 @@ struct BenchmarkShape {
 struct BenchmarkRun {
   double seconds = 0;
   ExpertCacheStats experts;
+  WeightStreamStats stream;
 };
 
 struct BenchmarkPhase {

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
+#include <utility>
 
 #include "base/error.h"
+#include "engine/layer_choice.h"
 #include "model/rope.h"
 
 namespace doppler {
@@ -13,6 +16,29 @@ MemoryPlan PlanOrThrow(const PreparedModel& prepared, const EngineOptions& optio
   PlanResult result = prepared.Plan(options);
   if (!result.plan) throw Error(RefusalMessage(options, result.smallest));
   return *result.plan;
+}
+
+// The names of dense tensors by what becomes of them.
+struct DenseSplit {
+  std::vector<std::string> resident;
+  std::vector<std::vector<std::string>> streamed;  // [streamed layer]
+  std::vector<std::string> vectors;                // of streamed layers, those that become float
+};
+
+DenseSplit SplitDense(DenseNames names, std::span<const LayerId> streamed) {
+  DenseSplit split{.resident = std::move(names.ends), .streamed = {}, .vectors = {}};
+  const auto append = [](std::vector<std::string>& to, std::vector<std::string>& from) {
+    to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+  };
+  for (std::size_t i = 0; i < names.layers.size(); ++i) {
+    if (std::find(streamed.begin(), streamed.end(), LayerId(i)) == streamed.end()) {
+      append(split.resident, names.layers[i]);
+      continue;
+    }
+    split.streamed.push_back(std::move(names.layers[i]));
+    append(split.vectors, names.vectors[i]);
+  }
+  return split;
 }
 
 TraceModel TraceModelOf(const PreparedModel& prepared) {
@@ -47,9 +73,7 @@ Engine::Engine(const std::filesystem::path& folder, const EngineOptions& options
 
 void Engine::Load(const EngineOptions& options) {
   const ModelConfig& config = prepared_.config;
-  const std::vector<std::string> names = DenseTensorNames(config);
-  dense_ = std::make_unique<DenseWeights>(prepared_.artifact, names, *budget_, prepared_.pool);
-  weights_ = MakeWeights(*dense_, config);
+  LoadDense(options);
   kv_pool_ = std::make_unique<KvPool>(
       KvShapeOf(config, options.kv_dtype, plan_.ubatch, plan_.context), 1, *budget_);
   activations_ = std::make_unique<Activations>(
@@ -69,11 +93,30 @@ void Engine::Load(const EngineOptions& options) {
                                          .weights = weights_,
                                          .backend = *prepared_.backend,
                                          .experts = experts_.get(),
+                                         .streamed = streamed_.get(),
                                          .rope = RopeOf(config, config.rope_scaling),
                                          .long_rope = RopeOf(config, config.long_rope_scaling),
                                          .on_route = options.on_route,
                                          .on_experts = options.on_experts,
                                          .times = times_});
+}
+
+void Engine::LoadDense(const EngineOptions& options) {
+  const Artifact& artifact = prepared_.artifact;
+  const DenseSplit split = SplitDense(DenseNamesOf(prepared_.config), plan_.streamed);
+  dense_ = std::make_unique<DenseWeights>(artifact, split.resident, *budget_, prepared_.pool);
+  if (plan_.streamed.empty()) {
+    weights_ = MakeWeights({.resident = *dense_}, prepared_.config);
+    return;
+  }
+  // Norms and biases of all layers stay, as floats: what they are made from is needed once.
+  const DenseWeights vectors(artifact, split.vectors, *budget_, prepared_.pool);
+  WeightStreamOptions stream = options.stream;
+  stream.buffers = kStreamBuffers;
+  stream_ = std::make_unique<WeightStream>(artifact, split.streamed, *budget_, stream);
+  weights_ = MakeWeights({.resident = *dense_, .stream = stream_.get(), .vectors = &vectors},
+                         prepared_.config);
+  streamed_ = std::make_unique<StreamedLayers>(plan_.streamed, weights_, *stream_);
 }
 
 void Engine::BeginWarmStart() {
@@ -91,6 +134,14 @@ void Engine::FinishWarmStart() {
 
 bool Engine::SaveUsage() const {
   return experts_ != nullptr && doppler::SaveUsage(prepared_.artifact, *experts_);
+}
+
+ExpertCacheStats Engine::expert_stats() const {
+  return experts_ == nullptr ? ExpertCacheStats() : experts_->stats();
+}
+
+WeightStreamStats Engine::stream_stats() const {
+  return stream_ == nullptr ? WeightStreamStats() : stream_->stats();
 }
 
 const Tokenizer& Engine::tokenizer() const {

@@ -17,6 +17,7 @@
 #include "engine/trace.h"
 #include "model/activations.h"
 #include "model/forward.h"
+#include "model/streamed_layers.h"
 #include "model/weights.h"
 #include "store/artifact.h"
 #include "text/tokenizer.h"
@@ -25,6 +26,7 @@
 #include "tier/expert_cache.h"
 #include "tier/kv_pool.h"
 #include "tier/usage.h"
+#include "tier/weight_stream.h"
 
 namespace doppler {
 
@@ -46,7 +48,13 @@ class Engine {
   int threads() const { return prepared_.pool.size(); }
   // Null for a model without experts.
   const ExpertCache* experts() const { return experts_.get(); }
+  // Null if all dense weights are resident.
+  const WeightStream* stream() const { return stream_.get(); }
+  // At the start.
   Bytes dense_bytes_read() const { return dense_->size(); }
+  // What they did so far; zeros for a null one.
+  ExpertCacheStats expert_stats() const;
+  WeightStreamStats stream_stats() const;
   // Of all passes so far.
   const PassTimes& times() const { return times_; }
   // The shape of its experts, for a trace.
@@ -62,6 +70,7 @@ class Engine {
   friend class Session;
 
   void Load(const EngineOptions& options);
+  void LoadDense(const EngineOptions& options);
   void BeginWarmStart();
 
   const std::chrono::steady_clock::time_point start_;
@@ -69,7 +78,9 @@ class Engine {
   MemoryPlan plan_;
   std::unique_ptr<MemoryBudget> budget_;
   std::unique_ptr<DenseWeights> dense_;
+  std::unique_ptr<WeightStream> stream_;
   Weights weights_;
+  std::unique_ptr<StreamedLayers> streamed_;  // after weights_ and stream_
   std::unique_ptr<ExpertCache> experts_;
   std::unique_ptr<WarmStart> warm_start_;  // after experts_
   std::unique_ptr<KvPool> kv_pool_;

@@ -36,7 +36,11 @@ SpeedEstimate EstimateSpeed(const SpeedInputs& inputs) {
   estimate.compute_seconds =
       (static_cast<double>(inputs.dense_per_token) + expert_bytes) / inputs.memory_rate;
   estimate.read_seconds = misses > 0 ? misses / inputs.disk_rate : 0;
-  estimate.tokens_per_second = 1 / (estimate.compute_seconds + estimate.read_seconds);
+  if (inputs.streamed_per_token > 0) {
+    estimate.stream_seconds = static_cast<double>(inputs.streamed_per_token) / inputs.disk_rate;
+  }
+  estimate.tokens_per_second =
+      1 / (std::max(estimate.compute_seconds, estimate.stream_seconds) + estimate.read_seconds);
   return estimate;
 }
 
@@ -45,6 +49,7 @@ SpeedInputs SpeedInputsOf(const ModelConfig& config, const ModelSizes& sizes,
   SpeedInputs inputs;
   inputs.slots = plan.slots;
   inputs.records = plan.records;
+  inputs.streamed_per_token = plan.streamed_per_pass;
   // Of the embedding a token reads one row; a tied table is read in full for the logits.
   inputs.dense_per_token =
       config.tied_embeddings ? sizes.dense : sizes.dense - std::min(sizes.dense, sizes.embedding);

@@ -12,6 +12,7 @@ namespace doppler {
 struct SpeedInputs {
   Bytes dense_per_token = 0;        // of the dense weights, those that one token reads
   Bytes experts_per_token = 0;      // expert records that one token reads
+  Bytes streamed_per_token = 0;     // dense weights that do not stay in memory
   std::size_t slots_per_token = 0;  // records that one token uses, over all layers
   std::size_t slots = 0;
   std::size_t records = 0;
@@ -23,6 +24,7 @@ struct SpeedEstimate {
   double hit_rate = 1;
   double compute_seconds = 0;  // per token: all bytes at the memory's rate
   double read_seconds = 0;     // per token: the misses at the disk's rate
+  double stream_seconds = 0;   // per token: streamed layers at the disk's rate
   double tokens_per_second = 0;
 };
 
@@ -32,7 +34,8 @@ struct SpeedEstimate {
 // token uses.
 double ExpectedHitRate(std::size_t slots, std::size_t records, std::size_t slots_per_token);
 
-// A layer's misses are needed before the layer ends, so computing and reading add up.
+// A layer's misses are needed before the layer ends, so computing and reading them add up. Streamed
+// layers are read ahead, while others are computed with: of the two the longer counts.
 SpeedEstimate EstimateSpeed(const SpeedInputs& inputs);
 
 // Bytes and records that one token reads.

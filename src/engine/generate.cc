@@ -11,20 +11,22 @@
 namespace doppler {
 namespace {
 
-// Times a phase and what the expert cache did in it.
+// Times a phase and what the tiers did in it.
 class PhaseClock {
  public:
   explicit PhaseClock(const Engine& engine)
       : engine_(engine),
         start_(Clock::now()),
-        before_(Experts()),
+        experts_(engine.expert_stats()),
+        stream_(engine.stream_stats()),
         times_(engine.times()),
         major_faults_(MajorFaults()) {}
 
   void Stop(PhaseStats& phase) const {
     const PassTimes& now = engine_.times();
     phase.seconds = SecondsBetween(start_, Clock::now());
-    phase.experts = Experts() - before_;
+    phase.experts = engine_.expert_stats() - experts_;
+    phase.stream = engine_.stream_stats() - stream_;
     phase.times = {.layers = now.layers - times_.layers,
                    .experts = now.experts - times_.experts,
                    .head = now.head - times_.head};
@@ -32,13 +34,10 @@ class PhaseClock {
   }
 
  private:
-  ExpertCacheStats Experts() const {
-    return engine_.experts() == nullptr ? ExpertCacheStats() : engine_.experts()->stats();
-  }
-
   const Engine& engine_;
   const Clock::time_point start_;
-  const ExpertCacheStats before_;
+  const ExpertCacheStats experts_;
+  const WeightStreamStats stream_;
   const PassTimes times_;
   const std::uint64_t major_faults_;
 };

@@ -35,8 +35,12 @@ struct PhaseStats {
   std::size_t tokens = 0;  // that went through the model
   double seconds = 0;
   ExpertCacheStats experts;  // what this phase added
+  WeightStreamStats stream;  // likewise
   PassTimes times;           // likewise
   std::uint64_t major_faults = 0;
+
+  // Waiting for bytes, of experts and of streamed layers.
+  double StallSeconds() const { return experts.stall_seconds + stream.stall_seconds; }
 };
 
 struct GenerateResult {

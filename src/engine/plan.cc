@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "engine/layer_choice.h"
 #include "model/activations.h"
 #include "model/quantization.h"
 #include "model/tensors.h"
@@ -18,21 +19,49 @@ constexpr int kSmallestAutomaticUbatch = 16;
 // One entry of 8 bytes maps 4096 bytes.
 Bytes PageTables(Bytes mapped) { return mapped / 512; }
 
-// What the kernel keeps for a slot: page tables, and where its memory is registered for reads, 16
-// bytes for each page of 4096 unless these are parts of huge ones.
-Bytes SlotTables(Bytes slot) { return PageTables(slot) + slot / 256; }
+// What the kernel keeps for memory that is read into: page tables, and its registration, 16 bytes
+// for each page of 4096 unless these are parts of huge ones.
+Bytes ReadTables(Bytes memory) { return PageTables(memory) + memory / 256; }
 
 class Planner {
  public:
   Planner(const ModelConfig& config, const ModelSizes& sizes, const PlanRequest& request,
           const ScratchBytes& scratch_bytes)
-      : config_(config), sizes_(sizes), request_(request), scratch_bytes_(scratch_bytes) {}
+      : config_(config), sizes_(sizes), request_(request), scratch_bytes_(scratch_bytes) {
+    if (request.most_resident_layers >= static_cast<std::size_t>(config.num_layers)) {
+      resident_.push_back({.resident = sizes.dense});
+    }
+    streaming_ = LayerChoices(sizes.ends, sizes.layers, request.most_resident_layers);
+  }
 
-  // Everything but the expert slots.
+  // The plan, if all dense weights stay or if some are streamed; nothing if the budget is too
+  // small.
+  std::optional<MemoryPlan> Plan(bool streaming) const {
+    const std::vector<LayerChoice>& choices = streaming ? streaming_ : resident_;
+    if (choices.empty()) return std::nullopt;
+    const Bytes left = Left(LeastDense(choices));
+    const int context = Context(left);
+    std::optional<MemoryPlan> plan = FirstThatFits(Fixed(context, Ubatch(context, left)), choices);
+    return plan ? plan : FirstThatFits(Least(), choices);
+  }
+
+  // The smallest budget that would do.
+  Bytes Smallest() const {
+    const MemoryPlan least = Least();
+    Bytes smallest = ~Bytes{0};
+    for (const auto* choices : {&resident_, &streaming_}) {
+      for (const LayerChoice& choice : *choices) {
+        smallest = std::min(smallest, WithDense(least, choice).Total() + NeededSlotBytes());
+      }
+    }
+    return smallest;
+  }
+
+ private:
+  // Everything but the dense weights and the expert slots.
   MemoryPlan Fixed(int context, int ubatch) const {
     MemoryPlan plan{.budget = request_.budget,
                     .process = request_.process,
-                    .dense = sizes_.dense,
                     .leaf_hashes = sizes_.leaf_hashes,
                     .context = context,
                     .ubatch = ubatch,
@@ -41,29 +70,48 @@ class Planner {
     plan.activations =
         Activations::SizeOf(config_, {.ubatch = ubatch, .logit_rows = request_.logit_rows});
     plan.scratch = scratch_bytes_(LimitsOf(config_, ubatch, context));
-    plan.page_tables = PageTables(plan.Total());
     return plan;
   }
 
-  int Context() const {
+  // With as little context and as small a ubatch as may be.
+  MemoryPlan Least() const {
+    const int context = SmallestContext();
+    return Fixed(context, SmallestUbatch(context));
+  }
+
+  static Bytes LeastDense(const std::vector<LayerChoice>& choices) {
+    Bytes least = ~Bytes{0};
+    for (const LayerChoice& choice : choices) {
+      least = std::min(least, choice.resident + choice.buffers);
+    }
+    return least;
+  }
+
+  // What the automatic sizes may take their share of.
+  Bytes Left(Bytes dense) const {
+    const Bytes taken = request_.process + dense + sizes_.leaf_hashes;
+    return request_.budget > taken ? request_.budget - taken : 0;
+  }
+
+  int Context(Bytes left) const {
     if (request_.context > 0) return request_.context;
     const auto kv_bytes = [this](int context) {
       const int ubatch = SmallestUbatch(context);
       return KvShapeOf(config_, request_.kv_dtype, ubatch, context).TotalBytes();
     };
     int context = std::min(config_.context_length, kLargestAutomaticContext);
-    while (context > SmallestContext() && kv_bytes(context) > Left() / 4) {
+    while (context > SmallestContext() && kv_bytes(context) > left / 4) {
       context = std::max(context / 2, SmallestContext());
     }
     return context;
   }
 
-  int Ubatch(int context) const {
+  int Ubatch(int context, Bytes left) const {
     if (request_.ubatch > 0) return request_.ubatch;
     int ubatch = std::min(context, kLargestAutomaticUbatch);
     while (ubatch > SmallestUbatch(context)) {
       const MemoryPlan plan = Fixed(context, ubatch);
-      if (plan.activations + plan.scratch <= Left() / 8) break;
+      if (plan.activations + plan.scratch <= left / 8) break;
       ubatch = std::max(ubatch / 2, SmallestUbatch(context));
     }
     return ubatch;
@@ -85,7 +133,26 @@ class Planner {
 
   // What the least number of slots takes.
   Bytes NeededSlotBytes() const {
-    return NeededSlots() * (sizes_.LargestRecord() + SlotTables(sizes_.LargestRecord()));
+    return NeededSlots() * (sizes_.LargestRecord() + ReadTables(sizes_.LargestRecord()));
+  }
+
+  static MemoryPlan WithDense(MemoryPlan plan, const LayerChoice& choice) {
+    plan.dense = choice.resident;
+    plan.stream = choice.buffers;
+    plan.streamed_per_pass = choice.streamed;
+    plan.page_tables = PageTables(plan.Total() - plan.stream) + ReadTables(plan.stream);
+    return plan;
+  }
+
+  std::optional<MemoryPlan> FirstThatFits(const MemoryPlan& fixed,
+                                          const std::vector<LayerChoice>& choices) const {
+    for (const LayerChoice& choice : choices) {
+      std::optional<MemoryPlan> plan = WithExperts(WithDense(fixed, choice));
+      if (!plan) continue;
+      plan->streamed = choice.streamed_layers;
+      return plan;
+    }
+    return std::nullopt;
   }
 
   // Gives what is left to expert slots; nothing if that is too little.
@@ -94,28 +161,23 @@ class Planner {
     if (fixed > plan.budget) return std::nullopt;
     if (sizes_.records == 0) return plan;
     plan.slots_of_class = DealSlots(sizes_.slot_classes, NeededSlots(), plan.budget - fixed,
-                                    request_.most_slots, SlotTables);
+                                    request_.most_slots, ReadTables);
     if (plan.slots_of_class.empty()) return std::nullopt;
     for (std::size_t i = 0; i < plan.slots_of_class.size(); ++i) {
       const std::size_t slots = plan.slots_of_class[i];
       plan.slots += slots;
       plan.experts += slots * sizes_.slot_classes[i].bytes;
-      plan.page_tables += slots * SlotTables(sizes_.slot_classes[i].bytes);
+      plan.page_tables += slots * ReadTables(sizes_.slot_classes[i].bytes);
     }
     return plan;
-  }
-
- private:
-  // What the automatic sizes may take their share of.
-  Bytes Left() const {
-    const Bytes taken = request_.process + sizes_.dense + sizes_.leaf_hashes;
-    return request_.budget > taken ? request_.budget - taken : 0;
   }
 
   const ModelConfig& config_;
   const ModelSizes& sizes_;
   const PlanRequest& request_;
   const ScratchBytes& scratch_bytes_;
+  std::vector<LayerChoice> resident_;   // that all dense weights stay, if they may
+  std::vector<LayerChoice> streaming_;  // that some do not
 };
 
 KvLayerShape KvLayerOf(const ModelConfig& config, LayerId layer) {
@@ -145,10 +207,12 @@ FormatOf FormatsFromBf16(const ModelConfig& config, std::optional<DType> quantiz
 
 ModelSizes SizesOfConfig(const ModelConfig& config, const FormatOf& format_of) {
   ModelSizes sizes;
+  sizes.layers.resize(static_cast<std::size_t>(config.num_layers));
   for (const TensorSpec& spec : ExpectedTensors(config)) {
     const Bytes size = AlignUp(TensorBytes(format_of(spec), spec.shape).value(), kDirectAlignment);
     if (spec.role != TensorRole::kExpert) {
       sizes.dense += size;
+      (spec.layer < 0 ? sizes.ends : sizes.layers[LayerId(spec.layer).index()]) += size;
       if (spec.role == TensorRole::kEmbedding) sizes.embedding = size;
       continue;
     }
@@ -192,12 +256,8 @@ ModelCounts CountsOf(const ModelConfig& config, const ModelSizes& sizes) {
 PlanResult PlanMemory(const ModelConfig& config, const ModelSizes& sizes,
                       const PlanRequest& request, const ScratchBytes& scratch_bytes) {
   const Planner planner(config, sizes, request, scratch_bytes);
-  const int least_context = planner.SmallestContext();
-  const MemoryPlan least = planner.Fixed(least_context, planner.SmallestUbatch(least_context));
-  PlanResult result{.plan = std::nullopt, .smallest = least.Total() + planner.NeededSlotBytes()};
-  const int context = planner.Context();
-  result.plan = planner.WithExperts(planner.Fixed(context, planner.Ubatch(context)));
-  if (!result.plan) result.plan = planner.WithExperts(least);
+  PlanResult result{.plan = planner.Plan(false), .smallest = planner.Smallest()};
+  if (!result.plan) result.plan = planner.Plan(true);
   return result;
 }
 

@@ -1,6 +1,10 @@
 // How a memory budget is spent: a pure function from a model's sizes to bytes per purpose.
 //
-//   budget = process + page tables + dense + leaf hashes + KV + activations + scratch + slots
+//   budget = process + page tables + dense + stream + leaf hashes + KV + activations + scratch +
+//   slots
+//
+// If the dense weights do not fit, some layers stay on disk and stream through buffers in each
+// pass.
 //
 // `doppler plan` prints the plan and the engine allocates by it, so both say the same.
 #pragma once
@@ -13,6 +17,7 @@
 
 #include "backend/backend.h"
 #include "base/bytes.h"
+#include "base/ids.h"
 #include "io/machine.h"
 #include "model/config.h"
 #include "model/tensors.h"
@@ -25,6 +30,8 @@ namespace doppler {
 struct ModelSizes {
   Bytes dense = 0;                           // weights that every token needs, as they are read
   Bytes embedding = 0;                       // of these, the token table
+  Bytes ends = 0;                            // of these, what belongs to no layer
+  std::vector<Bytes> layers = {};            // and what each layer takes by itself
   Bytes leaf_hashes = 0;                     // in memory while the model is open
   std::vector<SlotClass> slot_classes = {};  // sizes of expert records, largest first
   Bytes experts_total = 0;                   // all expert records
@@ -56,7 +63,8 @@ struct PlanRequest {
   int context = 0;    // positions; 0: as many as a quarter of what is left holds
   int ubatch = 0;     // tokens at once in prefill; 0: as many as an eighth of what is left holds
   int logit_rows = 1;
-  std::size_t most_slots = ~std::size_t{0};  // fewer than fit, for tests and measurements
+  std::size_t most_slots = ~std::size_t{0};            // fewer than fit, for tests and measurements
+  std::size_t most_resident_layers = ~std::size_t{0};  // likewise
   DType kv_dtype = DType::kF16;
 };
 
@@ -64,7 +72,8 @@ struct MemoryPlan {
   Bytes budget = 0;
   Bytes process = 0;
   Bytes page_tables = 0;  // the kernel's; a container's accounting includes them
-  Bytes dense = 0;
+  Bytes dense = 0;        // that stay
+  Bytes stream = 0;       // buffers for the others
   Bytes leaf_hashes = 0;
   Bytes kv = 0;
   Bytes activations = 0;
@@ -76,9 +85,12 @@ struct MemoryPlan {
   std::vector<std::size_t> slots_of_class = {};  // of each of ModelSizes::slot_classes
   std::size_t slots = 0;                         // of all classes
   std::size_t records = 0;
+  std::vector<LayerId> streamed = {};  // layers whose dense weights do not stay, ascending
+  Bytes streamed_per_pass = 0;         // what these are read for each pass
 
   Bytes Total() const {
-    return process + page_tables + dense + leaf_hashes + kv + activations + scratch + experts;
+    return process + page_tables + dense + stream + leaf_hashes + kv + activations + scratch +
+           experts;
   }
 };
 

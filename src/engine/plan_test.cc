@@ -1,8 +1,11 @@
 #include "engine/plan.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "engine/estimate.h"
+#include "engine/layer_choice.h"
 
 namespace doppler {
 namespace {
@@ -47,6 +50,81 @@ TEST(SizesOfConfig, CountsEveryByteOfTheShape) {
   const ModelSizes full = SizesOfConfig(Config(), FormatsFromBf16(Config(), std::nullopt));
   EXPECT_EQ(full.LargestRecord(), 3u * 768 * 2048 * 2);
   EXPECT_EQ(full.embedding, 151936u * 2048 * 2);
+}
+
+// About the shape of Llama 3.1 8B.
+PlanResult PlanDense(const PlanRequest& request) {
+  ModelConfig config = Config();
+  config.family = "llama";
+  config.num_layers = 32;
+  config.model_dim = 4096;
+  config.ffn_dim = 14336;
+  config.num_experts = 0;
+  config.experts_per_token = 0;
+  return PlanMemory(config, SizesOfConfig(config, FormatsFromBf16(config, std::nullopt)), request,
+                    Scratch);
+}
+
+TEST(PlanMemory, StreamsLayersThatDoNotFit) {
+  const MemoryPlan whole = *PlanDense({.budget = 24 * kGiB}).plan;
+  EXPECT_TRUE(whole.streamed.empty());
+  EXPECT_EQ(whole.stream, 0u);
+  Bytes less = 0;
+  for (Bytes budget = 14 * kGiB; budget >= 5 * kGiB; budget -= kGiB) {
+    const MemoryPlan plan = *PlanDense({.budget = budget}).plan;
+    SCOPED_TRACE(FormatSize(budget));
+    EXPECT_LE(plan.Total(), budget);
+    EXPECT_EQ(plan.dense + plan.streamed_per_pass, whole.dense);
+    const Bytes layer = plan.streamed_per_pass / plan.streamed.size();
+    EXPECT_EQ(plan.stream, 2 * layer);
+    EXPECT_GT(plan.streamed_per_pass, less);
+    less = plan.streamed_per_pass;
+    // No room for another layer is left.
+    EXPECT_GT(plan.Total() + layer + layer / 256, budget);
+  }
+}
+
+TEST(PlanMemory, TheSmallestBudgetOfADenseModelHoldsTwoLayers) {
+  const Bytes smallest = PlanDense({.budget = 0}).smallest;
+  EXPECT_FALSE(PlanDense({.budget = smallest - 1}).plan);
+  const MemoryPlan plan = *PlanDense({.budget = smallest}).plan;
+  EXPECT_EQ(plan.streamed.size(), 32u);
+  EXPECT_EQ(plan.stream, 2 * plan.streamed_per_pass / 32);
+  EXPECT_EQ(plan.Total(), smallest);
+}
+
+TEST(PlanMemory, KeepsNoMoreLayersThanAsked) {
+  const MemoryPlan plan = *PlanDense({.budget = 64 * kGiB, .most_resident_layers = 20}).plan;
+  EXPECT_EQ(plan.streamed.size(), 12u);
+}
+
+TEST(LayerChoices, SpreadsResidentLayersEvenly) {
+  const std::vector<Bytes> layers(12, 100);
+  const std::vector<LayerChoice> choices = LayerChoices(7, layers, 12);
+  ASSERT_EQ(choices.size(), 12u);
+  for (const LayerChoice& choice : choices) {
+    EXPECT_EQ(choice.resident + choice.streamed, 7u + 1200u);
+    EXPECT_EQ(choice.buffers, 200u);
+    EXPECT_EQ(choice.streamed, 100 * choice.streamed_layers.size());
+    int resident = 0;
+    for (int layer = 0; layer < 12; ++layer) {
+      const bool streamed = std::ranges::count(choice.streamed_layers, LayerId(layer)) > 0;
+      resident += streamed ? 0 : 1;
+      const double share = static_cast<double>(choice.resident - 7) / 1200 * (layer + 1);
+      EXPECT_NEAR(resident, share, 1);
+    }
+  }
+}
+
+TEST(LayerChoices, ALargeLayerMayStaySoThatBuffersAreSmall) {
+  std::vector<Bytes> layers(10, 100);
+  layers[0] = 400;
+  const auto choices = LayerChoices(0, layers, 10);
+  const auto least = std::ranges::min_element(
+      choices, {}, [](const LayerChoice& choice) { return choice.resident + choice.buffers; });
+  EXPECT_EQ(least->resident, 400u);
+  EXPECT_EQ(least->buffers, 200u);
+  EXPECT_EQ(least->streamed_layers.front(), LayerId(1));
 }
 
 TEST(PlanMemory, NeverSpendsMoreThanTheBudget) {
@@ -117,6 +195,16 @@ TEST(EstimateSpeed, AddsComputingAndReading) {
   EXPECT_NEAR(estimate.compute_seconds, 0.1, 1e-9);
   EXPECT_NEAR(estimate.read_seconds, 1.0, 1e-9);
   EXPECT_NEAR(estimate.tokens_per_second, 1 / 1.1, 1e-9);
+}
+
+TEST(EstimateSpeed, StreamedLayersAreReadWhileOthersAreComputedWith) {
+  SpeedInputs inputs{.dense_per_token = 4'000'000'000,
+                     .streamed_per_token = 1'000'000'000,
+                     .memory_rate = 20e9,
+                     .disk_rate = 1e9};
+  EXPECT_NEAR(EstimateSpeed(inputs).tokens_per_second, 1, 1e-9);
+  inputs.disk_rate = 10e9;
+  EXPECT_NEAR(EstimateSpeed(inputs).tokens_per_second, 5, 1e-9);
 }
 
 }  // namespace

@@ -55,8 +55,13 @@ ExpertTable ExpertTableOf(const Artifact& artifact, const ModelConfig& config) {
 
 ModelSizes SizesOf(const Artifact& artifact, const ModelConfig& config, const ExpertTable& table) {
   ModelSizes sizes;
-  sizes.dense = TotalSize(CoverTensors(artifact, DenseTensorNames(config))) +
-                VectorFloats(config) * sizeof(float);
+  const Bytes floats = VectorFloats(config) * sizeof(float);
+  const DenseNames names = DenseNamesOf(config);
+  sizes.dense = TotalSize(CoverTensors(artifact, DenseTensorNames(config))) + floats;
+  sizes.ends = TotalSize(CoverTensors(artifact, names.ends)) + floats;
+  for (const std::vector<std::string>& layer : names.layers) {
+    sizes.layers.push_back(AlignUp(TotalSize(CoverTensors(artifact, layer)), kDirectAlignment));
+  }
   sizes.embedding = artifact.manifest().Tensor("embed_tokens.weight").size;
   sizes.leaf_hashes = artifact.LeafTableBytes();
   sizes.slot_classes = SlotClassesOf(table);
@@ -89,6 +94,7 @@ PlanResult PreparedModel::Plan(const EngineOptions& options) const {
                             .ubatch = options.ubatch,
                             .logit_rows = options.logit_rows,
                             .most_slots = options.most_slots,
+                            .most_resident_layers = options.most_resident_layers,
                             .kv_dtype = options.kv_dtype};
   PlanResult result = PlanMemory(config, sizes, request, [this](const KernelLimits& limits) {
     return backend->ScratchBytes(limits);

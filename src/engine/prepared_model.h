@@ -18,18 +18,20 @@
 #include "store/artifact.h"
 #include "text/tokenizer.h"
 #include "tier/expert_cache.h"
+#include "tier/weight_stream.h"
 
 namespace doppler {
 
 enum class BackendKind : std::uint8_t { kReference, kCpu };
 
 struct EngineOptions {
-  std::optional<Bytes> host_memory;          // nothing: AutomaticBudget
-  int context = 0;                           // 0: the plan chooses
-  int ubatch = 0;                            // 0: the plan chooses
-  int threads = 0;                           // 0: one per core that this process may use
-  std::size_t most_slots = ~std::size_t{0};  // expert slots, however many more would fit
-  int logit_rows = 1;                        // logits of how many tokens can be had at once
+  std::optional<Bytes> host_memory;                    // nothing: AutomaticBudget
+  int context = 0;                                     // 0: the plan chooses
+  int ubatch = 0;                                      // 0: the plan chooses
+  int threads = 0;                                     // 0: one per core that this process may use
+  std::size_t most_slots = ~std::size_t{0};            // expert slots, however many more would fit
+  std::size_t most_resident_layers = ~std::size_t{0};  // likewise; the others are streamed
+  int logit_rows = 1;  // logits of how many tokens can be had at once
   DType kv_dtype = DType::kF16;
   BackendKind backend = BackendKind::kCpu;
   std::optional<CpuPath> cpu_path;  // nothing: the best for this processor
@@ -37,8 +39,9 @@ struct EngineOptions {
   bool warm_start = false;  // read in the background what earlier runs used most
   RouterObserver on_route;
   ExpertObserver on_experts;
-  // Tests shuffle evictions and delay reads here; `slots` is ignored.
+  // Tests shuffle evictions and delay reads here; `slots` and `buffers` are ignored.
   ExpertCacheOptions cache;
+  WeightStreamOptions stream;
 };
 
 class PreparedModel {

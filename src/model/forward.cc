@@ -7,6 +7,13 @@
 #include "model/rope.h"
 
 namespace doppler {
+namespace {
+
+StreamLease PageIn(const Model& model, LayerId layer) {
+  return model.streamed == nullptr ? StreamLease() : model.streamed->PageIn(layer);
+}
+
+}  // namespace
 
 void Forward(const Model& model, const Rope& rope, std::span<const TokenId> tokens,
              int first_position, const KvTable& kv, Activations& activations) {
@@ -21,6 +28,7 @@ void Forward(const Model& model, const Rope& rope, std::span<const TokenId> toke
   FillRope(rope, first_position, Head(activations.cos, n), Head(activations.sin, n));
   for (int layer = 0; layer < config.num_layers; ++layer) {
     ThrowIfInterrupted();
+    const StreamLease weights = PageIn(model, LayerId(layer));
     run_layer(model, LayerId(layer), n, first_position, kv.View(LayerId(layer)), activations);
   }
   Normalize(model, model.weights.final_norm, hidden, Head(activations.normed, n));

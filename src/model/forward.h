@@ -1,7 +1,8 @@
 // The forward pass: tokens and their KV in, logits out.
 //
 // Written by hand and read from top to bottom: Forward calls one layer function per layer, which
-// the family table chooses. The page-in point is one line of MoeFfn.
+// the family table chooses. The page-in point of experts is one line of MoeFfn, that of dense
+// weights one line of Forward.
 #pragma once
 
 #include <functional>
@@ -14,6 +15,7 @@
 #include "model/activations.h"
 #include "model/config.h"
 #include "model/rope.h"
+#include "model/streamed_layers.h"
 #include "model/weights.h"
 #include "tier/expert_cache.h"
 #include "tier/kv_pool.h"
@@ -49,7 +51,8 @@ struct Model {
   const ModelConfig& config;
   const Weights& weights;
   Backend& backend;
-  ExpertCache* experts = nullptr;  // null for a model without experts
+  ExpertCache* experts = nullptr;      // null for a model without experts
+  StreamedLayers* streamed = nullptr;  // null if all dense weights are resident
   Rope rope;
   Rope long_rope;             // of long texts (ModelConfig::IsLongText)
   RouterObserver on_route;    // may be empty
@@ -63,9 +66,9 @@ using LayerFunction = void (*)(const Model& model, LayerId layer, int tokens, in
 
 // Runs `tokens`, the first of which stands at `first_position`, with the rotary angles of `rope`,
 // and leaves their final hidden states in activations.normed. Pages experts in as the routers ask
-// for them. Throws Error when an expert cannot be read, InterruptedError on Ctrl-C. Does not
-// allocate, unless it throws. REQUIRES: 1 <= tokens.size() <= the ubatch; ids are in the
-// vocabulary; `kv` has grown to hold them.
+// for them, and layers that are not resident. Throws Error when weights cannot be read,
+// InterruptedError on Ctrl-C. Does not allocate, unless it throws. REQUIRES: 1 <= tokens.size() <=
+// the ubatch; ids are in the vocabulary; `kv` has grown to hold them.
 void Forward(const Model& model, const Rope& rope, std::span<const TokenId> tokens,
              int first_position, const KvTable& kv, Activations& activations);
 

@@ -13,20 +13,22 @@ namespace {
 // Gives out views of tensors by name; norms and biases become float in a place that never moves.
 class WeightMaker {
  public:
-  WeightMaker(const DenseWeights& dense, const ModelConfig& config, std::vector<float>& vectors)
-      : dense_(dense), config_(config), vectors_(vectors) {
+  WeightMaker(const WeightSources& sources, const ModelConfig& config, std::vector<float>& vectors)
+      : sources_(sources), config_(config), vectors_(vectors) {
     vectors_.reserve(VectorFloats(config));
   }
 
-  WeightMatrix Matrix(const std::string& name) const { return dense_.Matrix(name + ".weight"); }
+  WeightMatrix Matrix(const std::string& name) { return Named(name + ".weight"); }
 
   std::span<const float> Vector(const std::string& name) {
-    const WeightMatrix stored = dense_.Matrix(name);
+    const DenseWeights& source =
+        sources_.resident.Holds(name) ? sources_.resident : *sources_.vectors;
+    const WeightMatrix stored = source.Matrix(name);
     const auto count = static_cast<std::size_t>(stored.cols);
     DOPPLER_CHECK(vectors_.size() + count <= vectors_.capacity());
     vectors_.resize(vectors_.size() + count);
     const std::span<float> out = std::span(vectors_).last(count);
-    Dequantize(stored.dtype, dense_.Data(name), out);
+    Dequantize(stored.dtype, source.Data(name), out);
     return out;
   }
 
@@ -45,6 +47,7 @@ class WeightMaker {
   LayerWeights Layer(LayerId layer) {
     const auto name = [layer](const char* part) { return LayerTensorName(layer, part); };
     LayerWeights weights;
+    const std::size_t before = matrices_;
     weights.attention_norm = Norm(name("input_layernorm"));
     if (config_.IsLatent()) {
       Latent(layer, weights);
@@ -58,10 +61,19 @@ class WeightMaker {
     } else {
       weights.ffn = GatedUnit(name("mlp"));
     }
+    std::size_t visited = 0;
+    ForEachMatrix(weights, [&visited](const WeightMatrix&) { ++visited; });
+    DOPPLER_CHECK(visited == matrices_ - before);
     return weights;
   }
 
  private:
+  WeightMatrix Named(const std::string& name) {
+    ++matrices_;
+    return sources_.resident.Holds(name) ? sources_.resident.Matrix(name)
+                                         : sources_.stream->Matrix(name);
+  }
+
   void Attention(LayerId layer, LayerWeights& weights) {
     const auto name = [layer](const char* part) { return LayerTensorName(layer, part); };
     weights.query = Projected(name("self_attn.q_proj"), config_.attention_bias);
@@ -101,30 +113,60 @@ class WeightMaker {
       weights.router_correction = Vector(name("mlp.gate.e_score_correction_bias"));
     }
     if (config_.expert_bias) {
-      weights.expert_biases = {.gate = dense_.Matrix(name("mlp.experts.gate_proj.bias")),
-                               .up = dense_.Matrix(name("mlp.experts.up_proj.bias")),
-                               .down = dense_.Matrix(name("mlp.experts.down_proj.bias"))};
+      weights.expert_biases = {.gate = Named(name("mlp.experts.gate_proj.bias")),
+                               .up = Named(name("mlp.experts.up_proj.bias")),
+                               .down = Named(name("mlp.experts.down_proj.bias"))};
     }
     if (config_.shared_ffn_dim > 0) weights.shared = GatedUnit(name("mlp.shared_experts"));
   }
 
-  GatedUnitWeights GatedUnit(const std::string& part) const {
+  GatedUnitWeights GatedUnit(const std::string& part) {
     return {.gate = Matrix(part + ".gate_proj"),
             .up = Matrix(part + ".up_proj"),
             .down = Matrix(part + ".down_proj")};
   }
 
-  const DenseWeights& dense_;
+  const WeightSources& sources_;
   const ModelConfig& config_;
   std::vector<float>& vectors_;
+  std::size_t matrices_ = 0;  // that were given out
 };
 
 }  // namespace
+
+void ForEachMatrix(LayerWeights& layer, FunctionRef<void(WeightMatrix&)> visit) {
+  LatentWeights& latent = layer.latent;
+  ExpertBiases& biases = layer.expert_biases;
+  for (WeightMatrix* matrix :
+       {&layer.query.weight, &layer.key.weight, &layer.value.weight, &latent.query_a.weight,
+        &latent.kv_a, &latent.kv_b, &latent.key_b, &latent.value_b, &layer.router.weight,
+        &layer.attention_out.weight, &biases.gate, &biases.up, &biases.down, &layer.shared.gate,
+        &layer.shared.up, &layer.shared.down, &layer.ffn.gate, &layer.ffn.up, &layer.ffn.down}) {
+    if (matrix->data != nullptr) visit(*matrix);
+  }
+}
 
 std::vector<std::string> DenseTensorNames(const ModelConfig& config) {
   std::vector<std::string> names;
   for (TensorSpec& spec : ExpectedTensors(config)) {
     if (spec.role != TensorRole::kExpert) names.push_back(std::move(spec.name));
+  }
+  return names;
+}
+
+DenseNames DenseNamesOf(const ModelConfig& config) {
+  DenseNames names;
+  names.layers.resize(static_cast<std::size_t>(config.num_layers));
+  names.vectors.resize(names.layers.size());
+  for (TensorSpec& spec : ExpectedTensors(config)) {
+    if (spec.role == TensorRole::kExpert) continue;
+    if (spec.layer < 0) {
+      names.ends.push_back(std::move(spec.name));
+      continue;
+    }
+    const std::size_t layer = LayerId(spec.layer).index();
+    if (IsVector(spec)) names.vectors[layer].push_back(spec.name);
+    names.layers[layer].push_back(std::move(spec.name));
   }
   return names;
 }
@@ -154,9 +196,9 @@ void CheckShapes(const Manifest& manifest, const ModelConfig& config) {
   }
 }
 
-Weights MakeWeights(const DenseWeights& dense, const ModelConfig& config) {
+Weights MakeWeights(const WeightSources& sources, const ModelConfig& config) {
   Weights weights;
-  WeightMaker maker(dense, config, weights.vectors);
+  WeightMaker maker(sources, config, weights.vectors);
   weights.embedding = maker.Matrix("embed_tokens");
   for (int layer = 0; layer < config.num_layers; ++layer) {
     weights.layers.push_back(maker.Layer(LayerId(layer)));

@@ -6,9 +6,11 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/function_ref.h"
 #include "base/ids.h"
 #include "model/config.h"
 #include "tier/dense_weights.h"
+#include "tier/weight_stream.h"
 
 namespace doppler {
 
@@ -66,6 +68,9 @@ struct LayerWeights {
   GatedUnitWeights ffn;  // in a layer without experts
 };
 
+// Visits the matrices that the layer has.
+void ForEachMatrix(LayerWeights& layer, FunctionRef<void(WeightMatrix&)> visit);
+
 struct Weights {
   WeightMatrix embedding;  // [vocab_size, model_dim]
   std::vector<LayerWeights> layers;
@@ -78,6 +83,14 @@ struct Weights {
 // The names of all tensors that are not an expert's.
 std::vector<std::string> DenseTensorNames(const ModelConfig& config);
 
+// The same names by their place.
+struct DenseNames {
+  std::vector<std::string> ends;                  // of no layer
+  std::vector<std::vector<std::string>> layers;   // [layer]
+  std::vector<std::vector<std::string>> vectors;  // [layer], of these what becomes float
+};
+DenseNames DenseNamesOf(const ModelConfig& config);
+
 // Floats that Weights keeps of its own, for the plan: norms and biases.
 std::size_t VectorFloats(const ModelConfig& config);
 
@@ -85,7 +98,15 @@ std::size_t VectorFloats(const ModelConfig& config);
 // whole and row by row.
 void CheckShapes(const Manifest& manifest, const ModelConfig& config);
 
-// REQUIRES: `dense` holds DenseTensorNames(config) and outlives the result; CheckShapes passed.
-Weights MakeWeights(const DenseWeights& dense, const ModelConfig& config);
+// Where tensors are found.
+struct WeightSources {
+  const DenseWeights& resident;
+  const WeightStream* stream = nullptr;   // of matrices that are not resident
+  const DenseWeights* vectors = nullptr;  // of norms and biases that are not resident
+};
+
+// Matrices of a streamed layer point to the stream's first buffer. REQUIRES: the sources hold
+// DenseTensorNames(config) and outlive the result, but for `vectors`; CheckShapes passed.
+Weights MakeWeights(const WeightSources& sources, const ModelConfig& config);
 
 }  // namespace doppler

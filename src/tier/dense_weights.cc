@@ -13,27 +13,6 @@ namespace {
 // One request: large enough for the disk's full rate, small enough to share among threads.
 constexpr Bytes kPortion = 4 * kMiB;
 
-// Cuts extents into portions that can each be read and verified alone, with their place in memory.
-struct Portion {
-  Extent extent;
-  std::byte* out;
-};
-
-std::vector<Portion> CutIntoPortions(const Artifact& artifact, std::span<const Extent> extents,
-                                     std::byte* memory) {
-  std::vector<Portion> portions;
-  for (const Extent& extent : extents) {
-    const bool whole = artifact.Shard(extent.shard).type == ShardType::kExpert;
-    const Bytes step = whole ? extent.size : kPortion;
-    for (Bytes done = 0; done < extent.size; done += step) {
-      const Bytes size = std::min(step, extent.size - done);
-      portions.push_back({.extent = {extent.shard, extent.offset + done, size}, .out = memory});
-      memory += size;
-    }
-  }
-  return portions;
-}
-
 }  // namespace
 
 std::vector<Extent> CoverTensors(const Artifact& artifact, std::span<const std::string> names) {
@@ -66,6 +45,50 @@ Bytes TotalSize(std::span<const Extent> extents) {
   return total;
 }
 
+std::unordered_map<std::string, Bytes> PlaceTensors(const Artifact& artifact,
+                                                    std::span<const Extent> extents,
+                                                    std::span<const std::string> names) {
+  std::unordered_map<std::string, Bytes> places;
+  for (const std::string& name : names) {
+    const TensorEntry& tensor = artifact.manifest().Tensor(name);
+    Bytes place = 0;
+    for (const Extent& extent : extents) {
+      const bool inside = extent.shard == tensor.shard && tensor.offset >= extent.offset &&
+                          tensor.offset < extent.offset + extent.size;
+      if (inside) {
+        places[name] = place + (tensor.offset - extent.offset);
+        break;
+      }
+      place += extent.size;
+    }
+  }
+  return places;
+}
+
+std::vector<PlacedExtent> CutIntoReads(const Artifact& artifact, std::span<const Extent> extents,
+                                       Bytes step) {
+  std::vector<PlacedExtent> reads;
+  Bytes place = 0;
+  for (const Extent& extent : extents) {
+    const bool whole = artifact.Shard(extent.shard).type == ShardType::kExpert;
+    const Bytes most = whole ? extent.size : step;
+    for (Bytes done = 0; done < extent.size; done += most) {
+      const Bytes size = std::min(most, extent.size - done);
+      reads.push_back({.extent = {extent.shard, extent.offset + done, size}, .place = place});
+      place += size;
+    }
+  }
+  return reads;
+}
+
+WeightMatrix MatrixOf(const TensorEntry& tensor, const std::byte* data) {
+  const bool vector = tensor.shape.size() == 1;
+  return {.data = data,
+          .dtype = tensor.dtype,
+          .rows = vector ? 1 : static_cast<int>(tensor.shape[0]),
+          .cols = static_cast<int>(tensor.shape.back())};
+}
+
 DenseWeights::DenseWeights(const Artifact& artifact, std::span<const std::string> names,
                            MemoryBudget& budget, ThreadPool& pool)
     : artifact_(artifact) {
@@ -74,31 +97,23 @@ DenseWeights::DenseWeights(const Artifact& artifact, std::span<const std::string
       budget.ReserveOrThrow(TotalSize(extents), "the dense weights", "raise --host-memory");
   memory_ = MappedMemory(TotalSize(extents));
   Load(artifact, extents, pool);
-  for (const std::string& name : names) {
-    const TensorEntry& tensor = artifact.manifest().Tensor(name);
-    const std::byte* place = memory_.data();
-    for (const Extent& extent : extents) {
-      const bool inside = extent.shard == tensor.shard && tensor.offset >= extent.offset &&
-                          tensor.offset < extent.offset + extent.size;
-      if (inside) {
-        tensors_[name] = place + (tensor.offset - extent.offset);
-        break;
-      }
-      place += extent.size;
-    }
+  for (const auto& [name, place] : PlaceTensors(artifact, extents, names)) {
+    tensors_[name] = memory_.data() + place;
   }
 }
 
 void DenseWeights::Load(const Artifact& artifact, std::span<const Extent> extents,
                         ThreadPool& pool) {
-  const std::vector<Portion> portions = CutIntoPortions(artifact, extents, memory_.data());
+  const std::vector<PlacedExtent> portions = CutIntoReads(artifact, extents, kPortion);
   std::mutex mutex;
   std::exception_ptr failure;
   pool.ParallelFor(portions.size(), 1, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       try {
         ThrowIfInterrupted();
-        ReadVerified(artifact, portions[i].extent, {portions[i].out, portions[i].extent.size});
+        const PlacedExtent& portion = portions[i];
+        ReadVerified(artifact, portion.extent,
+                     {memory_.data() + portion.place, portion.extent.size});
       } catch (...) {
         const std::lock_guard lock(mutex);
         failure = std::current_exception();
@@ -115,12 +130,7 @@ std::span<const std::byte> DenseWeights::Data(const std::string& name) const {
 }
 
 WeightMatrix DenseWeights::Matrix(const std::string& name) const {
-  const TensorEntry& tensor = artifact_.manifest().Tensor(name);
-  const bool vector = tensor.shape.size() == 1;
-  return {.data = Data(name).data(),
-          .dtype = tensor.dtype,
-          .rows = vector ? 1 : static_cast<int>(tensor.shape[0]),
-          .cols = static_cast<int>(tensor.shape.back())};
+  return MatrixOf(artifact_.manifest().Tensor(name), Data(name).data());
 }
 
 }  // namespace doppler

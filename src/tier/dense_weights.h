@@ -19,6 +19,22 @@ namespace doppler {
 std::vector<Extent> CoverTensors(const Artifact& artifact, std::span<const std::string> names);
 Bytes TotalSize(std::span<const Extent> extents);
 
+// In memory that holds extents one after the other:
+// where the tensors stand that they cover,
+std::unordered_map<std::string, Bytes> PlaceTensors(const Artifact& artifact,
+                                                    std::span<const Extent> extents,
+                                                    std::span<const std::string> names);
+// and parts that can each be read and verified alone, of `step` bytes where that is possible.
+struct PlacedExtent {
+  Extent extent;
+  Bytes place = 0;
+};
+std::vector<PlacedExtent> CutIntoReads(const Artifact& artifact, std::span<const Extent> extents,
+                                       Bytes step);
+
+// A tensor whose bytes stand at `data`, as a matrix; one of one dimension counts as one row.
+WeightMatrix MatrixOf(const TensorEntry& tensor, const std::byte* data);
+
 // Immutable once loaded; any thread may read.
 class DenseWeights {
  public:
@@ -27,9 +43,9 @@ class DenseWeights {
   DenseWeights(const Artifact& artifact, std::span<const std::string> names, MemoryBudget& budget,
                ThreadPool& pool);
 
-  // REQUIRES: `name` was among the names.
+  bool Holds(const std::string& name) const { return tensors_.contains(name); }
+  // REQUIRES: it holds `name`.
   std::span<const std::byte> Data(const std::string& name) const;
-  // A tensor of one dimension counts as one row.
   WeightMatrix Matrix(const std::string& name) const;
 
   Bytes size() const { return memory_.size(); }

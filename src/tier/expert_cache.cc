@@ -10,10 +10,6 @@
 namespace doppler {
 namespace {
 
-// Reads on the device at once. More does not read faster and makes the first of them late.
-constexpr int kDeviceDepth = 16;
-constexpr int kReaderThreads = 2;
-
 WeightMatrix MatrixAt(const std::byte* record, Bytes record_offset, const TensorEntry& tensor) {
   return {.data = record + (tensor.offset - record_offset),
           .dtype = tensor.dtype,

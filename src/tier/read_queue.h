@@ -17,6 +17,11 @@
 
 namespace doppler {
 
+// Reads on the device at once. More does not read faster and makes the first of them late.
+inline constexpr int kDeviceDepth = 16;
+// Threads of a reader: they verify what arrives.
+inline constexpr int kReaderThreads = 2;
+
 enum class ReadPriority : std::uint8_t { kDemand, kBackground };
 
 // A read is named by the slot it fills and its number among that slot's reads.

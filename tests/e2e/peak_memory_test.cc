@@ -103,6 +103,11 @@ TEST(PeakMemoryTest, AModelThatIsLargerThanItsBudget) {
   const BudgetRun tight = RunInBudget(DemoModel(), smallest);
   EXPECT_LT(tight.stats["plan"]["expert_slots"], tight.stats["plan"]["experts"]);
   EXPECT_GT(tight.stats["decode"]["expert_evictions"], 0);
+  EXPECT_GT(tight.stats["plan"]["streamed_layers"], 0);
+  EXPECT_EQ(tight.stats["decode"]["streamed_bytes_read"],
+            tight.stats["decode"]["tokens"].get<Bytes>() *
+                tight.stats["plan"]["streamed_bytes_per_pass"].get<Bytes>());
+  EXPECT_EQ(whole.stats["plan"]["streamed_layers"], 0);
   EXPECT_LT(tight.stats["peak_resident_bytes"], whole.stats["peak_resident_bytes"]);
 }
 

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "support/held_reader.h"
 #include "support/model_case.h"
 
 namespace doppler {
@@ -177,41 +178,6 @@ TEST_F(ExpertCacheTest, ManyThreadsSeeTheRightExperts) {
   EXPECT_EQ(wrong.load(), 0);
   EXPECT_EQ(cache_->stats().hits + cache_->stats().misses, 240u);
 }
-
-// A reader that keeps reads until the test lets them go.
-class HeldReader final : public AsyncReader {
- public:
-  explicit HeldReader(ReadDone on_done) : on_done_(std::move(on_done)) {}
-  ~HeldReader() override { LetGo(ops_.size()); }
-  std::string_view name() const override { return "held"; }
-  void Submit(const ReadOp& op) override {
-    const std::lock_guard lock(mutex_);
-    ops_.push_back(op);
-  }
-
-  // The first `count` reads that are held.
-  void LetGo(std::size_t count, int error = 0) {
-    for (; count > 0; --count) {
-      ReadOp op;
-      {
-        const std::lock_guard lock(mutex_);
-        op = ops_.front();
-        ops_.erase(ops_.begin());
-      }
-      op.file->ReadAt(op.offset, op.out);
-      on_done_(op.tag, error);
-    }
-  }
-  std::vector<ReadOp> ops() const {
-    const std::lock_guard lock(mutex_);
-    return ops_;
-  }
-
- private:
-  ReadDone on_done_;
-  mutable std::mutex mutex_;
-  std::vector<ReadOp> ops_;
-};
 
 // Records read in steps of one leaf, from a model whose shards hold whole layers.
 class StepTest : public testing::Test {

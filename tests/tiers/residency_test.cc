@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <random>
@@ -11,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "support/model_case.h"
 
 namespace doppler {
@@ -53,9 +55,10 @@ struct Variant {
   bool shuffled = false;
   bool delayed = false;
   int ubatch = 16;
+  std::size_t resident_layers = ~std::size_t{0};
 };
 
-std::vector<float> Logits(const std::filesystem::path& model, const Variant& variant) {
+EngineOptions OptionsOf(const Variant& variant) {
   EngineOptions options;
   options.with_tokenizer = false;
   options.context = 64;
@@ -63,10 +66,20 @@ std::vector<float> Logits(const std::filesystem::path& model, const Variant& var
   options.logit_rows = 16;
   options.threads = variant.threads;
   options.most_slots = variant.slots;
+  options.most_resident_layers = variant.resident_layers;
   if (variant.shuffled) options.cache.policy = ShuffledPolicy(3);
-  if (variant.delayed) options.cache.make_reader = MakeDelayedReader;
-  Engine engine(model, options);
+  if (variant.delayed) {
+    options.cache.make_reader = MakeDelayedReader;
+    options.stream.make_reader = MakeDelayedReader;
+  }
+  return options;
+}
+
+std::vector<float> Logits(const std::filesystem::path& model, const Variant& variant) {
+  Engine engine(model, OptionsOf(variant));
   EXPECT_EQ(engine.plan().slots, std::min(variant.slots, engine.plan().records));
+  const auto layers = static_cast<std::size_t>(engine.config().num_layers);
+  EXPECT_EQ(engine.plan().streamed.size(), layers - std::min(layers, variant.resident_layers));
   return AllLogits(engine, SomeTokens(engine.config().vocab_size), kDecoded);
 }
 
@@ -88,7 +101,10 @@ std::string VariantName(const testing::TestParamInfo<Variant>& tested) {
   std::string slots = variant.slots == ~std::size_t{0} ? "All" : std::to_string(variant.slots);
   return slots + "Slots" + std::to_string(variant.threads) + "Threads" +
          (variant.shuffled ? "Shuffled" : "") + (variant.delayed ? "Delayed" : "") +
-         (variant.ubatch == 16 ? "" : "Ubatch" + std::to_string(variant.ubatch));
+         (variant.ubatch == 16 ? "" : "Ubatch" + std::to_string(variant.ubatch)) +
+         (variant.resident_layers == ~std::size_t{0}
+              ? ""
+              : std::to_string(variant.resident_layers) + "Layers");
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -100,7 +116,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Variant{.slots = 4, .threads = 1}, Variant{.slots = 4, .threads = 2},
                     Variant{.slots = 4, .threads = 2, .shuffled = true, .delayed = true},
                     Variant{.slots = 5, .threads = 2, .ubatch = 1},
-                    Variant{.threads = 3, .ubatch = 32}, Variant{.slots = 7, .ubatch = 5}),
+                    Variant{.threads = 3, .ubatch = 32}, Variant{.slots = 7, .ubatch = 5},
+                    Variant{.threads = 2, .resident_layers = 0},
+                    Variant{.slots = 9, .threads = 2, .delayed = true, .resident_layers = 2},
+                    Variant{.slots = 4, .threads = 3, .ubatch = 5, .resident_layers = 5}),
     VariantName);
 
 class ShardingResidencyTest : public testing::TestWithParam<ShardingStrategy> {};
@@ -136,6 +155,104 @@ INSTANTIATE_TEST_SUITE_P(Families, FamilyResidencyTest,
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
+
+class StreamedLayersTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(StreamedLayersTest, AnyNumberOfResidentLayersGivesTheSameBits) {
+  const ConvertedModel model(DataFolder() / "golden" / GetParam());
+  const std::vector<float> expected = Logits(model.path(), {});
+  for (const std::size_t layers : {0, 1, 2}) {
+    SCOPED_TRACE(layers);
+    ExpectSameBits(Logits(model.path(), {.threads = 2, .resident_layers = layers}), expected);
+    ExpectSameBits(Logits(model.path(), {.delayed = true, .ubatch = 5, .resident_layers = layers}),
+                   expected);
+    ExpectSameBits(Logits(model.path(), {.threads = 3, .ubatch = 1, .resident_layers = layers}),
+                   expected);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, StreamedLayersTest,
+                         testing::Values("llama3", "qwen3", "gpt-oss", "phimoe", "deepseek-v3"),
+                         [](const auto& tested) {
+                           std::string name = tested.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+class StreamFaultTest : public testing::Test {
+ protected:
+  StreamFaultTest() : model_(DataFolder() / "golden" / "llama3") {}
+
+  // Fails the reads while `fail` is set.
+  EngineOptions Options() {
+    EngineOptions options = OptionsOf({.threads = 2, .resident_layers = 1});
+    options.stream.make_reader = [this](const AsyncReaderOptions& reader, ReadDone on_done) {
+      return MakeAsyncReader(reader, [this, on_done](std::uint64_t tag, int error) {
+        on_done(tag, fail_ ? EIO : error);
+      });
+    };
+    return options;
+  }
+  std::vector<float> Append(Session& session, std::span<const TokenId> tokens) {
+    const std::span<const float> logits = session.Append(tokens);
+    return {logits.begin(), logits.end()};
+  }
+
+  ConvertedModel model_;
+  std::atomic<bool> fail_ = false;
+};
+
+TEST_F(StreamFaultTest, AFailedReadEndsTheStepAndTheNextOneWorks) {
+  Engine engine(model_.path(), Options());
+  const std::vector<TokenId> tokens = SomeTokens(engine.config().vocab_size);
+  Session session(engine);
+  const std::vector<float> expected = Append(session, tokens);
+  session.Truncate(20);
+  for (int turn = 0; turn < 3; ++turn) {
+    fail_ = true;
+    // The first step may still use what was read before.
+    const std::span<const TokenId> one = std::span(tokens).subspan(20, 1);
+    EXPECT_THROW(for (int i = 0; i < 2; ++i) Append(session, one), Error);
+    EXPECT_LE(session.length(), 21);
+    session.Truncate(20);
+    fail_ = false;
+    ExpectSameBits(Append(session, std::span(tokens).subspan(20)), expected);
+    session.Truncate(20);
+  }
+}
+
+TEST_F(StreamFaultTest, AnInterruptedPassLeavesTheSessionAsItWas) {
+  const ConvertedModel model(DataFolder() / "golden" / "qwen3-moe");
+  EngineOptions options = OptionsOf({.threads = 2, .resident_layers = 0});
+  bool interrupt = false;
+  options.on_route = [&interrupt](LayerId layer, int, std::span<const RoutedExpert>) {
+    if (layer == LayerId(1)) SetInterruptedForTest(interrupt);
+  };
+  Engine engine(model.path(), options);
+  const std::vector<TokenId> tokens = SomeTokens(engine.config().vocab_size);
+  Session session(engine);
+  const std::vector<float> expected = Append(session, tokens);
+  session.Truncate(20);
+  interrupt = true;
+  EXPECT_THROW(Append(session, std::span(tokens).subspan(20)), InterruptedError);
+  interrupt = false;
+  SetInterruptedForTest(false);
+  EXPECT_EQ(session.length(), 20);
+  ExpectSameBits(Append(session, std::span(tokens).subspan(20)), expected);
+}
+
+TEST_F(StreamFaultTest, EachPassReadsWhatIsNotResident) {
+  Engine engine(model_.path(), Options());
+  Session session(engine);
+  ASSERT_EQ(engine.plan().streamed.size(), 2u);
+  EXPECT_EQ(engine.plan().stream, engine.stream()->size());
+  const auto read = [&] { return engine.stream()->stats().bytes_read; };
+  // All that there are buffers for is under way between passes.
+  Append(session, std::vector<TokenId>{1, 2, 3});
+  const Bytes before = read();
+  for (const TokenId token : {4, 5, 6, 7, 8}) Append(session, {&token, 1});
+  EXPECT_EQ(read() - before, 5 * engine.plan().streamed_per_pass);
+}
 
 TEST(Budget, TooSmallIsRefusedWithTheSmallestThatWouldDo) {
   EngineOptions options;

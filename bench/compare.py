@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""Doppler beside other engines: the same weights, the same memory limit, runs in turns.
+
+    bench/compare.py --artifact M --gguf M.gguf --budgets 4G,8G --peer ik=PATH/llama-bench
+
+Every engine runs in a memory control group of the budget's size, page cache included, after the page
+cache was dropped; the disk's rate is measured before each round. Peers are programs with the command
+line of llama.cpp's llama-bench, and map the file. Needs root, python3 and fio. Prints a table in
+Markdown, and with --json FILE writes every run.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+GROUP = "doppler-compare"
+SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def parse_size(text):
+    return int(float(text[:-1]) * SIZES[text[-1]]) if text[-1] in SIZES else int(text)
+
+
+class MemoryGroup:
+    """A control group that limits memory, of version 1 or 2."""
+
+    def __init__(self):
+        first = Path("/sys/fs/cgroup/memory")
+        self.version = 1 if first.is_dir() else 2
+        self.path = (first if self.version == 1 else Path("/sys/fs/cgroup")) / GROUP
+        self.path.mkdir(exist_ok=True)
+
+    def limit(self, size):
+        name = "memory.limit_in_bytes" if self.version == 1 else "memory.max"
+        (self.path / name).write_text(str(size))
+
+    def enter(self):
+        (self.path / "cgroup.procs").write_text("0")
+
+    def peak(self):
+        name = "memory.max_usage_in_bytes" if self.version == 1 else "memory.peak"
+        return int((self.path / name).read_text())
+
+    def close(self):
+        self.path.rmdir()
+
+
+def run_in_group(size, command):
+    """Runs a command under the limit; its standard output and the group's peak."""
+    group = MemoryGroup()
+    try:
+        group.limit(size)
+        drop_page_cache()
+        done = subprocess.run(command, preexec_fn=group.enter, capture_output=True, text=True)
+        peak = group.peak()
+    finally:
+        group.close()
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()
+        raise RuntimeError(f"status {done.returncode}: {lines[-1] if lines else 'no message'}")
+    return done.stdout, peak
+
+
+def drop_page_cache():
+    os.sync()
+    Path("/proc/sys/vm/drop_caches").write_text("3")
+
+
+def set_read_ahead(file, kilobytes):
+    """Sets how far the file's disk reads ahead of page faults; the value from before."""
+    device = os.stat(file).st_dev
+    setting = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/bdi/read_ahead_kb")
+    before = setting.read_text().strip()
+    setting.write_text(str(kilobytes))
+    return before
+
+
+def disk_rate(file):
+    """Bytes per second of random reads of 512 KiB, 16 at once, past the page cache."""
+    done = subprocess.run(
+        ["fio", "--name=rate", f"--filename={file}", "--rw=randread", "--bs=512k", "--iodepth=16",
+         "--ioengine=io_uring", "--direct=1", "--runtime=4", "--time_based", "--readonly",
+         "--output-format=json"], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)["jobs"][0]["read"]["bw_bytes"]
+
+
+def measure_doppler(options, size):
+    # The second of two repetitions, so that it starts with what the first left, as a peer after its
+    # warm-up does.
+    output, peak = run_in_group(
+        size, [options.doppler, "bench", options.artifact, "--json", "--repetitions", "3",
+               "--host-memory", str(size), "--threads", str(options.threads),
+               "--prefill", str(options.prefill), "--decode", str(options.decode)])
+    report = json.loads(output)
+    decode = report["decode"]
+    return {"prefill": report["prefill"]["tokens_per_second"],
+            "decode": decode["tokens_per_second"], "peak": peak,
+            "hit_rate": decode["expert_hits"] / max(decode["expert_hits"] + decode["expert_misses"], 1)}
+
+
+def measure_peer(program, options, size):
+    output, peak = run_in_group(
+        size, [program, "-m", options.gguf, "-p", str(options.prefill), "-n", str(options.decode),
+               "-t", str(options.threads), "-r", "1", "-o", "json"] + options.peer_argument)
+    speeds = {"peak": peak}
+    for test in json.loads(output):
+        speeds["prefill" if test["n_prompt"] else "decode"] = test["avg_ts"]
+    return speeds
+
+
+def engines(options):
+    found = {"doppler": lambda size: measure_doppler(options, size)}
+    for peer in options.peer:
+        name, _, program = peer.partition("=")
+        found[name] = lambda size, program=program: measure_peer(program, options, size)
+    return found
+
+
+def measure_all(options):
+    """One entry for each budget, round and engine, engines in turns."""
+    runs = []
+    for budget in options.budgets.split(","):
+        for number in range(options.rounds):
+            rate = disk_rate(options.gguf)
+            for name, measure in engines(options).items():
+                run = {"budget": budget, "round": number, "engine": name, "disk_rate": rate}
+                try:
+                    run.update(measure(parse_size(budget)))
+                except RuntimeError as error:
+                    run["problem"] = str(error)
+                runs.append(run)
+                print(json.dumps(run), file=sys.stderr, flush=True)
+    return runs
+
+
+def median(runs, budget, engine, field):
+    values = [run[field] for run in runs
+              if run["budget"] == budget and run["engine"] == engine and field in run]
+    return statistics.median(values) if values else None
+
+
+def cell(decode, prefill):
+    return "-" if decode is None else f"{decode:.2f} · {prefill:.1f}"
+
+
+def ratio(runs, budget, names, field):
+    peers = [median(runs, budget, name, field) for name in names if name != "doppler"]
+    best = max((value for value in peers if value), default=None)
+    ours = median(runs, budget, "doppler", field)
+    return "-" if not best or not ours else f"{ours / best:.2f}"
+
+
+def print_table(runs, names):
+    print("Decode · prefill, tokens/s, medians; the last column is Doppler over the best peer.\n")
+    print("| budget | disk, GB/s | " + " | ".join(names) + " | decode · prefill |")
+    print("|---|---|" + "---|" * (len(names) + 1))
+    for budget in dict.fromkeys(run["budget"] for run in runs):
+        rate = statistics.median(run["disk_rate"] for run in runs if run["budget"] == budget)
+        cells = [cell(median(runs, budget, name, "decode"), median(runs, budget, name, "prefill"))
+                 for name in names]
+        print(f"| {budget} | {rate / 1e9:.2f} | " + " | ".join(cells) +
+              f" | {ratio(runs, budget, names, 'decode')} · {ratio(runs, budget, names, 'prefill')} |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--artifact", required=True, help="Doppler's form of the weights")
+    parser.add_argument("--gguf", required=True, help="the peers' form of the same weights")
+    parser.add_argument("--doppler", default="build/release/src/apps/doppler")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PROGRAM",
+                        help="a program with llama-bench's command line; may be repeated")
+    parser.add_argument("--peer-argument", action="append", default=[],
+                        help="passed to every peer; may be repeated")
+    parser.add_argument("--budgets", default="4G,6G,8G,12G")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--prefill", type=int, default=512)
+    parser.add_argument("--decode", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--read-ahead", type=int, metavar="KIB",
+                        help="of the disk while this runs; 128 suits engines that map the file")
+    parser.add_argument("--json", help="write every run to this file")
+    options = parser.parse_args()
+    before = set_read_ahead(options.gguf, options.read_ahead) if options.read_ahead else None
+    try:
+        runs = measure_all(options)
+    finally:
+        if before is not None:
+            set_read_ahead(options.gguf, before)
+    if options.json:
+        Path(options.json).write_text(json.dumps(runs, indent=1))
+    print_table(runs, list(engines(options)))
+
+
+if __name__ == "__main__":
+    main()
