@@ -218,15 +218,14 @@ void Refit(const WeightedBlock& block, float max_q, Scales& scales) {
   scales.minimum = std::max(scales.minimum, 0.0f);
 }
 
-// The stored scales from lines; the largest take the largest sub-scale.
-Scales ScalesOf(const std::array<Line, kSubBlocks>& lines) {
+// The stored scales from lines, if the largest take the sub-scale `top`.
+Scales ScalesOf(const std::array<Line, kSubBlocks>& lines, float top) {
   Line largest;
   for (const Line& line : lines) {
     largest.scale = std::max(largest.scale, line.scale);
     largest.minimum = std::max(largest.minimum, line.minimum);
   }
-  Scales scales{.scale = AsFp16(largest.scale / kMaxSub),
-                .minimum = AsFp16(largest.minimum / kMaxSub)};
+  Scales scales{.scale = AsFp16(largest.scale / top), .minimum = AsFp16(largest.minimum / top)};
   for (std::size_t j = 0; j < kSubBlocks; ++j) {
     scales.subs[j] = NearestWithin(lines[j].scale * Inverse(scales.scale), 0, kMaxSub);
     scales.minimums[j] = NearestWithin(lines[j].minimum * Inverse(scales.minimum), 0, kMaxSub);
@@ -234,11 +233,16 @@ Scales ScalesOf(const std::array<Line, kSubBlocks>& lines) {
   return scales;
 }
 
-Scales FindScales(const WeightedBlock& block, float max_q) {
+// Tries so many sub-scales, from the largest down, for the largest line.
+Scales FindScales(const WeightedBlock& block, float max_q, int tops) {
   std::array<Line, kSubBlocks> lines;
   for (std::size_t j = 0; j < kSubBlocks; ++j) lines[j] = FindLine(block[j], max_q);
-  Scales best = ScalesOf(lines);
-  ChooseSubScales(block, max_q, best);
+  Scales best;
+  for (int i = 0; i < tops; ++i) {
+    Scales next = ScalesOf(lines, kMaxSub - static_cast<float>(i));
+    ChooseSubScales(block, max_q, next);
+    if (next.error < best.error) best = next;
+  }
   constexpr int kRounds = 2;
   for (int round = 0; round < kRounds; ++round) {
     Scales next = best;
@@ -283,7 +287,7 @@ void StoreNibble(std::uint8_t* nibbles, std::size_t j, std::size_t i, unsigned q
 
 void QuantizeQ4K(Block values, std::uint8_t* block) {
   constexpr float kMaxQ = 15;
-  const Scales scales = FindScales(WeightedBlock(values, ErrorWeight::kMagnitude), kMaxQ);
+  const Scales scales = FindScales(WeightedBlock(values, ErrorWeight::kMagnitude), kMaxQ, 3);
   std::fill_n(block, Q4KLayout::kBytes, std::uint8_t{0});
   StoreScales(scales, block);
   ForEachCode(values, scales, kMaxQ, [block](std::size_t j, std::size_t i, unsigned q) {
@@ -294,7 +298,7 @@ void QuantizeQ4K(Block values, std::uint8_t* block) {
 void QuantizeQ5K(Block values, std::uint8_t* block) {
   static_assert(Q5KLayout::kSubScales == Q4KLayout::kSubScales);
   constexpr float kMaxQ = 31;
-  const Scales scales = FindScales(WeightedBlock(values, ErrorWeight::kEqual), kMaxQ);
+  const Scales scales = FindScales(WeightedBlock(values, ErrorWeight::kEqual), kMaxQ, 1);
   std::fill_n(block, Q5KLayout::kBytes, std::uint8_t{0});
   StoreScales(scales, block);
   ForEachCode(values, scales, kMaxQ, [block](std::size_t j, std::size_t i, unsigned q) {
