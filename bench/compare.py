@@ -89,8 +89,8 @@ def disk_rate(file):
 
 
 def measure_doppler(options, size):
-    # The second of two repetitions, so that it starts with what the first left, as a peer after its
-    # warm-up does.
+    # The median of three, so that it starts with what a repetition before it left, as a peer after
+    # its warm-up does.
     output, peak = run_in_group(
         size, [options.doppler, "bench", options.artifact, "--json", "--repetitions", "3",
                "--host-memory", str(size), "--threads", str(options.threads),
