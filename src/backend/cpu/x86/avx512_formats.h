@@ -19,6 +19,8 @@
 #include "backend/levels.h"
 
 namespace doppler {
+// One file includes this, and functions that other files could share would bring its instructions
+// to processors without them. NOLINTBEGIN(misc-definitions-in-headers)
 namespace {
 
 constexpr int kChunk = 256;
@@ -250,4 +252,5 @@ struct Iq4Nl : Fp16Blocks<Iq4Nl, Iq4NlLayout::kBytes> {
 };
 
 }  // namespace
+// NOLINTEND(misc-definitions-in-headers)
 }  // namespace doppler
