@@ -5,6 +5,7 @@
 #include "apps/bench_report.h"
 #include "apps/commands.h"
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "engine/benchmark.h"
 #include "io/file.h"
 #include "io/machine.h"
@@ -64,6 +65,8 @@ std::vector<BenchPoint> Sweep(const BenchCommand& command, BenchHead& head) {
       options.host_memory = budget;
       try {
         points.push_back(MeasurePoint(command, options, context, head));
+      } catch (const InterruptedError&) {
+        throw;
       } catch (const Error& error) {
         points.push_back({.budget = budget,
                           .context = context,

@@ -26,7 +26,7 @@ OrderedJson PhaseJson(const BenchmarkPhase& phase) {
           {"expert_misses", experts.misses},
           {"expert_bytes_read", experts.bytes_read},
           {"streamed_bytes_read", phase.Median().stream.bytes_read},
-          {"stall_seconds", experts.stall_seconds + phase.Median().stream.stall_seconds},
+          {"stall_seconds", phase.Median().StallSeconds()},
           {"reading_seconds", experts.reading_seconds},
           {"page_in_p50_seconds", OptionalToJson(experts.page_ins.Quantile(0.5))},
           {"page_in_p99_seconds", OptionalToJson(experts.page_ins.Quantile(0.99))}};
@@ -37,19 +37,18 @@ std::string PhaseLine(const char* name, const BenchmarkPhase& phase) {
   return fmt::format(
       "{:<8} {:>5} tokens  {:>9.1f} tokens/s  ({:.3f} to {:.3f} s)  hits {}, read {}\n", name,
       phase.tokens, phase.TokensPerSecond(), phase.runs.front().seconds, phase.runs.back().seconds,
-      Percent(HitRate(phase.Median().experts)),
-      FormatSize(phase.Median().experts.bytes_read + phase.Median().stream.bytes_read));
+      Percent(HitRate(phase.Median().experts)), FormatSize(phase.Median().BytesRead()));
 }
 
 // A phase's cells in CSV; empty where it was not measured.
 std::string PhaseCells(const BenchmarkPhase& phase) {
   if (phase.runs.empty()) return ",,,,,,";
   const ExpertCacheStats& experts = phase.Median().experts;
-  const std::optional<double> rate = HitRate(phase.Median().experts);
+  const std::optional<double> rate = HitRate(experts);
   return fmt::format("{},{:.6g},{:.6g},{},{},{},{:.6g}", phase.tokens, phase.Median().seconds,
                      phase.TokensPerSecond(), rate ? fmt::format("{:.4f}", *rate) : "",
                      experts.bytes_read, phase.Median().stream.bytes_read,
-                     experts.stall_seconds + phase.Median().stream.stall_seconds);
+                     phase.Median().StallSeconds());
 }
 
 std::string QuotedCell(const std::string& text) {

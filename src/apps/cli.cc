@@ -26,19 +26,19 @@ constexpr int kWrongUsage = 2;
 
 constexpr const char* kModelHelp = "Artifact folder, or the name of a model in the local store";
 
+Bytes SizeOf(const char* flag, const std::string& text) {
+  try {
+    return ParseSize(text);
+  } catch (const Error& error) {
+    throw CLI::ValidationError(flag, error.what());
+  }
+}
+
 // A flag that takes a size: "512M", "1.5G".
 void AddSize(CLI::App& app, const char* flag, const std::function<void(Bytes)>& set,
              const char* help) {
   app.add_option_function<std::string>(
-         flag,
-         [flag, set](const std::string& text) {
-           try {
-             set(ParseSize(text));
-           } catch (const Error& error) {
-             throw CLI::ValidationError(flag, error.what());
-           }
-         },
-         help)
+         flag, [flag, set](const std::string& text) { set(SizeOf(flag, text)); }, help)
       ->type_name("SIZE");
 }
 
@@ -47,11 +47,7 @@ void AddSizes(CLI::App& app, const char* flag, std::vector<Bytes>& sizes, const 
   app.add_option_function<std::vector<std::string>>(
          flag,
          [flag, &sizes](const std::vector<std::string>& texts) {
-           try {
-             for (const std::string& text : texts) sizes.push_back(ParseSize(text));
-           } catch (const Error& error) {
-             throw CLI::ValidationError(flag, error.what());
-           }
+           for (const std::string& text : texts) sizes.push_back(SizeOf(flag, text));
          },
          help)
       ->delimiter(',')

@@ -18,6 +18,9 @@ struct BenchmarkRun {
   double seconds = 0;
   ExpertCacheStats experts;
   WeightStreamStats stream;
+
+  double StallSeconds() const { return experts.stall_seconds + stream.stall_seconds; }
+  Bytes BytesRead() const { return experts.bytes_read + stream.bytes_read; }
 };
 
 struct BenchmarkPhase {

@@ -9,34 +9,12 @@
 #include "backend/block_layout.h"
 #include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/quant_matmul.h"
+#include "backend/cpu/x86/block_parts.h"
 #include "backend/cpu/x86/unpacked_matmul.h"
 #include "backend/levels.h"
 
 namespace doppler {
 namespace {
-
-using Byte = unsigned char;
-
-float LoadFp16(const Byte* from) {
-  unsigned short bits;
-  __builtin_memcpy(&bits, from, sizeof(bits));
-  return _cvtsh_ss(bits);
-}
-
-float LoadBf16(const Byte* from) {
-  unsigned short bits;
-  __builtin_memcpy(&bits, from, sizeof(bits));
-  return __builtin_bit_cast(float, static_cast<unsigned>(bits) << 16);
-}
-
-// 2^(exponent - 128).
-float LoadE8M0(const Byte* from) {
-  const unsigned exponent = *from;
-  return __builtin_bit_cast(float, exponent < 2 ? 0x00200000u << exponent : (exponent - 1) << 23);
-}
-
-__m128i Load16(const void* from) { return _mm_loadu_si128(static_cast<const __m128i_u*>(from)); }
-__m256i Load32(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i_u*>(from)); }
 
 float Sum(__m256 a) {
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
@@ -51,14 +29,6 @@ __m256i IntDot(__m256i unsigned_values, __m256i signed_values) {
 
 __m256 Dot(__m256i unsigned_values, __m256i signed_values) {
   return _mm256_cvtepi32_ps(IntDot(unsigned_values, signed_values));
-}
-
-// Nibbles of 16 bytes: the low ones first.
-__m256i UnpackNibbles16(const Byte* from) {
-  const __m128i low = Load16(from);
-  const __m256i both =
-      _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_srli_epi16(low, 4), 1);
-  return _mm256_and_si256(both, _mm256_set1_epi8(15));
 }
 
 // The low or high nibbles of 32 bytes.

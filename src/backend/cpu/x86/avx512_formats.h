@@ -16,36 +16,16 @@
 
 #include "backend/block_layout.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/x86/block_parts.h"
 #include "backend/levels.h"
 
 namespace doppler {
-// One file includes this, and functions that other files could share would bring its instructions
-// to processors without them. NOLINTBEGIN(misc-definitions-in-headers)
+// Functions of one file, as in block_parts.h.
+// NOLINTBEGIN(misc-definitions-in-headers)
 namespace {
 
 constexpr int kChunk = 256;
 
-using Byte = unsigned char;
-
-float LoadFp16(const Byte* from) {
-  unsigned short bits;
-  __builtin_memcpy(&bits, from, sizeof(bits));
-  return _cvtsh_ss(bits);
-}
-
-float LoadBf16(const Byte* from) {
-  unsigned short bits;
-  __builtin_memcpy(&bits, from, sizeof(bits));
-  return __builtin_bit_cast(float, static_cast<unsigned>(bits) << 16);
-}
-
-// 2^(exponent - 128).
-float LoadE8M0(const Byte* from) {
-  const unsigned exponent = *from;
-  return __builtin_bit_cast(float, exponent < 2 ? 0x00200000u << exponent : (exponent - 1) << 23);
-}
-
-__m256i Load32(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i_u*>(from)); }
 __m512i Load64(const void* from) { return _mm512_loadu_si512(from); }
 __m512i LoadTwice(const void* from) { return _mm512_broadcast_i64x4(Load32(from)); }
 
@@ -191,14 +171,6 @@ struct Q80 : Fp16Blocks<Q80, Q80Layout::kBytes> {
   static __m512i Stored(__m512i bytes) { return _mm512_xor_si512(bytes, _mm512_set1_epi8(-128)); }
 };
 
-// Nibbles of 16 bytes: the low ones first.
-__m256i UnpackNibbles16(const Byte* from) {
-  const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from));
-  const __m256i both =
-      _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_srli_epi16(low, 4), 1);
-  return _mm256_and_si256(both, _mm256_set1_epi8(15));
-}
-
 struct Q40 : Fp16Blocks<Q40, Q40Layout::kBytes> {
   static_assert(Q40Layout::kScale == 0);
   static constexpr int kZero = 8;
@@ -215,7 +187,7 @@ struct Int4G32 : SmallBlocks<Int4G32, Int4G32Layout::kBytes> {
 
 // What nibbles stand for in a table of 16 levels, plus `zero`.
 __m256i Levels(const Byte* nibbles, const signed char* levels, int zero) {
-  const __m128i signed_table = _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(levels));
+  const __m128i signed_table = Load16(levels);
   const __m128i table = _mm_add_epi8(signed_table, _mm_set1_epi8(static_cast<char>(zero)));
   return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), UnpackNibbles16(nibbles));
 }

@@ -234,10 +234,9 @@ struct PanelProduct {
     __m512i scales[kRows];
     __m512i offsets[kRows];
     for (int r = 0; r < kRows; ++r) {
-      const auto row = runs == kLanes ? RowProduct<Format>::template Load<true>(
-                                            chunk + static_cast<std::size_t>(r) * row_bytes, runs)
-                                      : RowProduct<Format>::template Load<false>(
-                                            chunk + static_cast<std::size_t>(r) * row_bytes, runs);
+      const Byte* blocks = chunk + static_cast<std::size_t>(r) * row_bytes;
+      const auto row = runs == kLanes ? RowProduct<Format>::template Load<true>(blocks, runs)
+                                      : RowProduct<Format>::template Load<false>(blocks, runs);
       for (int pair = 0; pair < 4; ++pair) values[pair][r] = row.values[pair];
       scales[r] = _mm512_castps_si512(row.head.scales);
       offsets[r] = _mm512_castps_si512(row.head.offsets);
