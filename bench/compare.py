@@ -11,90 +11,28 @@ Markdown, and with --json FILE writes every run.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
-GROUP = "doppler-compare"
-SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-
-
-def parse_size(text):
-    return int(float(text[:-1]) * SIZES[text[-1]]) if text[-1] in SIZES else int(text)
-
-
-class MemoryGroup:
-    """A control group that limits memory, of version 1 or 2."""
-
-    def __init__(self):
-        first = Path("/sys/fs/cgroup/memory")
-        self.version = 1 if first.is_dir() else 2
-        self.path = (first if self.version == 1 else Path("/sys/fs/cgroup")) / GROUP
-        self.path.mkdir(exist_ok=True)
-
-    def limit(self, size):
-        name = "memory.limit_in_bytes" if self.version == 1 else "memory.max"
-        (self.path / name).write_text(str(size))
-
-    def enter(self):
-        (self.path / "cgroup.procs").write_text("0")
-
-    def peak(self):
-        name = "memory.max_usage_in_bytes" if self.version == 1 else "memory.peak"
-        return int((self.path / name).read_text())
-
-    def close(self):
-        self.path.rmdir()
-
-
-def run_in_group(size, command):
-    """Runs a command under the limit; its standard output and the group's peak."""
-    group = MemoryGroup()
-    try:
-        group.limit(size)
-        drop_page_cache()
-        done = subprocess.run(command, preexec_fn=group.enter, capture_output=True, text=True)
-        peak = group.peak()
-    finally:
-        group.close()
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines()
-        raise RuntimeError(f"status {done.returncode}: {lines[-1] if lines else 'no message'}")
-    return done.stdout, peak
-
-
-def drop_page_cache():
-    os.sync()
-    Path("/proc/sys/vm/drop_caches").write_text("3")
+from measuring import disk_of, disk_rate, parse_size, run_in_group
 
 
 def set_read_ahead(file, kilobytes):
     """Sets how far the file's disk reads ahead of page faults; the value from before."""
-    device = os.stat(file).st_dev
-    setting = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/bdi/read_ahead_kb")
+    setting = Path(f"/sys/dev/block/{disk_of(file)}/bdi/read_ahead_kb")
     before = setting.read_text().strip()
     setting.write_text(str(kilobytes))
     return before
-
-
-def disk_rate(file):
-    """Bytes per second of random reads of 512 KiB, 16 at once, past the page cache."""
-    done = subprocess.run(
-        ["fio", "--name=rate", f"--filename={file}", "--rw=randread", "--bs=512k", "--iodepth=16",
-         "--ioengine=io_uring", "--direct=1", "--runtime=4", "--time_based", "--readonly",
-         "--output-format=json"], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)["jobs"][0]["read"]["bw_bytes"]
 
 
 def measure_doppler(options, size):
     # The median of three, so that it starts with what a repetition before it left, as a peer after
     # its warm-up does.
     output, peak = run_in_group(
-        size, [options.doppler, "bench", options.artifact, "--json", "--repetitions", "3",
-               "--host-memory", str(size), "--threads", str(options.threads),
-               "--prefill", str(options.prefill), "--decode", str(options.decode)])
+        [options.doppler, "bench", options.artifact, "--json", "--repetitions", "3",
+         "--host-memory", str(size), "--threads", str(options.threads),
+         "--prefill", str(options.prefill), "--decode", str(options.decode)], memory=size)
     report = json.loads(output)
     decode = report["decode"]
     return {"prefill": report["prefill"]["tokens_per_second"],
@@ -104,8 +42,8 @@ def measure_doppler(options, size):
 
 def measure_peer(program, options, size):
     output, peak = run_in_group(
-        size, [program, "-m", options.gguf, "-p", str(options.prefill), "-n", str(options.decode),
-               "-t", str(options.threads), "-r", "1", "-o", "json"] + options.peer_argument)
+        [program, "-m", options.gguf, "-p", str(options.prefill), "-n", str(options.decode),
+         "-t", str(options.threads), "-r", "1", "-o", "json"] + options.peer_argument, memory=size)
     speeds = {"peak": peak}
     for test in json.loads(output):
         speeds["prefill" if test["n_prompt"] else "decode"] = test["avg_ts"]

@@ -24,7 +24,7 @@ struct WeightStyle {
   double routing_skew = 0;
   // Factor to the projections whose results are added to the hidden state. The smaller, the more a
   // token's routing depends on the token itself and the less on those before it, which all share.
-  double residual_gain = 1;
+  double residual_gain = 0.45;
   std::uint64_t seed = 1;
   Bytes pool_bytes = 16 * kMiB;  // of random rows, for each format, row length and deviation
 };
