@@ -2,30 +2,16 @@
 
 #include <algorithm>
 #include <bit>
-
-#define OPENSSL_SUPPRESS_DEPRECATED
-#include <openssl/sha.h>
+#include <optional>
 
 #include "base/error.h"
 
 namespace doppler {
 namespace {
 
-// OpenSSL's own interface for hashes (EVP) allocates whenever a context is started; the functions
-// below it do not, and use the same SHA instructions of the processor.
-Digest Hash(std::span<const std::byte> bytes) {
-  SHA256_CTX context;
-  Digest digest;
-  const bool done = SHA256_Init(&context) == 1 &&
-                    SHA256_Update(&context, bytes.data(), bytes.size()) == 1 &&
-                    SHA256_Final(digest.data(), &context) == 1;
-  DOPPLER_CHECK(done);
-  return digest;
-}
-
 Digest HashPair(const Digest& left, const Digest& right) {
   std::array<Digest, 2> pair = {left, right};
-  return Hash(std::as_bytes(std::span(pair)));
+  return Sha256(std::as_bytes(std::span(pair)));
 }
 
 // The root of 2^level zero hashes.
@@ -35,51 +21,15 @@ Digest ZeroTree(int level) {
   return zeros;
 }
 
-int HexValue(char digit) {
-  if (digit >= '0' && digit <= '9') return digit - '0';
-  if (digit >= 'a' && digit <= 'f') return digit - 'a' + 10;
-  if (digit >= 'A' && digit <= 'F') return digit - 'A' + 10;
-  return -1;
-}
-
 MerkleFolder FoldLeaves(std::span<const std::byte> bytes) {
   MerkleFolder folder;
-  while (!bytes.empty()) {
-    const auto leaf = bytes.first(std::min<std::size_t>(bytes.size(), kLeafBytes));
-    folder.Add(Hash(leaf));
-    bytes = bytes.subspan(leaf.size());
-  }
+  Sha256OfParts(bytes, kLeafBytes, [&folder](const Digest& leaf) { folder.Add(leaf); });
   return folder;
 }
 
 constexpr auto kIgnoreLeaf = [](const Digest& /*leaf*/) {};
 
 }  // namespace
-
-std::string ToHex(const Digest& digest) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string hex;
-  hex.reserve(2 * digest.size());
-  for (const std::uint8_t byte : digest) {
-    hex += kDigits[byte >> 4];
-    hex += kDigits[byte & 15];
-  }
-  return hex;
-}
-
-std::optional<Digest> DigestFromHex(std::string_view hex) {
-  Digest digest;
-  if (hex.size() != 2 * digest.size()) return std::nullopt;
-  for (std::size_t i = 0; i < digest.size(); ++i) {
-    const int high = HexValue(hex[2 * i]);
-    const int low = HexValue(hex[2 * i + 1]);
-    if (high < 0 || low < 0) return std::nullopt;
-    digest[i] = static_cast<std::uint8_t>(high * 16 + low);
-  }
-  return digest;
-}
-
-Digest Sha256(std::span<const std::byte> bytes) { return Hash(bytes); }
 
 void MerkleFolder::Add(const Digest& leaf) {
   Digest subtree = leaf;
@@ -120,10 +70,12 @@ Digest MerkleRoot(std::span<const Digest> leaves) {
 
 MerkleHasher::MerkleHasher() { partial_.reserve(kLeafBytes); }
 
-void MerkleHasher::AddLeaf(std::span<const std::byte> leaf, OnLeaf on_leaf) {
-  const Digest digest = Hash(leaf);
-  folder_.Add(digest);
-  on_leaf(digest);
+// Whole leaves, of which the last may be shorter.
+void MerkleHasher::AddLeaves(std::span<const std::byte> leaves, OnLeaf on_leaf) {
+  Sha256OfParts(leaves, kLeafBytes, [&](const Digest& leaf) {
+    folder_.Add(leaf);
+    on_leaf(leaf);
+  });
 }
 
 void MerkleHasher::Update(std::span<const std::byte> bytes, OnLeaf on_leaf) {
@@ -133,19 +85,19 @@ void MerkleHasher::Update(std::span<const std::byte> bytes, OnLeaf on_leaf) {
                     bytes.begin() + static_cast<std::ptrdiff_t>(taken));
     bytes = bytes.subspan(taken);
     if (partial_.size() < kLeafBytes) return;
-    AddLeaf(partial_, on_leaf);
+    AddLeaves(partial_, on_leaf);
     partial_.clear();
   }
-  for (; bytes.size() >= kLeafBytes; bytes = bytes.subspan(kLeafBytes)) {
-    AddLeaf(bytes.first(kLeafBytes), on_leaf);
-  }
+  const std::size_t whole = bytes.size() / kLeafBytes * kLeafBytes;
+  AddLeaves(bytes.first(whole), on_leaf);
+  bytes = bytes.subspan(whole);
   partial_.insert(partial_.end(), bytes.begin(), bytes.end());
 }
 
 void MerkleHasher::Update(std::span<const std::byte> bytes) { Update(bytes, kIgnoreLeaf); }
 
 Digest MerkleHasher::Finish(OnLeaf on_leaf) {
-  if (!partial_.empty()) AddLeaf(partial_, on_leaf);
+  AddLeaves(partial_, on_leaf);
   partial_.clear();
   return folder_.Root();
 }

@@ -11,14 +11,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
-#include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/function_ref.h"
+#include "format/sha256.h"
 
 namespace doppler {
 
@@ -28,14 +26,6 @@ inline constexpr Bytes kLeafBytes = 16 * kKiB;
 // as it has arrived: 2^kNodeLevel leaves. One hash for so many bytes is 1/8192 of them.
 inline constexpr int kNodeLevel = 4;
 inline constexpr Bytes kNodeBytes = kLeafBytes << kNodeLevel;
-
-using Digest = std::array<std::uint8_t, 32>;
-
-std::string ToHex(const Digest& digest);
-std::optional<Digest> DigestFromHex(std::string_view hex);
-
-// SHA-256 of any bytes. Does not allocate.
-Digest Sha256(std::span<const std::byte> bytes);
 
 // The root over leaf hashes. REQUIRES: leaves is not empty. Does not allocate.
 Digest MerkleRoot(std::span<const Digest> leaves);
@@ -85,7 +75,7 @@ class MerkleHasher {
   Digest Finish();
 
  private:
-  void AddLeaf(std::span<const std::byte> leaf, OnLeaf on_leaf);
+  void AddLeaves(std::span<const std::byte> leaves, OnLeaf on_leaf);
 
   MerkleFolder folder_;
   std::vector<std::byte> partial_;  // [0, kLeafBytes): the beginning of a leaf

@@ -30,11 +30,6 @@ constexpr std::array<KnownRoot, 8> kRoots = {{
     {180229, "17c5439aceaecb000c8d4ddcc8d38af6a5e351968c63302ac5f4a65fcffdef65"},
 }};
 
-TEST(Sha256, KnownAnswer) {
-  EXPECT_EQ(ToHex(Sha256(std::as_bytes(std::span("abc", 3)))),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-}
-
 TEST(MerkleRoot, KnownAnswers) {
   for (const auto& [size, root] : kRoots) {
     EXPECT_EQ(ToHex(MerkleRootOf(Pattern(size))), root) << size;

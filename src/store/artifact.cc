@@ -21,15 +21,21 @@ fs::path LeavesPath(const fs::path& folder, const ShardEntry& shard) {
   return (folder / shard.file).replace_extension(".leaves");
 }
 
-// Whether each part of `part_bytes` (the last may be shorter) has its hash.
-bool VerifyParts(std::span<const std::byte> bytes, Bytes part_bytes,
-                 std::span<const Digest> expected, Digest (*hash)(std::span<const std::byte>)) {
+// Whether each node's worth of bytes (the last may be shorter) has its hash.
+bool VerifyNodes(std::span<const std::byte> bytes, std::span<const Digest> expected) {
   for (std::size_t i = 0; !bytes.empty(); ++i) {
-    const auto part = bytes.first(std::min<std::size_t>(bytes.size(), part_bytes));
-    if (hash(part) != expected[i]) return false;
+    const auto part = bytes.first(std::min<std::size_t>(bytes.size(), kNodeBytes));
+    if (MerkleNodeOf(part) != expected[i]) return false;
     bytes = bytes.subspan(part.size());
   }
   return true;
+}
+
+bool VerifyLeaves(std::span<const std::byte> bytes, std::span<const Digest> expected) {
+  bool same = true;
+  auto next = expected.begin();
+  Sha256OfParts(bytes, kLeafBytes, [&](const Digest& leaf) { same &= leaf == *next++; });
+  return same;
 }
 
 Manifest ReadManifest(const fs::path& folder, Digest& id) {
@@ -146,11 +152,11 @@ bool Artifact::Verify(const Extent& extent, std::span<const std::byte> bytes) co
   const ShardId id = extent.shard;
   if (HasNodes(id)) {
     const auto nodes = std::span(nodes_).subspan(first_node_[id.index()], NodeCount(Shard(id)));
-    return VerifyParts(bytes, kNodeBytes, nodes.subspan(extent.offset / kNodeBytes), MerkleNodeOf);
+    return VerifyNodes(bytes, nodes.subspan(extent.offset / kNodeBytes));
   }
   if (Shard(id).type == ShardType::kExpert) return MerkleRootOf(bytes) == Shard(id).hash;
   const std::span<const Digest> leaves = leaves_[id.index()];
-  return VerifyParts(bytes, kLeafBytes, leaves.subspan(extent.offset / kLeafBytes), Sha256);
+  return VerifyLeaves(bytes, leaves.subspan(extent.offset / kLeafBytes));
 }
 
 std::string Artifact::DamageMessage(const Extent& extent) const {
