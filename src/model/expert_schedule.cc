@@ -10,7 +10,7 @@ namespace {
 
 // What is on its way at once in a long ubatch: enough to keep a disk busy while one expert is
 // computed.
-constexpr Bytes kReadWindow = 32 * kMiB;
+constexpr Bytes kReadWindow = 64 * kMiB;
 constexpr std::size_t kLeastWindow = 4;
 
 }  // namespace
@@ -122,8 +122,18 @@ void ExpertSchedule::ReadNextLayer() {
   }
 }
 
+// Of a long ubatch those that were missing first: each one done lets the next be read, and what is
+// resident can be computed whenever nothing has arrived.
 ExpertTask* ExpertSchedule::FindRunnable() {
-  for (ExpertTask& task : tasks_.first(acquired_)) {
+  const std::span<ExpertTask> acquired = tasks_.first(acquired_);
+  const std::size_t resident = std::min(resident_, acquired_);
+  if (together_) return FindRunnable(acquired);
+  ExpertTask* const arrived = FindRunnable(acquired.subspan(resident));
+  return arrived != nullptr ? arrived : FindRunnable(acquired.first(resident));
+}
+
+ExpertTask* ExpertSchedule::FindRunnable(std::span<ExpertTask> among) {
+  for (ExpertTask& task : among) {
     if (!task.lease.held() || !task.lease.Ready(task.next)) continue;
     if (task.next == ExpertPart::kGate && task.row < 0) task.row = FreeRow(task.tokens);
     if (task.row >= 0) return &task;

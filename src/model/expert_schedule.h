@@ -39,6 +39,7 @@ class ExpertSchedule {
   void AcquireOneByOne();
   void ReadNextLayer();
   ExpertTask* FindRunnable();
+  ExpertTask* FindRunnable(std::span<ExpertTask> among);
   int FreeRow(int count) const;
 
   const Model& model_;

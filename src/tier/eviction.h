@@ -32,12 +32,15 @@ double RankByRecency(const ExpertUse& use);
 double RankByFrequency(const ExpertUse& use);
 
 // What goes before everything that decode has used: empty slots, then records that were only
-// passing (UseKind::kPassing), of which the newest goes first, so that over several rounds a part
-// stays.
+// passing (UseKind::kPassing), then records that were read ahead and are still to be used. Of each
+// the newest goes first, so that over several rounds a part stays.
 inline constexpr double kEmptyRank = -1e301;
-inline constexpr double kLeastPassingRank = -1e200;
+inline constexpr double kHighestPassingRank = -1e200;
 inline double PassingRank(std::uint64_t last_use) {
-  return kLeastPassingRank - static_cast<double>(last_use) * 1e190;
+  return kHighestPassingRank - static_cast<double>(last_use) * 1e190;
+}
+inline double AheadRank(std::uint64_t last_use) {
+  return -1e190 - static_cast<double>(last_use) * 1e180;
 }
 
 // `log_frequency` with `uses` more at time `now`. Uses are kept at the weight they have at time 0,

@@ -203,7 +203,7 @@ bool ExpertCache::ReadAhead(LayerId layer, ExpertId expert, std::size_t spare, R
   const std::size_t record_class = class_of_[layer.index()];
   if (Unpinned(record_class) <= spare) return false;
   const std::size_t index = FirstToGo(record_class);
-  const double highest = replace == Replace::kPassing ? kLeastPassingRank : kEmptyRank;
+  const double highest = replace == Replace::kPassing ? kHighestPassingRank : kEmptyRank;
   if (evictable_[slots_[index].slot_class].FirstRank() > highest) return false;
   Fill(index, key, Source(layer, expert));
   Slot& slot = slots_[index];
@@ -263,6 +263,7 @@ void ExpertCache::CountUse(std::size_t index, UseKind use) {
 
 double ExpertCache::RankOf(const Slot& slot) const {
   if (slot.source == nullptr) return kEmptyRank;
+  if (slot.ahead) return AheadRank(slot.last_use);
   if (slot.passing) return PassingRank(slot.last_use);
   return policy_(
       {.key = slot.key, .last_use = slot.last_use, .log_frequency = log_frequency_[slot.key]});

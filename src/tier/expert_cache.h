@@ -122,8 +122,9 @@ class ExpertCache {
                         std::span<ExpertLease> leases, UseKind use = UseKind::kKeep);
 
   // Starts to read an expert in the background, if there is a slot that is empty or (with kPassing)
-  // holds what was only passing, and `spare` slots that could hold it would still be free. Says
-  // whether the expert is resident or on its way now. Does not wait and does not allocate.
+  // holds what was only passing, and `spare` slots that could hold it would still be free. What was
+  // read ahead before stays until it is used. Says whether the expert is resident or on its way
+  // now. Does not wait and does not allocate.
   enum class Replace : std::uint8_t { kNothing, kPassing };
   bool ReadAhead(LayerId layer, ExpertId expert, std::size_t spare, Replace replace);
   // Records that are being read in the background.
