@@ -31,14 +31,27 @@ double RankByRecency(const ExpertUse& use);
 // The record that was used least, where old uses count less and less.
 double RankByFrequency(const ExpertUse& use);
 
-// What goes before everything that decode has used: empty slots, then records that were only
-// passing (UseKind::kPassing), of which the newest goes first, so that over several rounds a part
-// stays.
+// What a slot holds. They go in this order, and by rank among equals.
+enum class Standing : std::uint8_t {
+  kEmpty,
+  kSpeculated,  // read because a layer may want it, and not used yet
+  kPassing,     // brought in by prefill (UseKind::kPassing) or ahead, and not used in decode since
+  kAside,       // used in decode, until others that are kept filled their part of the slots
+  kKept,        // used in decode: it has the rank that the policy gives
+};
+
+// The ranks of those that are not kept. Of speculated ones the oldest goes first, whose layer has
+// passed; of passing ones the newest, so that over several rounds a part stays; of those set aside
+// the one that was first.
 inline constexpr double kEmptyRank = -1e301;
+inline double SpeculatedRank(std::uint64_t order) {
+  return -1e250 / static_cast<double>(order + 1);
+}
 inline constexpr double kLeastPassingRank = -1e200;
 inline double PassingRank(std::uint64_t last_use) {
   return kLeastPassingRank - static_cast<double>(last_use) * 1e190;
 }
+inline double AsideRank(std::uint64_t order) { return -1e199 / static_cast<double>(order + 1); }
 
 // `log_frequency` with `uses` more at time `now`. Uses are kept at the weight they have at time 0,
 // 2^(now / half_life), so that time alone changes nothing and ranks stay comparable.
