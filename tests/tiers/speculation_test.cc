@@ -166,6 +166,9 @@ TEST_F(ReserveTest, GuessesOfOneLayerDoNotPutOutEachOther) {
   EXPECT_TRUE(Resident(2, 0));
   EXPECT_TRUE(Resident(2, 2));
   EXPECT_FALSE(Resident(2, 3));
+  Touch(1, {15});
+  EXPECT_EQ(cache_->stats().speculated, 3u);
+  EXPECT_EQ(cache_->stats().bytes_wasted, record_);
 }
 
 TEST_F(ReserveTest, ReadsWaitForDemandAndAreWithdrawnWhenTheLayerHasChosen) {
