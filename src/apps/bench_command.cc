@@ -37,6 +37,7 @@ BenchPoint MeasurePoint(const BenchCommand& command, const EngineOptions& option
                                                      .decode = command.decode,
                                                      .repetitions = command.repetitions}),
                    .plan = engine.plan(),
+                   .speculates = engine.speculates(),
                    .peak_resident = 0};
   point.peak_resident = PeakResidentBytes();
   return point;
@@ -73,6 +74,7 @@ std::vector<BenchPoint> Sweep(const BenchCommand& command, BenchHead& head) {
                           .problem = error.what(),
                           .measured = {},
                           .plan = {},
+                          .speculates = 0,
                           .peak_resident = 0});
       }
       progress.Update(points.size());

@@ -14,22 +14,24 @@ std::string Percent(std::optional<double> rate) {
   return rate ? fmt::format("{:.1f} %", 100 * *rate) : "-";
 }
 
-OrderedJson PhaseJson(const BenchmarkPhase& phase) {
+OrderedJson PhaseJson(const BenchmarkPhase& phase, bool speculates) {
   if (phase.runs.empty()) return nullptr;
   const ExpertCacheStats& experts = phase.Median().experts;
-  return {{"tokens", phase.tokens},
-          {"seconds_median", phase.Median().seconds},
-          {"seconds_min", phase.runs.front().seconds},
-          {"seconds_max", phase.runs.back().seconds},
-          {"tokens_per_second", phase.TokensPerSecond()},
-          {"expert_hits", experts.hits},
-          {"expert_misses", experts.misses},
-          {"expert_bytes_read", experts.bytes_read},
-          {"streamed_bytes_read", phase.Median().stream.bytes_read},
-          {"stall_seconds", phase.Median().StallSeconds()},
-          {"reading_seconds", experts.reading_seconds},
-          {"page_in_p50_seconds", OptionalToJson(experts.page_ins.Quantile(0.5))},
-          {"page_in_p99_seconds", OptionalToJson(experts.page_ins.Quantile(0.99))}};
+  OrderedJson json = {{"tokens", phase.tokens},
+                      {"seconds_median", phase.Median().seconds},
+                      {"seconds_min", phase.runs.front().seconds},
+                      {"seconds_max", phase.runs.back().seconds},
+                      {"tokens_per_second", phase.TokensPerSecond()},
+                      {"expert_hits", experts.hits},
+                      {"expert_misses", experts.misses},
+                      {"expert_bytes_read", experts.bytes_read},
+                      {"streamed_bytes_read", phase.Median().stream.bytes_read},
+                      {"stall_seconds", phase.Median().StallSeconds()},
+                      {"reading_seconds", experts.reading_seconds},
+                      {"page_in_p50_seconds", OptionalToJson(experts.page_ins.Quantile(0.5))},
+                      {"page_in_p99_seconds", OptionalToJson(experts.page_ins.Quantile(0.99))}};
+  if (speculates) json["speculation"] = SpeculationToJson(phase.Median().guesses, experts);
+  return json;
 }
 
 std::string PhaseLine(const char* name, const BenchmarkPhase& phase) {
@@ -86,9 +88,13 @@ Chart SpeedChart(const std::string& title, const std::vector<BenchPoint>& points
 }  // namespace
 
 std::string BenchPointText(const BenchPoint& point) {
-  return PhaseLine("prefill", point.measured.prefill) + PhaseLine("decode", point.measured.decode) +
-         fmt::format("peak memory {} of a budget of {}\n", FormatSize(point.peak_resident),
-                     FormatSize(point.plan.budget));
+  const BenchmarkPhase& decode = point.measured.decode;
+  std::string text = PhaseLine("prefill", point.measured.prefill) + PhaseLine("decode", decode);
+  if (point.speculates > 0 && !decode.runs.empty()) {
+    text += SpeculationLine(decode.Median().guesses, decode.Median().experts);
+  }
+  return text + fmt::format("peak memory {} of a budget of {}\n", FormatSize(point.peak_resident),
+                            FormatSize(point.plan.budget));
 }
 
 OrderedJson BenchPointToJson(const BenchPoint& point) {
@@ -97,8 +103,9 @@ OrderedJson BenchPointToJson(const BenchPoint& point) {
     json["problem"] = point.problem;
     return json;
   }
-  json["prefill"] = PhaseJson(point.measured.prefill);
-  json["decode"] = PhaseJson(point.measured.decode);
+  json["prefill"] = PhaseJson(point.measured.prefill, point.speculates > 0);
+  json["decode"] = PhaseJson(point.measured.decode, point.speculates > 0);
+  if (point.speculates > 0) json["speculate"] = point.speculates;
   json["peak_resident_bytes"] = point.peak_resident;
   json["plan"] = PlanToJson(point.plan);
   return json;

@@ -16,6 +16,7 @@ struct BenchPoint {
   std::string problem;  // why it could not be measured; then nothing below means anything
   Benchmark measured;
   MemoryPlan plan;
+  int speculates = 0;       // experts that were guessed for each layer
   Bytes peak_resident = 0;  // most physical memory of the process so far
 };
 

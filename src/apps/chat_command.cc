@@ -182,8 +182,8 @@ class Conversation {
                        {"generated_tokens", result.tokens.size()},
                        {"context_tokens", chat_.session().length()},
                        {"context_limit", chat_.session().context()},
-                       {"prefill", PhaseToJson(result.prefill)},
-                       {"decode", PhaseToJson(result.decode)}})
+                       {"prefill", PhaseToJson(result.prefill, engine_.speculates() > 0)},
+                       {"decode", PhaseToJson(result.decode, engine_.speculates() > 0)}})
               .dump() +
           "\n");
   }

@@ -56,8 +56,26 @@ void Print(std::string_view text) {
   if (failed) Throw("cannot write to standard output: {}", std::strerror(errno));
 }
 
-OrderedJson PhaseToJson(const PhaseStats& phase) {
-  return {
+OrderedJson SpeculationToJson(const SpeculationStats& guesses, const ExpertCacheStats& experts) {
+  return {{"predictions", guesses.predictions},      {"predictions_right", guesses.right},
+          {"predict_seconds", guesses.seconds},      {"experts_read", experts.speculated},
+          {"experts_used", experts.speculated_used}, {"bytes_read", experts.bytes_speculated},
+          {"bytes_wasted", experts.bytes_wasted}};
+}
+
+std::string SpeculationLine(const SpeculationStats& guesses, const ExpertCacheStats& experts) {
+  const double rate = guesses.predictions == 0 ? 0
+                                               : static_cast<double>(guesses.right) /
+                                                     static_cast<double>(guesses.predictions);
+  return fmt::format(
+      "guesses: {:.1f} % of {} right, {} experts read, {} of them used, {} wasted, {:.2f} s "
+      "guessing\n",
+      100 * rate, guesses.predictions, experts.speculated, experts.speculated_used,
+      FormatSize(experts.bytes_wasted), guesses.seconds);
+}
+
+OrderedJson PhaseToJson(const PhaseStats& phase, bool speculates) {
+  OrderedJson json = {
       {"tokens", phase.tokens},
       {"seconds", phase.seconds},
       {"tokens_per_second", PerSecond(phase.tokens, phase.seconds)},
@@ -80,6 +98,8 @@ OrderedJson PhaseToJson(const PhaseStats& phase) {
        phase.times.experts - phase.experts.stall_seconds - phase.experts.acquire_seconds},
       {"head_seconds", phase.times.head},
       {"major_faults", phase.major_faults}};
+  if (speculates) json["speculation"] = SpeculationToJson(phase.guesses, phase.experts);
+  return json;
 }
 
 OrderedJson PlanToJson(const MemoryPlan& plan) {
@@ -134,8 +154,8 @@ OrderedJson StatsToJson(const Engine& engine, const GenerateResult& result) {
                       {"stop_reason", StopReasonName(result.stop)},
                       {"generated_tokens", result.tokens.size()},
                       {"load_seconds", engine.load_seconds()},
-                      {"prefill", PhaseToJson(result.prefill)},
-                      {"decode", PhaseToJson(result.decode)},
+                      {"prefill", PhaseToJson(result.prefill, engine.speculates() > 0)},
+                      {"decode", PhaseToJson(result.decode, engine.speculates() > 0)},
                       {"dense_bytes_read", engine.dense_bytes_read()},
                       {"peak_resident_bytes", PeakResidentBytes()},
                       {"plan", PlanToJson(engine.plan())}};
@@ -159,6 +179,7 @@ std::string SummaryText(const Engine& engine, const GenerateResult& result) {
                   PerSecond(decode.tokens, decode.seconds), decode.tokens);
   if (engine.stream() != nullptr) text += StreamLine(engine.plan(), prefill, decode);
   if (engine.experts() != nullptr) text += ExpertsLine(engine.plan(), prefill, decode);
+  if (engine.speculates() > 0) text += SpeculationLine(decode.guesses, decode.experts);
   text += fmt::format(
       "read {} from disk, peak memory {} of a budget of {}\n",
       FormatSize(engine.dense_bytes_read() + prefill.experts.bytes_read +

@@ -28,8 +28,12 @@ OrderedJson OptionalToJson(std::optional<double> value);
 // Writes to standard output at once. Throws Error if that cannot be done.
 void Print(std::string_view text);
 
-// Counters of prefill or decode.
-OrderedJson PhaseToJson(const PhaseStats& phase);
+// Counters of prefill or decode; those of guessed experts if any were to be.
+OrderedJson PhaseToJson(const PhaseStats& phase, bool speculates);
+
+// Of a phase with guessed experts.
+OrderedJson SpeculationToJson(const SpeculationStats& guesses, const ExpertCacheStats& experts);
+std::string SpeculationLine(const SpeculationStats& guesses, const ExpertCacheStats& experts);
 
 // Counters of a run, as docs/statistics.md names them.
 OrderedJson StatsToJson(const Engine& engine, const GenerateResult& result);

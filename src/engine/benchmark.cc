@@ -24,12 +24,14 @@ template <typename Work>
 BenchmarkRun Measure(const Engine& engine, Work&& work) {
   const ExpertCacheStats experts = engine.expert_stats();
   const WeightStreamStats stream = engine.stream_stats();
+  const SpeculationStats guesses = engine.speculation_stats();
   const Clock::time_point start = Clock::now();
   work();
   const double seconds = SecondsBetween(start, Clock::now());
   return {.seconds = seconds,
           .experts = engine.expert_stats() - experts,
-          .stream = engine.stream_stats() - stream};
+          .stream = engine.stream_stats() - stream,
+          .guesses = engine.speculation_stats() - guesses};
 }
 
 void SortByTime(BenchmarkPhase& phase) {

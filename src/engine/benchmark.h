@@ -18,6 +18,7 @@ struct BenchmarkRun {
   double seconds = 0;
   ExpertCacheStats experts;
   WeightStreamStats stream;
+  SpeculationStats guesses;
 
   double StallSeconds() const { return experts.stall_seconds + stream.stall_seconds; }
   Bytes BytesRead() const { return experts.bytes_read + stream.bytes_read; }

@@ -86,14 +86,19 @@ void Engine::Load(const EngineOptions& options) {
     const std::size_t cycle = layers * static_cast<std::size_t>(config.experts_per_token);
     if (!cache.policy) cache.policy = PolicyOf(DefaultPolicy(plan_.slots, cycle, plan_.records));
     cache.half_life = kDefaultHalfLifeTokens * static_cast<double>(layers);
+    cache.reserve = SpeculationReserve(options.speculate);
     experts_ = std::make_unique<ExpertCache>(prepared_.artifact, std::move(prepared_.table),
                                              *budget_, cache);
+    if (options.speculate > 0) {
+      speculation_ = std::make_unique<Speculation>(config, options.speculate);
+    }
   }
   model_ = std::make_unique<Model>(Model{.config = config,
                                          .weights = weights_,
                                          .backend = *prepared_.backend,
                                          .experts = experts_.get(),
                                          .streamed = streamed_.get(),
+                                         .speculation = speculation_.get(),
                                          .rope = RopeOf(config, config.rope_scaling),
                                          .long_rope = RopeOf(config, config.long_rope_scaling),
                                          .on_route = options.on_route,
@@ -143,6 +148,12 @@ ExpertCacheStats Engine::expert_stats() const {
 WeightStreamStats Engine::stream_stats() const {
   return stream_ == nullptr ? WeightStreamStats() : stream_->stats();
 }
+
+SpeculationStats Engine::speculation_stats() const {
+  return speculation_ == nullptr ? SpeculationStats() : speculation_->stats();
+}
+
+int Engine::speculates() const { return speculation_ == nullptr ? 0 : speculation_->predictions(); }
 
 const Tokenizer& Engine::tokenizer() const {
   DOPPLER_CHECK(prepared_.tokenizer.has_value());

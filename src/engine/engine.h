@@ -17,6 +17,7 @@
 #include "engine/trace.h"
 #include "model/activations.h"
 #include "model/forward.h"
+#include "model/speculation.h"
 #include "model/streamed_layers.h"
 #include "model/weights.h"
 #include "store/artifact.h"
@@ -55,6 +56,9 @@ class Engine {
   // What they did so far; zeros for a null one.
   ExpertCacheStats expert_stats() const;
   WeightStreamStats stream_stats() const;
+  SpeculationStats speculation_stats() const;
+  // Experts that are guessed for each layer in decode; 0 if none are.
+  int speculates() const;
   // Of all passes so far.
   const PassTimes& times() const { return times_; }
   // The shape of its experts, for a trace.
@@ -83,6 +87,7 @@ class Engine {
   std::unique_ptr<StreamedLayers> streamed_;  // after weights_ and stream_
   std::unique_ptr<ExpertCache> experts_;
   std::unique_ptr<WarmStart> warm_start_;  // after experts_
+  std::unique_ptr<Speculation> speculation_;
   std::unique_ptr<KvPool> kv_pool_;
   std::unique_ptr<Activations> activations_;
   PassTimes times_;

@@ -19,6 +19,7 @@ class PhaseClock {
         start_(Clock::now()),
         experts_(engine.expert_stats()),
         stream_(engine.stream_stats()),
+        guesses_(engine.speculation_stats()),
         times_(engine.times()),
         major_faults_(MajorFaults()) {}
 
@@ -27,6 +28,7 @@ class PhaseClock {
     phase.seconds = SecondsBetween(start_, Clock::now());
     phase.experts = engine_.expert_stats() - experts_;
     phase.stream = engine_.stream_stats() - stream_;
+    phase.guesses = engine_.speculation_stats() - guesses_;
     phase.times = {.layers = now.layers - times_.layers,
                    .experts = now.experts - times_.experts,
                    .head = now.head - times_.head};
@@ -38,6 +40,7 @@ class PhaseClock {
   const Clock::time_point start_;
   const ExpertCacheStats experts_;
   const WeightStreamStats stream_;
+  const SpeculationStats guesses_;
   const PassTimes times_;
   const std::uint64_t major_faults_;
 };

@@ -36,6 +36,7 @@ struct PhaseStats {
   double seconds = 0;
   ExpertCacheStats experts;  // what this phase added
   WeightStreamStats stream;  // likewise
+  SpeculationStats guesses;  // likewise
   PassTimes times;           // likewise
   std::uint64_t major_faults = 0;
 

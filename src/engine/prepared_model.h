@@ -37,9 +37,10 @@ struct EngineOptions {
   std::optional<CpuPath> cpu_path;  // nothing: the best for this processor
   bool with_tokenizer = true;
   bool warm_start = false;  // read in the background what earlier runs used most
+  int speculate = 0;        // experts of the next layer to guess in decode; 0: none
   RouterObserver on_route;
   ExpertObserver on_experts;
-  // Tests shuffle evictions and delay reads here; `slots` and `buffers` are ignored.
+  // Tests shuffle evictions and delay reads here; `slots`, `reserve` and `buffers` are ignored.
   ExpertCacheOptions cache;
   WeightStreamOptions stream;
 };

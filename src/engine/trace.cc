@@ -137,6 +137,10 @@ void TraceWriter::Add(const ExpertPass& pass) {
                    task.expert.value);
   }
   Append(fmt::format(kSpan, kExpertsSpan, begin, Microseconds(pass.end) - begin, pass.layer.value));
+  if (pass.guesses.predictions > 0 || pass.cache.speculated > 0) {
+    Append(fmt::format(",\"predicted\":{},\"predicted_right\":{},\"speculated\":{}",
+                       pass.guesses.predictions, pass.guesses.right, pass.cache.speculated));
+  }
   Append(fmt::format(
       ",\"position\":{},\"tokens\":{},\"hits\":{},\"misses\":{},\"bytes\":{},\"stall_us\":{:.1f},"
       "\"experts\":[{}]}}}}",

@@ -58,15 +58,19 @@ void ExpertSchedule::SortResidentFirst() {
   }
 }
 
+bool ExpertSchedule::Acquire() {
+  if (together_) {
+    AcquireTogether();
+  } else {
+    AcquireOneByOne();
+  }
+  return acquired_ == tasks_.size();
+}
+
 ExpertTask* ExpertSchedule::Next() {
   for (;;) {
     const std::uint32_t seen = cache_.progress();
-    if (together_) {
-      AcquireTogether();
-    } else {
-      AcquireOneByOne();
-    }
-    if (read_next_layer_ && acquired_ == tasks_.size()) ReadNextLayer();
+    if (Acquire() && read_next_layer_) ReadNextLayer();
     if (done_ == tasks_.size()) return nullptr;
     if (ExpertTask* task = FindRunnable()) {
       task->lease.Wait(task->next);

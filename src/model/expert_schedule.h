@@ -27,6 +27,8 @@ class ExpertSchedule {
   ExpertSchedule(const ExpertSchedule&) = delete;
   ExpertSchedule& operator=(const ExpertSchedule&) = delete;
 
+  // Acquires what it can without waiting, and says whether that is all. Next does the same.
+  bool Acquire();
   // The task whose part `next` can be computed now; null when all are done. Waits for bytes if
   // nothing can. Throws Error if they cannot be read.
   ExpertTask* Next();

@@ -5,6 +5,7 @@
 // weights one line of Forward.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <vector>
@@ -27,6 +28,16 @@ namespace doppler {
 using RouterObserver =
     std::function<void(LayerId layer, int first_position, std::span<const RoutedExpert> routed)>;
 
+class Speculation;
+
+// What was guessed of experts before their router had spoken.
+struct SpeculationStats {
+  std::uint64_t predictions = 0;
+  std::uint64_t right = 0;  // of these, experts that their layer chose
+  double seconds = 0;       // spent predicting and queueing reads
+};
+SpeculationStats operator-(const SpeculationStats& after, const SpeculationStats& before);
+
 // One layer's experts in one pass, as they were paged in and computed. For traces.
 struct ExpertPass {
   LayerId layer;
@@ -35,7 +46,8 @@ struct ExpertPass {
   std::span<const ExpertTask> tasks;  // the experts and how many tokens chose each
   Clock::time_point begin;            // before the router
   Clock::time_point end;
-  ExpertCacheStats cache;  // what the cache did meanwhile
+  ExpertCacheStats cache;    // what the cache did meanwhile
+  SpeculationStats guesses;  // of this layer those that were right, the time for the next one's
 };
 using ExpertObserver = std::function<void(const ExpertPass& pass)>;
 
@@ -53,6 +65,7 @@ struct Model {
   Backend& backend;
   ExpertCache* experts = nullptr;      // null for a model without experts
   StreamedLayers* streamed = nullptr;  // null if all dense weights are resident
+  Speculation* speculation = nullptr;  // null if nothing is read that no router has asked for
   Rope rope;
   Rope long_rope;             // of long texts (ModelConfig::IsLongText)
   RouterObserver on_route;    // may be empty

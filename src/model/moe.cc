@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "model/expert_schedule.h"
 #include "model/layer.h"
+#include "model/speculation.h"
 
 namespace doppler {
 namespace {
@@ -23,6 +24,7 @@ void Route(const Model& model, LayerId layer, int tokens, int first_position,
     RouteToken(model.config, {scores.Row(t), static_cast<std::size_t>(scores.cols)},
                weights.router_correction, routed.subspan(static_cast<std::size_t>(t) * k, k));
   }
+  if (model.speculation != nullptr && tokens == 1) model.speculation->Compare(layer, routed);
   if (model.on_route) {
     const AllowAllocScope observer;
     model.on_route(layer, first_position, routed);
@@ -140,11 +142,19 @@ std::span<const ExpertTask> RunExperts(const Model& model, LayerId layer, int to
   ExpertSchedule schedule(
       model, layer, tokens, tasks, std::span(activations.wanted).first(tasks.size()),
       std::span(activations.leases).first(tasks.size()), activations.expert_in.rows);
+  // Behind this layer's own reads, and while they are waited for.
+  if (model.speculation != nullptr && tokens == 1 && schedule.Acquire()) {
+    model.speculation->ReadAhead(model, layer, activations);
+  }
   while (ExpertTask* task = schedule.Next()) {
     RunPart(model, layer, *task, activations);
     schedule.Done(*task);
   }
   return tasks;
+}
+
+SpeculationStats GuessesSoFar(const Model& model) {
+  return model.speculation == nullptr ? SpeculationStats() : model.speculation->stats();
 }
 
 void AddUp(const Model& model, int tokens, Activations& activations) {
@@ -169,6 +179,7 @@ void MoeFfn(const Model& model, LayerId layer, int tokens, int first_position,
   const Clock::time_point begin = Clock::now();
   // A decode step asks for the counters only if someone looks at them.
   const ExpertCacheStats before = model.on_experts ? model.experts->stats() : ExpertCacheStats();
+  const SpeculationStats guesses_before = GuessesSoFar(model);
   Route(model, layer, tokens, first_position, activations);
   GroupByExpert(model, tokens, activations);
   const std::span<const ExpertTask> tasks = RunExperts(model, layer, tokens, activations);
@@ -181,7 +192,8 @@ void MoeFfn(const Model& model, LayerId layer, int tokens, int first_position,
                     .tasks = tasks,
                     .begin = begin,
                     .end = Clock::now(),
-                    .cache = model.experts->stats() - before});
+                    .cache = model.experts->stats() - before,
+                    .guesses = GuessesSoFar(model) - guesses_before});
 }
 
 }  // namespace doppler

@@ -18,7 +18,7 @@ StreamedLayers::StreamedLayers(std::span<const LayerId> layers, Weights& weights
 
 StreamLease StreamedLayers::PageIn(LayerId layer) {
   const std::size_t index = index_of_[layer.index()];
-  if (index == kResident) return {};
+  if (IsResident(layer)) return {};
   StreamLease lease = stream_.Acquire(index);
   const std::byte* before = std::exchange(buffer_of_[index], lease.data());
   ForEachMatrix(weights_.layers[layer.index()],

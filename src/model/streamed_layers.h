@@ -23,6 +23,8 @@ class StreamedLayers {
   // REQUIRES: no lease is held.
   StreamLease PageIn(LayerId layer);
 
+  bool IsResident(LayerId layer) const { return index_of_[layer.index()] == kResident; }
+
  private:
   static constexpr std::size_t kResident = ~std::size_t{0};
 

@@ -31,17 +31,32 @@ double RankByRecency(const ExpertUse& use);
 // The record that was used least, where old uses count less and less.
 double RankByFrequency(const ExpertUse& use);
 
-// What goes before everything that decode has used: empty slots, then records that were only
-// passing (UseKind::kPassing), then records that were read ahead and are still to be used. Of each
-// the newest goes first, so that over several rounds a part stays.
+// What a slot holds. They go in this order, and by rank among equals.
+enum class Standing : std::uint8_t {
+  kEmpty,
+  kSpeculated,  // read because a layer may want it, and not used yet
+  // Brought in by prefill (UseKind::kPassing) or ahead, and not used in decode since. Those that
+  // were read ahead and are still to be used go after the others.
+  kPassing,
+  kAside,  // used in decode, until others that are kept filled their part of the slots
+  kKept,   // used in decode: it has the rank that the policy gives
+};
+
+// The ranks of those that are not kept. Of speculated ones the oldest goes first, whose layer has
+// passed; of passing ones and of those read ahead the newest, so that over several rounds a part
+// stays; of those set aside the one that was first.
 inline constexpr double kEmptyRank = -1e301;
+inline double SpeculatedRank(std::uint64_t order) {
+  return -1e250 / static_cast<double>(order + 1);
+}
 inline constexpr double kHighestPassingRank = -1e200;
 inline double PassingRank(std::uint64_t last_use) {
   return kHighestPassingRank - static_cast<double>(last_use) * 1e190;
 }
 inline double AheadRank(std::uint64_t last_use) {
-  return -1e190 - static_cast<double>(last_use) * 1e180;
+  return -2e199 - static_cast<double>(last_use) * 1e184;
 }
+inline double AsideRank(std::uint64_t order) { return -1e199 / static_cast<double>(order + 1); }
 
 // `log_frequency` with `uses` more at time `now`. Uses are kept at the weight they have at time 0,
 // 2^(now / half_life), so that time alone changes nothing and ranks stay comparable.

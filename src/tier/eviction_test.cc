@@ -77,5 +77,26 @@ TEST(DefaultPolicy, KeepsTheFrequentBelowTheCliffAndInALargePool) {
   EXPECT_EQ(DefaultPolicy(3072, 384, 6144), PolicyKind::kFrequency);
 }
 
+TEST(Ranks, FollowTheStandingAndAmongEqualsTheOrder) {
+  constexpr std::uint64_t kLate = std::uint64_t{1} << 40;
+  const std::vector<double> rising = {kEmptyRank,
+                                      SpeculatedRank(1),
+                                      SpeculatedRank(2),
+                                      SpeculatedRank(kLate),
+                                      SpeculatedRank(kLate + 1),
+                                      PassingRank(kLate),
+                                      PassingRank(2),
+                                      PassingRank(1),
+                                      AheadRank(kLate + 1),
+                                      AheadRank(kLate),
+                                      AheadRank(1),
+                                      AsideRank(1),
+                                      AsideRank(2),
+                                      AsideRank(kLate),
+                                      AsideRank(kLate + 1),
+                                      RankByRecency({.last_use = 1})};
+  for (std::size_t i = 1; i < rising.size(); ++i) EXPECT_LT(rising[i - 1], rising[i]) << i;
+}
+
 }  // namespace
 }  // namespace doppler

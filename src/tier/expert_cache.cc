@@ -41,6 +41,10 @@ ExpertCacheStats operator-(const ExpertCacheStats& after, const ExpertCacheStats
           .bytes_read = after.bytes_read - before.bytes_read,
           .read_ahead = after.read_ahead - before.read_ahead,
           .read_ahead_used = after.read_ahead_used - before.read_ahead_used,
+          .speculated = after.speculated - before.speculated,
+          .speculated_used = after.speculated_used - before.speculated_used,
+          .bytes_speculated = after.bytes_speculated - before.bytes_speculated,
+          .bytes_wasted = after.bytes_wasted - before.bytes_wasted,
           .stall_seconds = after.stall_seconds - before.stall_seconds,
           .acquire_seconds = after.acquire_seconds - before.acquire_seconds,
           .reading_seconds = after.reading_seconds - before.reading_seconds,
@@ -83,7 +87,8 @@ ExpertCache::ExpertCache(const Artifact& artifact, ExpertTable table, MemoryBudg
       half_life_(options.half_life),
       reservation_(budget.ReserveOrThrow(TotalBytes(classes_, options.slots), "the expert slots",
                                          "raise --host-memory")),
-      memory_(TotalBytes(classes_, options.slots)) {
+      memory_(TotalBytes(classes_, options.slots)),
+      kept_(options.slots, options.reserve) {
   std::size_t keys = 0;
   for (const std::vector<ExpertSource>& layer : table_) {
     first_key_.push_back(keys);
@@ -105,6 +110,7 @@ void ExpertCache::LayOutSlots(std::span<const std::size_t> slots_of_class) {
   for (const std::size_t count : slots_of_class) slots_upto_.push_back(total += count);
   slots_ = std::vector<Slot>(total);
   to_read_.reserve(total);
+  open_.reserve(total);
   std::size_t next = 0;
   std::byte* place = memory_.data();
   for (std::size_t i = 0; i < classes_.size(); ++i) {
@@ -164,6 +170,7 @@ AcquireResult ExpertCache::Acquire(LayerId layer, std::span<const ExpertId> expe
   DOPPLER_CHECK(leases.size() == experts.size());
   const std::lock_guard lock(mutex_);
   const Stopwatch watch(stats_.acquire_seconds);
+  CloseSpeculation();
   if (!EnoughSlots(layer, experts)) return AcquireResult::kExhausted;
   ++clock_;
   // Pins what is resident before any slot is taken, so that no miss evicts a hit of this call.
@@ -172,7 +179,9 @@ AcquireResult ExpertCache::Acquire(LayerId layer, std::span<const ExpertId> expe
     if (slot == kNoSlot) continue;
     ++stats_.hits;
     stats_.bytes_hit += slots_[slot].source->extent.size;
-    if (slots_[slot].background) queue_->Promote(static_cast<std::uint32_t>(slot));
+    if (slots_[slot].reads != ReadPriority::kDemand) {
+      queue_->Promote(static_cast<std::uint32_t>(slot));
+    }
     Pin(slot);
     CountUse(slot, use);
     leases[i] = ExpertLease(this, slot);
@@ -181,14 +190,15 @@ AcquireResult ExpertCache::Acquire(LayerId layer, std::span<const ExpertId> expe
   for (std::size_t i = 0; i < experts.size(); ++i) {
     if (leases[i].cache_ != nullptr) continue;
     const std::size_t slot = FirstToGo(class_of_[layer.index()]);
-    Fill(slot, Key(layer, experts[i]), Source(layer, experts[i]));
+    Fill(slot, Key(layer, experts[i]), Source(layer, experts[i]), Standing::kPassing);
     ++stats_.misses;
-    slots_[slot].passing = use == UseKind::kPassing;
+    stats_.bytes_read += slots_[slot].source->extent.size;
     Pin(slot);
     CountUse(slot, use);
     leases[i] = ExpertLease(this, slot);
     to_read_.push_back(slot);
   }
+  RestoreReserve();
   for (const std::size_t slot : to_read_) PrepareReads(slot);
   for (const bool first_parts : {true, false}) {
     for (const std::size_t slot : to_read_) QueueReads(slot, ReadPriority::kDemand, first_parts);
@@ -198,6 +208,7 @@ AcquireResult ExpertCache::Acquire(LayerId layer, std::span<const ExpertId> expe
 
 bool ExpertCache::ReadAhead(LayerId layer, ExpertId expert, std::size_t spare, Replace replace) {
   const std::lock_guard lock(mutex_);
+  if (replace == Replace::kPassing) CloseSpeculation();
   const std::size_t key = Key(layer, expert);
   if (slot_of_[key] != kNoSlot) return true;
   const std::size_t record_class = class_of_[layer.index()];
@@ -205,13 +216,13 @@ bool ExpertCache::ReadAhead(LayerId layer, ExpertId expert, std::size_t spare, R
   const std::size_t index = FirstToGo(record_class);
   const double highest = replace == Replace::kPassing ? kHighestPassingRank : kEmptyRank;
   if (evictable_[slots_[index].slot_class].FirstRank() > highest) return false;
-  Fill(index, key, Source(layer, expert));
+  Fill(index, key, Source(layer, expert), Standing::kPassing);
   Slot& slot = slots_[index];
-  slot.passing = true;
-  slot.background = true;
+  slot.reads = ReadPriority::kBackground;
   slot.ahead = true;
   slot.last_use = ++clock_;
   ++stats_.read_ahead;
+  stats_.bytes_read += slot.source->extent.size;
   ++background_reads_;
   Pin(index);
   PrepareReads(index);
@@ -247,24 +258,37 @@ Bytes ExpertCache::SlotBytes(LayerId layer) const {
 
 void ExpertCache::Pin(std::size_t index) {
   Slot& slot = slots_[index];
-  if (slot.pins++ == 0) evictable_[slot.slot_class].Remove(index);
+  if (slot.pins++ > 0) return;
+  evictable_[slot.slot_class].Remove(index);
+  kept_.Pin(index, slot.slot_class);
 }
 
 void ExpertCache::CountUse(std::size_t index, UseKind use) {
   Slot& slot = slots_[index];
   if (slot.ahead) ++stats_.read_ahead_used;
   slot.ahead = false;
+  const bool speculated = slot.standing == Standing::kSpeculated;
+  if (speculated) ++stats_.speculated_used;
   const bool kept = use == UseKind::kKeep;
-  if (kept) slot.passing = false;
-  if (kept || slot.passing) slot.last_use = clock_;
+  if (kept || speculated) SetStanding(index, kept ? Standing::kKept : Standing::kPassing);
+  if (kept || slot.standing == Standing::kPassing) slot.last_use = clock_;
   log_frequency_[slot.key] =
       AddUse(log_frequency_[slot.key], 1, static_cast<double>(clock_), half_life_);
 }
 
 double ExpertCache::RankOf(const Slot& slot) const {
-  if (slot.source == nullptr) return kEmptyRank;
-  if (slot.ahead) return AheadRank(slot.last_use);
-  if (slot.passing) return PassingRank(slot.last_use);
+  switch (slot.standing) {
+    case Standing::kEmpty:
+      return kEmptyRank;
+    case Standing::kSpeculated:
+      return SpeculatedRank(slot.order);
+    case Standing::kPassing:
+      return slot.ahead ? AheadRank(slot.last_use) : PassingRank(slot.last_use);
+    case Standing::kAside:
+      return AsideRank(slot.order);
+    case Standing::kKept:
+      break;
+  }
   return policy_(
       {.key = slot.key, .last_use = slot.last_use, .log_frequency = log_frequency_[slot.key]});
 }
@@ -282,12 +306,15 @@ std::size_t ExpertCache::FirstToGo(std::size_t record_class) const {
 }
 
 // REQUIRES: nobody pins the slot.
-void ExpertCache::Fill(std::size_t index, std::size_t key, const ExpertSource& source) {
+void ExpertCache::Fill(std::size_t index, std::size_t key, const ExpertSource& source,
+                       Standing standing) {
   Slot& slot = slots_[index];
   if (slot.source != nullptr) {
     ++stats_.evictions;
+    if (slot.standing == Standing::kSpeculated) stats_.bytes_wasted += slot.source->extent.size;
     slot_of_[slot.key] = kNoSlot;
   }
+  SetStanding(index, standing);
   slot.source = &source;
   slot.key = key;
   slot.view = ViewOf(slot.data, source);
@@ -299,6 +326,7 @@ void ExpertCache::Forget(std::size_t index) {
   slot_of_[slot.key] = kNoSlot;
   slot.source = nullptr;
   slot.ahead = false;
+  SetStanding(index, Standing::kEmpty);
   slot.state.store(kSettled, std::memory_order_relaxed);
 }
 
@@ -320,7 +348,9 @@ void ExpertCache::Release(std::size_t index) {
   if (--slot.pins > 0) return;
   // Forgotten, so that the next Acquire tries the read again.
   if ((slot.state.load(std::memory_order_relaxed) & kFailed) != 0) Forget(index);
-  evictable_[slot.slot_class].Add(index, RankOf(slot));
+  const double rank = RankOf(slot);
+  evictable_[slot.slot_class].Add(index, rank);
+  if (slot.standing == Standing::kKept) kept_.Unpin(index, slot.slot_class, rank);
 }
 
 std::vector<double> ExpertCache::Usage() const {

@@ -29,6 +29,7 @@
 #include "tier/budget.h"
 #include "tier/eviction.h"
 #include "tier/expert_source.h"
+#include "tier/kept_slots.h"
 #include "tier/read_queue.h"
 
 namespace doppler {
@@ -41,6 +42,10 @@ struct ExpertCacheStats {
   Bytes bytes_read = 0;               // of the reads that were started, read-ahead among them
   std::uint64_t read_ahead = 0;       // records that were read before they were acquired
   std::uint64_t read_ahead_used = 0;  // of these, acquired before they were evicted
+  std::uint64_t speculated = 0;       // records of which Speculate began to read
+  std::uint64_t speculated_used = 0;  // of these, acquired before they were evicted
+  Bytes bytes_speculated = 0;         // of these records
+  Bytes bytes_wasted = 0;             // of those that were evicted and never acquired
   double stall_seconds = 0;           // spent waiting for bytes
   double acquire_seconds = 0;         // spent finding slots and starting reads
   double reading_seconds = 0;         // in which reads were on the device
@@ -96,13 +101,15 @@ struct ExpertCacheOptions {
   EvictionPolicy policy;           // none: RankByRecency
   // Acquisitions after which a use counts half in ExpertUse::log_frequency.
   double half_life = 1e4;
+  // Slots that records used in decode leave to Speculate, at most a sixteenth of all.
+  std::size_t reserve = 0;
   // Makes the reader; tests inject delays and failures here.
   std::function<std::unique_ptr<AsyncReader>(const AsyncReaderOptions&, ReadDone)> make_reader =
       MakeAsyncReader;
 };
 
-// Acquire and the leases may be used from any thread. `artifact` outlives the cache, the cache its
-// leases.
+// Acquire, Speculate and the leases may be used from any thread. `artifact` outlives the cache, the
+// cache its leases.
 class ExpertCache {
  public:
   // Reserves the slots' bytes in `budget`; throws Error if they do not fit.
@@ -127,6 +134,13 @@ class ExpertCache {
   // now. Does not wait and does not allocate.
   enum class Replace : std::uint8_t { kNothing, kPassing };
   bool ReadAhead(LayerId layer, ExpertId expert, std::size_t spare, Replace replace);
+  // Starts to read those of `experts`, most probable first, that are missing, when the device has
+  // nothing else to do. Takes only slots that are empty or hold what decode has not used or does
+  // not keep, as long as `spare` slots that could hold such records would still be free. What has
+  // not reached the device by the next Acquire is not read. Does not wait and does not allocate.
+  // REQUIRES: experts are distinct.
+  void Speculate(LayerId layer, std::span<const ExpertId> experts, std::size_t spare);
+
   // Records that are being read in the background.
   std::size_t BackgroundReads() const;
   // The layer and expert of a record, which are counted layer by layer.
@@ -176,9 +190,11 @@ class ExpertCache {
     int pins = 0;
     std::uint64_t last_use = 0;
     Clock::time_point wanted_at;  // when its reads were queued
-    bool passing = false;         // brought in by prefill or ahead, and not used in decode since
-    bool background = false;      // the reads themselves hold one of the pins
-    bool ahead = false;           // not acquired yet
+    Standing standing = Standing::kEmpty;
+    std::uint64_t order = 0;  // of its kind, if it is speculated or set aside
+    // If not demanded, the reads themselves hold one of the pins.
+    ReadPriority reads = ReadPriority::kDemand;
+    bool ahead = false;  // of ReadAhead, and not acquired yet
     std::atomic<std::uint32_t> state{kSettled};
     std::array<std::atomic<std::uint32_t>, kExpertParts> steps_left{};  // that hold the part
     std::atomic<std::uint32_t> all_steps_left{0};
@@ -202,7 +218,11 @@ class ExpertCache {
   void Release(std::size_t slot);
   double RankOf(const Slot& slot) const;
   std::size_t FirstToGo(std::size_t record_class) const;
-  void Fill(std::size_t slot, std::size_t key, const ExpertSource& source);
+  void Fill(std::size_t slot, std::size_t key, const ExpertSource& source, Standing standing);
+  void SetStanding(std::size_t slot, Standing standing);
+  void RestoreReserve();
+  bool SpeculateOn(LayerId layer, ExpertId expert, std::size_t spare);
+  void CloseSpeculation();
   void Forget(std::size_t slot);
   void CountUse(std::size_t slot, UseKind use);
   void PrepareReads(std::size_t slot);
@@ -237,6 +257,10 @@ class ExpertCache {
   std::vector<Slot> slots_;
   std::vector<std::size_t> slots_upto_;   // [class], slots of it and of larger classes
   std::vector<EvictionQueue> evictable_;  // [class], slots that nobody pins
+  KeptSlots kept_;                        // slots of that standing
+  std::uint64_t set_aside_ = 0;           // records, so far
+  std::uint64_t speculations_ = 0;        // likewise
+  std::vector<std::size_t> open_;         // slots of the last Speculate, until the next Acquire
   std::vector<std::size_t> to_read_;      // scratch of Acquire
   std::uint64_t clock_ = 0;
   std::size_t background_reads_ = 0;  // records

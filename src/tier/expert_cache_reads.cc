@@ -31,7 +31,6 @@ void ExpertCache::PrepareReads(std::size_t index) {
   slot.all_steps_left.store(static_cast<std::uint32_t>(source.Steps()), std::memory_order_relaxed);
   slot.state.store(0, std::memory_order_relaxed);
   slot.wanted_at = Clock::now();
-  stats_.bytes_read += source.extent.size;
 }
 
 // Queues the steps that hold gate or up, or the others.
@@ -121,14 +120,14 @@ void ExpertCache::Settle(Slot& slot) {
     }
     Publish(slot, kAllParts);
   }
-  const bool background = slot.background;
+  const bool background = slot.reads != ReadPriority::kDemand;
   if (!background) CountPageIn(slot);
   slot.state.fetch_or(kSettled, std::memory_order_release);
   slot.state.notify_all();
   if (!background) return;
   // The pin that the reads held.
   const std::lock_guard lock(mutex_);
-  slot.background = false;
+  slot.reads = ReadPriority::kDemand;
   --background_reads_;
   Release(static_cast<std::size_t>(&slot - slots_.data()));
 }

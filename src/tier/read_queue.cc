@@ -15,6 +15,14 @@ constexpr int kBackgroundShare = 4;
 
 }  // namespace
 
+std::size_t ReadQueue::Ring::CountOf(std::uint32_t slot) const {
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < count_; ++i) {
+    found += entries_[(head_ + i) % entries_.size()].slot == slot ? 1 : 0;
+  }
+  return found;
+}
+
 void ReadQueue::Ring::Push(QueuedRead read) {
   DOPPLER_CHECK(count_ < entries_.size());
   entries_[(head_ + count_) % entries_.size()] = read;
@@ -29,7 +37,9 @@ QueuedRead ReadQueue::Ring::Pop() {
 }
 
 ReadQueue::ReadQueue(std::size_t capacity, int depth, Submit submit)
-    : depth_(depth), submit_(std::move(submit)), waiting_{Ring(capacity), Ring(capacity)} {}
+    : depth_(depth),
+      submit_(std::move(submit)),
+      waiting_{Ring(capacity), Ring(capacity), Ring(capacity)} {}
 
 void ReadQueue::Push(ReadPriority priority, QueuedRead read) {
   const std::lock_guard lock(mutex_);
@@ -48,17 +58,35 @@ void ReadQueue::Completed(ReadPriority priority) {
 
 std::size_t ReadQueue::Promote(std::uint32_t slot) {
   const std::lock_guard lock(mutex_);
-  Ring& background = waiting_[Index(ReadPriority::kBackground)];
   std::size_t promoted = 0;
-  for (std::size_t left = background.size(); left > 0; --left) {
-    const QueuedRead read = background.Pop();
-    const bool wanted = read.slot == slot;
-    promoted += wanted ? 1 : 0;
-    (wanted ? waiting_[Index(ReadPriority::kDemand)] : background).Push(read);
+  for (const ReadPriority priority : {ReadPriority::kBackground, ReadPriority::kSpeculative}) {
+    promoted += TakeOut(slot, waiting_[Index(priority)], &waiting_[Index(ReadPriority::kDemand)]);
   }
   if (promoted > 0) demanded_ = true;
   StartWhatMay();
   return promoted;
+}
+
+bool ReadQueue::Withdraw(std::uint32_t slot, std::size_t count) {
+  const std::lock_guard lock(mutex_);
+  Ring& speculative = waiting_[Index(ReadPriority::kSpeculative)];
+  if (speculative.CountOf(slot) != count) return false;
+  TakeOut(slot, speculative, nullptr);
+  return true;
+}
+
+std::size_t ReadQueue::TakeOut(std::uint32_t slot, Ring& from, Ring* to) {
+  std::size_t taken = 0;
+  for (std::size_t left = from.size(); left > 0; --left) {
+    const QueuedRead read = from.Pop();
+    if (read.slot != slot) {
+      from.Push(read);
+      continue;
+    }
+    ++taken;
+    if (to != nullptr) to->Push(read);
+  }
+  return taken;
 }
 
 void ReadQueue::Stop() {
@@ -69,7 +97,8 @@ void ReadQueue::Stop() {
 
 bool ReadQueue::Idle() const {
   const std::lock_guard lock(mutex_);
-  return waiting_[0].empty() && waiting_[1].empty() && OnDevice() == 0;
+  return OnDevice() == 0 && std::all_of(waiting_.begin(), waiting_.end(),
+                                        [](const Ring& ring) { return ring.empty(); });
 }
 
 double ReadQueue::BusySeconds() const {
@@ -80,12 +109,18 @@ double ReadQueue::BusySeconds() const {
 bool ReadQueue::Startable(ReadPriority priority) const {
   if (waiting_[Index(priority)].empty() || OnDevice() >= depth_) return false;
   if (priority == ReadPriority::kDemand) return true;
-  const int places = demanded_ ? std::max(depth_ / kBackgroundShare, 1) : depth_;
-  return waiting_[Index(ReadPriority::kDemand)].empty() && on_device_[Index(priority)] < places;
+  const std::size_t demand = Index(ReadPriority::kDemand);
+  const int share = std::max(depth_ / kBackgroundShare, 1);
+  if (!waiting_[demand].empty()) return false;
+  if (priority == ReadPriority::kSpeculative) {
+    return on_device_[demand] == 0 && on_device_[Index(priority)] < share;
+  }
+  return on_device_[Index(priority)] < (demanded_ ? share : depth_);
 }
 
 void ReadQueue::StartWhatMay() {
-  for (const ReadPriority priority : {ReadPriority::kDemand, ReadPriority::kBackground}) {
+  for (const ReadPriority priority :
+       {ReadPriority::kDemand, ReadPriority::kBackground, ReadPriority::kSpeculative}) {
     while (Startable(priority)) {
       if (OnDevice() == 0) busy_since_ = Clock::now();
       ++on_device_[Index(priority)];

@@ -4,6 +4,7 @@
 //
 // Reads of one priority go in the order in which they came. Background reads wait until nothing
 // more urgent does, and once a run has started they leave most of the device's places free for it.
+// Speculative ones wait until the device has no demanded read either.
 #pragma once
 
 #include <array>
@@ -11,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <numeric>
 #include <vector>
 
 #include "base/stopwatch.h"
@@ -22,7 +24,8 @@ inline constexpr int kDeviceDepth = 16;
 // Threads of a reader: they verify what arrives.
 inline constexpr int kReaderThreads = 2;
 
-enum class ReadPriority : std::uint8_t { kDemand, kBackground };
+enum class ReadPriority : std::uint8_t { kDemand, kBackground, kSpeculative };
+inline constexpr std::size_t kReadPriorities = 3;
 
 // A read is named by the slot it fills and its number among that slot's reads.
 struct QueuedRead {
@@ -44,9 +47,11 @@ class ReadQueue {
   void Push(ReadPriority priority, QueuedRead read);
   // A read has left the device.
   void Completed(ReadPriority priority);
-  // Makes the reads of a slot that still wait in the background demanded ones, and says how many
-  // there were. Those that are on the device already stay what they are.
+  // Makes the reads of a slot that still wait demanded ones, and says how many there were. Those
+  // that are on the device already stay what they are.
   std::size_t Promote(std::uint32_t slot);
+  // Takes back a slot's speculative reads if all `count` of them still wait; else none.
+  bool Withdraw(std::uint32_t slot, std::size_t count);
   // Forgets what waits; nothing is started any more.
   void Stop();
 
@@ -62,6 +67,7 @@ class ReadQueue {
     explicit Ring(std::size_t capacity) : entries_(capacity) {}
     bool empty() const { return count_ == 0; }
     std::size_t size() const { return count_; }
+    std::size_t CountOf(std::uint32_t slot) const;
     void Push(QueuedRead read);
     QueuedRead Pop();
     void Clear() { count_ = 0; }
@@ -72,18 +78,21 @@ class ReadQueue {
     std::size_t count_ = 0;
   };
 
+  // Moves a slot's reads to another ring, or drops them if there is none; says how many. The others
+  // keep their order.
+  static std::size_t TakeOut(std::uint32_t slot, Ring& from, Ring* to);
   bool Startable(ReadPriority priority) const;
   void StartWhatMay();
-  int OnDevice() const { return on_device_[0] + on_device_[1]; }
+  int OnDevice() const { return std::accumulate(on_device_.begin(), on_device_.end(), 0); }
 
   const int depth_;
   const Submit submit_;
   mutable std::mutex mutex_;
-  std::array<Ring, 2> waiting_;        // [ReadPriority]
-  std::array<int, 2> on_device_ = {};  // [ReadPriority]
-  double busy_seconds_ = 0;            // until the device was last idle
-  Clock::time_point busy_since_;       // if something is on the device
-  bool demanded_ = false;              // something was, since the start
+  std::array<Ring, kReadPriorities> waiting_;        // [ReadPriority]
+  std::array<int, kReadPriorities> on_device_ = {};  // [ReadPriority]
+  double busy_seconds_ = 0;                          // until the device was last idle
+  Clock::time_point busy_since_;                     // if something is on the device
+  bool demanded_ = false;                            // something was, since the start
   bool stopped_ = false;
 };
 

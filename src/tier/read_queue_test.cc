@@ -1,6 +1,7 @@
 #include "tier/read_queue.h"
 
 #include <string>
+#include <string_view>
 
 #include <gtest/gtest.h>
 
@@ -11,7 +12,7 @@ class ReadQueueTest : public testing::Test {
  protected:
   ReadQueue Make(int depth) {
     return {32, depth, [this](QueuedRead read, ReadPriority priority) {
-              started_ += priority == ReadPriority::kDemand ? 'd' : 'b';
+              started_ += std::string_view("dbs")[static_cast<std::size_t>(priority)];
               started_ += std::to_string(read.slot) + "." + std::to_string(read.part) + " ";
             }};
   }
@@ -62,6 +63,36 @@ TEST_F(ReadQueueTest, PromotesOneSlot) {
     queue.Completed(ended);
   }
   EXPECT_EQ(Started(), "d5.5 d5.5 b6.6 b8.8 ");
+}
+
+TEST_F(ReadQueueTest, SpeculativeReadsWaitUntilNoDemandIsOnTheDevice) {
+  ReadQueue queue = Make(8);
+  queue.Push(ReadPriority::kDemand, {0, 0});
+  queue.Push(ReadPriority::kBackground, {1, 0});
+  for (std::uint32_t part = 0; part < 4; ++part) queue.Push(ReadPriority::kSpeculative, {2, part});
+  EXPECT_EQ(Started(), "d0.0 b1.0 ");
+  queue.Completed(ReadPriority::kDemand);
+  // A quarter of the places.
+  EXPECT_EQ(Started(), "s2.0 s2.1 ");
+  queue.Push(ReadPriority::kDemand, {3, 0});
+  EXPECT_EQ(Started(), "d3.0 ");
+  queue.Completed(ReadPriority::kSpeculative);
+  EXPECT_EQ(Started(), "");
+  EXPECT_EQ(queue.Promote(2), 2u);
+  EXPECT_EQ(Started(), "d2.2 d2.3 ");
+}
+
+TEST_F(ReadQueueTest, WithdrawsAllSpeculativeReadsOfASlotOrNone) {
+  ReadQueue queue = Make(4);
+  for (std::uint32_t part = 0; part < 2; ++part) queue.Push(ReadPriority::kSpeculative, {1, part});
+  for (std::uint32_t part = 0; part < 2; ++part) queue.Push(ReadPriority::kSpeculative, {2, part});
+  queue.Push(ReadPriority::kSpeculative, {3, 0});
+  EXPECT_EQ(Started(), "s1.0 ");
+  EXPECT_FALSE(queue.Withdraw(1, 2));
+  EXPECT_TRUE(queue.Withdraw(2, 2));
+  for (int i = 0; i < 3; ++i) queue.Completed(ReadPriority::kSpeculative);
+  EXPECT_EQ(Started(), "s1.1 s3.0 ");
+  EXPECT_TRUE(queue.Idle());
 }
 
 TEST_F(ReadQueueTest, StopForgetsWhatWaits) {
