@@ -14,7 +14,8 @@ ShardReader::ShardReader(ShardFiles& files, const ShardReaderOptions& options, R
   free_.reserve(places_.size());
   for (std::size_t i = 0; i < places_.size(); ++i) free_.push_back(i);
   reader_ = options.make_reader(
-      {.depth = options.depth,
+      // A read keeps its place there while on_done runs, which may start the next one.
+      {.depth = options.depth + options.threads,
        .threads = options.threads,
        .files = files.always_open(),
        .memory = options.memory},

@@ -34,8 +34,8 @@ struct ShardRead {
 using MakeReader = std::function<std::unique_ptr<AsyncReader>(const AsyncReaderOptions&, ReadDone)>;
 
 struct ShardReaderOptions {
-  int depth = 64;                    // as in AsyncReaderOptions
-  int threads = 2;                   // likewise
+  int depth = 64;                    // reads in flight
+  int threads = 2;                   // as in AsyncReaderOptions
   std::span<std::byte> memory = {};  // likewise
   MakeReader make_reader = MakeAsyncReader;
 };
@@ -52,8 +52,8 @@ class ShardReader {
   ShardReader(const ShardReader&) = delete;
   ShardReader& operator=(const ShardReader&) = delete;
 
-  // Starts one read. Any thread. Waits for a free place when `depth` reads are in flight; those
-  // for which on_done is running are no more. May open a file. Does not allocate.
+  // Starts one read. Any thread, and on_done, which has a place of its own to start another. Waits
+  // when `depth` reads are in flight. May open a file. Does not allocate.
   void Submit(const ShardRead& read);
 
   std::string_view name() const { return reader_->name(); }

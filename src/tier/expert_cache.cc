@@ -128,7 +128,7 @@ void ExpertCache::StartReader(const ExpertCacheOptions& options) {
       [this](QueuedRead read, ReadPriority priority) { Submit(read, priority); });
   reader_ =
       std::make_unique<ShardReader>(artifact_.files(),
-                                    ShardReaderOptions{.depth = kReaderDepth,
+                                    ShardReaderOptions{.depth = kDeviceDepth,
                                                        .threads = kReaderThreads,
                                                        .memory = memory_.span(),
                                                        .make_reader = options.make_reader},

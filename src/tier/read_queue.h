@@ -22,11 +22,8 @@ namespace doppler {
 inline constexpr int kDeviceDepth = 16;
 // Threads of a reader: they verify what arrives.
 inline constexpr int kReaderThreads = 2;
-// Reads that a reader holds at once: a completion starts the next read before its own place is
-// free.
-inline constexpr int kReaderDepth = kDeviceDepth + kReaderThreads;
 // One reader is for experts, one for streamed layers.
-static_assert(2 * kReaderDepth < kLeastExpertFiles);
+static_assert(2 * kDeviceDepth < kLeastExpertFiles);
 
 enum class ReadPriority : std::uint8_t { kDemand, kBackground };
 

@@ -39,7 +39,7 @@ WeightStream::WeightStream(const Artifact& artifact,
   memory_ = MappedMemory(buffers_ * buffer_bytes_);
   reader_ =
       std::make_unique<ShardReader>(artifact_.files(),
-                                    ShardReaderOptions{.depth = kReaderDepth,
+                                    ShardReaderOptions{.depth = kDeviceDepth,
                                                        .threads = kReaderThreads,
                                                        .memory = memory_.span(),
                                                        .make_reader = options.make_reader},
