@@ -39,11 +39,27 @@ struct PlannedModel {
   std::string cpu_path;
   fs::path place;                // whose disk is looked at
   std::vector<fs::path> shards;  // to probe the disk with
+  // Of the expert shards, if they are opened on demand.
+  std::size_t expert_shards = 0;
+  std::optional<std::size_t> expert_shards_open;
 };
+
+// As many shards, evenly spread, as may be open at once.
+std::vector<fs::path> ShardsToProbe(const Artifact& artifact) {
+  const std::size_t count = artifact.manifest().shards.size();
+  const std::size_t closed =
+      artifact.files().expert_shards() - artifact.files().most_expert_files();
+  std::vector<fs::path> shards;
+  for (std::size_t i = 0; i < count - closed; ++i) {
+    shards.push_back(artifact.files().path(ShardId(i * count / (count - closed))));
+  }
+  return shards;
+}
 
 PlannedModel PlanArtifact(const PlanCommand& command) {
   const fs::path folder = ResolveModel(command.model);
   const PreparedModel prepared(folder, command.engine);
+  const ShardFiles& files = prepared.artifact.files();
   PlannedModel planned{.name = prepared.artifact.manifest().model_id,
                        .config = prepared.config,
                        .sizes = prepared.sizes,
@@ -51,10 +67,10 @@ PlannedModel PlanArtifact(const PlanCommand& command) {
                        .backend = std::string(prepared.backend->name()),
                        .cpu_path = std::string(prepared.backend->path()),
                        .place = folder,
-                       .shards = {}};
-  for (const ShardEntry& shard : prepared.artifact.manifest().shards) {
-    planned.shards.push_back(folder / shard.file);
-  }
+                       .shards = ShardsToProbe(prepared.artifact),
+                       .expert_shards = files.expert_shards(),
+                       .expert_shards_open = std::nullopt};
+  if (files.on_demand()) planned.expert_shards_open = files.most_expert_files();
   return planned;
 }
 
@@ -92,7 +108,8 @@ PlannedModel PlanConfig(const PlanCommand& command) {
           .backend = std::string(backend->name()),
           .cpu_path = std::string(backend->path()),
           .place = fs::current_path(),
-          .shards = {}};
+          .shards = {},
+          .expert_shards_open = std::nullopt};
 }
 
 Rates Measure(const PlanCommand& command, const PlannedModel& planned,
@@ -141,22 +158,25 @@ OrderedJson MachineToJson(const MachineInfo& machine, const DiskInfo& disk, cons
 OrderedJson ToJson(const PlannedModel& planned, const MachineInfo& machine, const DiskInfo& disk,
                    const Rates& rates) {
   const ModelCounts counts = CountsOf(planned.config, planned.sizes);
-  OrderedJson json = {{"model", planned.name},
-                      {"family", planned.config.family},
-                      {"backend", planned.backend},
-                      {"cpu_path", planned.cpu_path},
-                      {"machine", MachineToJson(machine, disk, rates)},
-                      {"parameters", counts.parameters},
-                      {"active_parameters", counts.active_parameters},
-                      {"total_bytes", planned.sizes.dense + planned.sizes.experts_total},
-                      {"active_bytes", counts.active},
-                      {"token_read_bytes", counts.token_read},
-                      {"kv_bytes_per_1k_tokens", counts.kv_per_1k},
-                      {"dense_bytes", planned.sizes.dense},
-                      {"expert_bytes", planned.sizes.experts_total},
-                      {"expert_record_bytes", planned.sizes.LargestRecord()},
-                      {"smallest_budget_bytes", planned.result.smallest},
-                      {"plan", nullptr}};
+  OrderedJson json = {
+      {"model", planned.name},
+      {"family", planned.config.family},
+      {"backend", planned.backend},
+      {"cpu_path", planned.cpu_path},
+      {"machine", MachineToJson(machine, disk, rates)},
+      {"parameters", counts.parameters},
+      {"active_parameters", counts.active_parameters},
+      {"total_bytes", planned.sizes.dense + planned.sizes.experts_total},
+      {"active_bytes", counts.active},
+      {"token_read_bytes", counts.token_read},
+      {"kv_bytes_per_1k_tokens", counts.kv_per_1k},
+      {"dense_bytes", planned.sizes.dense},
+      {"expert_bytes", planned.sizes.experts_total},
+      {"expert_record_bytes", planned.sizes.LargestRecord()},
+      {"smallest_budget_bytes", planned.result.smallest},
+      {"expert_shards_open", planned.expert_shards_open ? OrderedJson(*planned.expert_shards_open)
+                                                        : OrderedJson(nullptr)},
+      {"plan", nullptr}};
   if (!planned.result.plan) return json;
   const SpeedEstimate estimate = Estimate(planned, rates);
   json["plan"] = PlanToJson(*planned.result.plan);
@@ -205,6 +225,10 @@ void PrintTiers(const PlannedModel& planned, const PlanCommand& command) {
   fmt::print("disk         {} of weights, of which {} do not stay in memory\n", FormatSize(model),
              FormatSize(plan.streamed_per_pass + planned.sizes.experts_total -
                         std::min(planned.sizes.experts_total, plan.experts)));
+  if (planned.expert_shards_open) {
+    fmt::print("files        at most {} of {} expert shards open at once; 'ulimit -n' sets it\n",
+               *planned.expert_shards_open, planned.expert_shards);
+  }
   fmt::print("smallest     {} would do, with little context\n",
              FormatSize(planned.result.smallest));
 }

@@ -167,6 +167,13 @@ OrderedJson StatsToJson(const Engine& engine, const GenerateResult& result) {
     json["expert_reader"] = engine.experts()->reader_name();
     json["expert_reader_registered"] = engine.experts()->registered();
   }
+  const ShardFiles& files = engine.artifact().files();
+  if (files.on_demand()) {
+    json["expert_shards"] = files.expert_shards();
+    json["expert_shards_open"] = files.most_expert_files();
+    json["expert_shard_opens"] = files.stats().opens;
+    json["expert_shard_evictions"] = files.stats().evictions;
+  }
   return json;
 }
 

@@ -73,7 +73,7 @@ ModelSizes SizesOf(const Artifact& artifact, const ModelConfig& config, const Ex
 }
 
 PreparedModel::PreparedModel(const fs::path& folder, const EngineOptions& options)
-    : artifact(folder),
+    : artifact(folder, options.open_files),
       config(ConfigFromJson(artifact.manifest().architecture, (folder / "manifest.json").string())),
       pool(ThreadCount(options)) {
   CheckShapes(artifact.manifest(), config);

@@ -34,7 +34,8 @@ struct EngineOptions {
   int logit_rows = 1;  // logits of how many tokens can be had at once
   DType kv_dtype = DType::kF16;
   BackendKind backend = BackendKind::kCpu;
-  std::optional<CpuPath> cpu_path;  // nothing: the best for this processor
+  std::optional<CpuPath> cpu_path;        // nothing: the best for this processor
+  std::optional<std::size_t> open_files;  // this process may open; nothing: what the system says
   bool with_tokenizer = true;
   bool warm_start = false;  // read in the background what earlier runs used most
   int speculate = 0;        // experts of the next layer to guess in decode; 0: none

@@ -57,10 +57,7 @@ File::File(const fs::path& path, OpenMode mode) : path_(path) {
       descriptor_ = OpenOrThrow(path, O_RDONLY, "open");
       break;
     case OpenMode::kDirect:
-      descriptor_ = ::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
-      direct_ = descriptor_ >= 0;
-      if (descriptor_ < 0 && errno == EINVAL) descriptor_ = OpenOrThrow(path, O_RDONLY, "open");
-      if (descriptor_ < 0) ThrowErrno("open", path, errno);
+      if (const int error = Reopen(); error != 0) ThrowErrno("open", path, error);
       break;
     case OpenMode::kCreate:
       descriptor_ = OpenOrThrow(path, O_WRONLY | O_CREAT | O_EXCL, "create");
@@ -68,9 +65,7 @@ File::File(const fs::path& path, OpenMode mode) : path_(path) {
   }
 }
 
-File::~File() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-}
+File::~File() { Close(); }
 
 File::File(File&& other) noexcept
     : path_(std::move(other.path_)),
@@ -82,6 +77,18 @@ File& File::operator=(File&& other) noexcept {
   std::swap(descriptor_, other.descriptor_);
   std::swap(direct_, other.direct_);
   return *this;
+}
+
+void File::Close() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  descriptor_ = -1;
+}
+
+int File::Reopen() {
+  descriptor_ = ::open(path_.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
+  direct_ = descriptor_ >= 0;
+  if (!direct_ && errno == EINVAL) descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  return descriptor_ >= 0 ? 0 : errno;
 }
 
 Bytes File::Size() const {
@@ -139,19 +146,14 @@ void WriteTextFile(const fs::path& path, std::string_view text) {
   file.Sync();
 }
 
-void RaiseOpenFileLimit(std::size_t count) {
-  // Room for what a process has open anyway: libraries, sockets, standard streams.
-  const rlim_t needed = count + 64;
+std::size_t RaiseOpenFileLimit(std::size_t wanted) {
   struct rlimit limit {};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed) return;
-  if (limit.rlim_max < needed) {
-    Throw(
-        "the model has {} shards and this process may open {} files; raise 'ulimit -n', or convert "
-        "with --sharding layer",
-        count, limit.rlim_max);
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
+  if (limit.rlim_cur < wanted && limit.rlim_cur < limit.rlim_max) {
+    const struct rlimit raised { limit.rlim_max, limit.rlim_max };
+    if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
   }
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
+  return static_cast<std::size_t>(limit.rlim_cur);
 }
 
 fs::path WithoutTrailingSlash(const fs::path& path) {

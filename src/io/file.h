@@ -33,8 +33,14 @@ class File {
   File& operator=(const File&) = delete;
 
   int descriptor() const { return descriptor_; }
+  bool is_open() const { return descriptor_ >= 0; }
   bool direct() const { return direct_; }
   const std::filesystem::path& path() const { return path_; }
+
+  void Close();
+  // Opens the file at path() again, as with kDirect. Gives 0, or the errno value of the failure.
+  // Does not allocate. REQUIRES: it is closed.
+  int Reopen();
 
   Bytes Size() const;
   // Fills `out` from `offset`; a file that ends before is an error.
@@ -57,9 +63,9 @@ class File {
 std::string ReadTextFile(const std::filesystem::path& path, Bytes limit = 256 * kMiB);
 void WriteTextFile(const std::filesystem::path& path, std::string_view text);
 
-// Raises this process's limit of open files to hold `count` more, as far as the system lets it.
-// Throws Error with the limit if that is not enough.
-void RaiseOpenFileLimit(std::size_t count);
+// How many files this process may open. Where that is less than `wanted`, the limit is first raised
+// as far as the system lets it.
+std::size_t RaiseOpenFileLimit(std::size_t wanted);
 
 // The path of a folder such that parent_path() and filename() mean that folder.
 std::filesystem::path WithoutTrailingSlash(const std::filesystem::path& path);

@@ -1,10 +1,13 @@
 #include "io/file.h"
 
+#include <cerrno>
 #include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include "base/alloc_guard.h"
 #include "base/error_testing.h"
 
 namespace doppler {
@@ -22,6 +25,41 @@ TEST(File, WritesAndReadsBack) {
   std::string part(5, ' ');
   file.ReadAt(7, std::as_writable_bytes(std::span(part)));
   EXPECT_EQ(part, "world");
+}
+
+TEST(File, OpensAgainWhatWasClosed) {
+  const TempFolder folder;
+  const fs::path path = folder.path() / "a";
+  WriteTextFile(path, std::string(kDirectAlignment, 'a'));
+  File file(path, OpenMode::kDirect);
+  EXPECT_TRUE(file.is_open());
+  file.Close();
+  EXPECT_FALSE(file.is_open());
+  EXPECT_EQ(file.path(), path);
+  {
+    const NoAllocScope no_alloc;
+    EXPECT_EQ(file.Reopen(), 0);
+  }
+  EXPECT_EQ(file.Size(), kDirectAlignment);
+  file.Close();
+  fs::remove(path);
+  EXPECT_EQ(file.Reopen(), ENOENT);
+  EXPECT_FALSE(file.is_open());
+}
+
+TEST(OpenFileLimit, IsRaisedWhereItMayBe) {
+  struct rlimit before {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlim_t hard = before.rlim_max;
+  struct rlimit low {};
+  low.rlim_cur = 100;
+  low.rlim_max = hard;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  EXPECT_EQ(RaiseOpenFileLimit(100), 100u);
+  EXPECT_EQ(RaiseOpenFileLimit(101), hard);
+  // What may not be is told, not refused.
+  EXPECT_EQ(RaiseOpenFileLimit(~std::size_t{0}), hard);
+  EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 TEST(File, ErrorsNameThePath) {

@@ -51,33 +51,20 @@ Manifest ReadManifest(const fs::path& folder, Digest& id) {
 
 }  // namespace
 
-Artifact::Artifact(const fs::path& folder)
+Artifact::Artifact(const fs::path& folder, std::optional<std::size_t> open_files)
     : folder_(folder), manifest_(ReadManifest(folder, id_)), leaves_(manifest_.shards.size()) {
-  OpenShards();
+  OpenShards(open_files);
   for (std::size_t i = 0; i < manifest_.shards.size(); ++i) {
     if (manifest_.shards[i].type != ShardType::kExpert) LoadLeaves(ShardId(i));
   }
   LoadNodes();
 }
 
-void Artifact::OpenShards() {
-  RaiseOpenFileLimit(manifest_.shards.size());
-  files_.reserve(manifest_.shards.size());
-  for (const ShardEntry& shard : manifest_.shards) {
-    const fs::path path = folder_ / shard.file;
-    if (!fs::exists(path)) {
-      Throw("the shard '{}' is missing; copy it from where the model came from, or convert again",
-            path.string());
-    }
-    files_.emplace_back(path, OpenMode::kDirect);
-    const Bytes size = files_.back().Size();
-    if (size != shard.size) {
-      Throw(
-          "the shard '{}' has {} bytes and the manifest says {}; it is damaged, copy it again or "
-          "convert again",
-          path.string(), size, shard.size);
-    }
-  }
+void Artifact::OpenShards(std::optional<std::size_t> open_files) {
+  const std::span<const ShardEntry> shards = manifest_.shards;
+  const std::size_t limit =
+      open_files ? *open_files : RaiseOpenFileLimit(shards.size() + kOtherFiles);
+  files_ = std::make_unique<ShardFiles>(folder_, shards, MostExpertFiles(shards, limit));
 }
 
 void Artifact::LoadLeaves(ShardId id) {
@@ -174,7 +161,9 @@ Bytes Artifact::LeafTableBytes() const {
 }
 
 void ReadVerified(const Artifact& artifact, const Extent& extent, std::span<std::byte> out) {
-  artifact.ShardFile(extent.shard).ReadAt(extent.offset, out);
+  const ShardPin pin = artifact.files().Pin(extent.shard);
+  if (pin.error() != 0) throw Error(artifact.files().ReadProblem(extent.shard, pin.error()));
+  pin.file().ReadAt(extent.offset, out);
   if (!artifact.Verify(extent, out)) throw Error(artifact.DamageMessage(extent));
 }
 

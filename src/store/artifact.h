@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,7 +17,7 @@
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "format/manifest.h"
-#include "io/file.h"
+#include "store/shard_files.h"
 
 namespace doppler {
 
@@ -30,16 +31,19 @@ struct Extent {
 
 class Artifact {
  public:
-  // Reads the manifest, opens every shard without the page cache and compares sizes. Leaf hashes of
-  // shards that are read in parts are loaded from the sidecar files and checked against the
-  // manifest; where a sidecar is missing, the shard is hashed whole, once, here. So are the nodes
-  // of expert shards, without whose file such a shard can only be checked as a whole. Throws Error.
-  explicit Artifact(const std::filesystem::path& folder);
+  // Reads the manifest, opens every shard without the page cache and compares sizes; not all stay
+  // open if this process may not open so many files (`open_files`, or what the system says, which
+  // is raised where it may be), see ShardFiles. Leaf hashes of shards that are read in parts are
+  // loaded from the sidecar files and checked against the manifest; where a sidecar is missing, the
+  // shard is hashed whole, once, here. So are the nodes of expert shards, without whose file such a
+  // shard can only be checked as a whole. Throws Error.
+  explicit Artifact(const std::filesystem::path& folder,
+                    std::optional<std::size_t> open_files = std::nullopt);
 
   const std::filesystem::path& folder() const { return folder_; }
   const Manifest& manifest() const { return manifest_; }
-  std::span<const File> ShardFiles() const { return files_; }
-  const File& ShardFile(ShardId shard) const { return files_[shard.index()]; }
+  // Any thread.
+  ShardFiles& files() const { return *files_; }
   const ShardEntry& Shard(ShardId shard) const { return manifest_.shards[shard.index()]; }
 
   // SHA-256 of manifest.json: the model's name in the swarm.
@@ -63,7 +67,7 @@ class Artifact {
   Bytes LeafTableBytes() const;
 
  private:
-  void OpenShards();
+  void OpenShards(std::optional<std::size_t> open_files);
   void LoadLeaves(ShardId shard);
   void LoadNodes();
   bool HasNodes(ShardId shard) const { return !nodes_.empty() && NodeCount(Shard(shard)) > 0; }
@@ -71,7 +75,7 @@ class Artifact {
   std::filesystem::path folder_;
   Digest id_{};  // before manifest_: reading that fills it
   Manifest manifest_;
-  std::vector<File> files_;                  // [ShardId]
+  std::unique_ptr<ShardFiles> files_;
   std::vector<std::vector<Digest>> leaves_;  // [ShardId]; empty for expert shards
   std::vector<Digest> nodes_;                // of all expert shards; empty without their file
   std::vector<std::size_t> first_node_;      // [ShardId], into nodes_

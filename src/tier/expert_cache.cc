@@ -102,7 +102,7 @@ ExpertCache::ExpertCache(const Artifact& artifact, ExpertTable table, MemoryBudg
   slot_of_.assign(keys, kNoSlot);
   log_frequency_.assign(keys, kNeverUsed);
   LayOutSlots(options.slots);
-  MakeReader(options);
+  StartReader(options);
 }
 
 void ExpertCache::LayOutSlots(std::span<const std::size_t> slots_of_class) {
@@ -124,7 +124,7 @@ void ExpertCache::LayOutSlots(std::span<const std::size_t> slots_of_class) {
   }
 }
 
-void ExpertCache::MakeReader(const ExpertCacheOptions& options) {
+void ExpertCache::StartReader(const ExpertCacheOptions& options) {
   std::size_t most_steps = 1;
   for (const std::vector<ExpertSource>& layer : table_) {
     for (const ExpertSource& source : layer) most_steps = std::max(most_steps, source.Steps());
@@ -132,12 +132,13 @@ void ExpertCache::MakeReader(const ExpertCacheOptions& options) {
   queue_ = std::make_unique<ReadQueue>(
       slots_.size() * most_steps + 1, kDeviceDepth,
       [this](QueuedRead read, ReadPriority priority) { Submit(read, priority); });
-  // A completion starts the next read before its own place in the reader is free.
-  reader_ = options.make_reader({.depth = kDeviceDepth + kReaderThreads,
-                                 .threads = kReaderThreads,
-                                 .files = artifact_.ShardFiles(),
-                                 .memory = memory_.span()},
-                                [this](std::uint64_t tag, int error) { OnRead(tag, error); });
+  reader_ =
+      std::make_unique<ShardReader>(artifact_.files(),
+                                    ShardReaderOptions{.depth = kDeviceDepth,
+                                                       .threads = kReaderThreads,
+                                                       .memory = memory_.span(),
+                                                       .make_reader = options.make_reader},
+                                    [this](std::uint64_t tag, int error) { OnRead(tag, error); });
 }
 
 ExpertCache::~ExpertCache() { queue_->Stop(); }

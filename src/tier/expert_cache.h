@@ -23,9 +23,9 @@
 #include "base/ids.h"
 #include "base/stopwatch.h"
 #include "base/time_counts.h"
-#include "io/async_reader.h"
 #include "io/mapped_memory.h"
 #include "store/artifact.h"
+#include "store/shard_reader.h"
 #include "tier/budget.h"
 #include "tier/eviction.h"
 #include "tier/expert_source.h"
@@ -104,8 +104,7 @@ struct ExpertCacheOptions {
   // Slots that records used in decode leave to Speculate, at most a sixteenth of all.
   std::size_t reserve = 0;
   // Makes the reader; tests inject delays and failures here.
-  std::function<std::unique_ptr<AsyncReader>(const AsyncReaderOptions&, ReadDone)> make_reader =
-      MakeAsyncReader;
+  MakeReader make_reader = MakeAsyncReader;
 };
 
 // Acquire, Speculate and the leases may be used from any thread. `artifact` outlives the cache, the
@@ -208,7 +207,7 @@ class ExpertCache {
   }
 
   void LayOutSlots(std::span<const std::size_t> slots_of_class);
-  void MakeReader(const ExpertCacheOptions& options);
+  void StartReader(const ExpertCacheOptions& options);
 
   std::size_t Key(LayerId layer, ExpertId expert) const;
   const ExpertSource& Source(LayerId layer, ExpertId expert) const;
@@ -268,7 +267,7 @@ class ExpertCache {
 
   std::atomic<std::uint32_t> progress_{0};
   std::unique_ptr<ReadQueue> queue_;
-  std::unique_ptr<AsyncReader> reader_;  // last: its threads use all of the above
+  std::unique_ptr<ShardReader> reader_;  // last: its threads use all of the above
 };
 
 }  // namespace doppler

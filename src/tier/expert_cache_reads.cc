@@ -47,7 +47,7 @@ void ExpertCache::QueueReads(std::size_t index, ReadPriority priority, bool firs
 void ExpertCache::Submit(QueuedRead read, ReadPriority priority) {
   const Slot& slot = slots_[read.slot];
   const Extent extent = slot.source->StepExtent(read.part);
-  reader_->Submit({.file = &artifact_.ShardFile(extent.shard),
+  reader_->Submit({.shard = extent.shard,
                    .offset = extent.offset,
                    .out = {slot.data + read.part * slot.source->step, extent.size},
                    .tag = TagOf(read, priority)});
@@ -77,9 +77,7 @@ void ExpertCache::Fail(Slot& slot, const Extent& extent, int error) {
   if ((slot.state.fetch_or(kFailing, std::memory_order_acq_rel) & kFailing) != 0) return;
   const AllowAllocScope message;
   slot.problem = error == 0 ? artifact_.DamageMessage(extent)
-                            : fmt::format("cannot read the shard '{}': {}",
-                                          artifact_.ShardFile(extent.shard).path().string(),
-                                          DescribeReadError(error));
+                            : artifact_.files().ReadProblem(extent.shard, error);
   slot.state.fetch_or(kFailed, std::memory_order_release);
 }
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/stopwatch.h"
+#include "store/shard_files.h"
 
 namespace doppler {
 
@@ -23,6 +24,8 @@ namespace doppler {
 inline constexpr int kDeviceDepth = 16;
 // Threads of a reader: they verify what arrives.
 inline constexpr int kReaderThreads = 2;
+// One reader is for experts, one for streamed layers.
+static_assert(2 * kDeviceDepth < kLeastExpertFiles);
 
 enum class ReadPriority : std::uint8_t { kDemand, kBackground, kSpeculative };
 inline constexpr std::size_t kReadPriorities = 3;

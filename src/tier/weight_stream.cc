@@ -37,12 +37,13 @@ WeightStream::WeightStream(const Artifact& artifact,
   reservation_ = budget.ReserveOrThrow(buffers_ * buffer_bytes_, "the buffers of streamed weights",
                                        "raise --host-memory");
   memory_ = MappedMemory(buffers_ * buffer_bytes_);
-  // A completion starts the next read before its own place in the reader is free.
-  reader_ = options.make_reader({.depth = kDeviceDepth + kReaderThreads,
-                                 .threads = kReaderThreads,
-                                 .files = artifact_.ShardFiles(),
-                                 .memory = memory_.span()},
-                                [this](std::uint64_t tag, int error) { OnRead(tag, error); });
+  reader_ =
+      std::make_unique<ShardReader>(artifact_.files(),
+                                    ShardReaderOptions{.depth = kDeviceDepth,
+                                                       .threads = kReaderThreads,
+                                                       .memory = memory_.span(),
+                                                       .make_reader = options.make_reader},
+                                    [this](std::uint64_t tag, int error) { OnRead(tag, error); });
   const std::lock_guard lock(mutex_);
   StartReads();
 }
@@ -121,7 +122,7 @@ void WeightStream::StartReads() {
     ++on_device_;
     ++pending_;
     stats_.bytes_read += read.extent.size;
-    reader_->Submit({.file = &artifact_.ShardFile(read.extent.shard),
+    reader_->Submit({.shard = read.extent.shard,
                      .offset = read.extent.offset,
                      .out = {BufferOf(reading_turn_) + read.place, read.extent.size},
                      .tag = reading_turn_ << kReadBits | next_read_});
@@ -159,9 +160,7 @@ std::string WeightStream::Check(std::uint64_t turn, const PlacedExtent& read, in
   if (error == 0 && artifact_.Verify(read.extent, bytes)) return {};
   const AllowAllocScope message;
   if (error == 0) return artifact_.DamageMessage(read.extent);
-  return fmt::format("cannot read the shard '{}': {}",
-                     artifact_.ShardFile(read.extent.shard).path().string(),
-                     DescribeReadError(error));
+  return artifact_.files().ReadProblem(read.extent.shard, error);
 }
 
 WeightMatrix WeightStream::Matrix(const std::string& name) const {

@@ -19,9 +19,9 @@
 
 #include "backend/backend.h"
 #include "base/bytes.h"
-#include "io/async_reader.h"
 #include "io/mapped_memory.h"
 #include "store/artifact.h"
+#include "store/shard_reader.h"
 #include "tier/budget.h"
 #include "tier/dense_weights.h"
 #include "tier/expert_source.h"
@@ -63,8 +63,7 @@ struct WeightStreamOptions {
   std::size_t buffers = 2;
   Bytes step = kStepBytes;  // of one read; a multiple of a leaf
   // Makes the reader; tests inject delays and failures here.
-  std::function<std::unique_ptr<AsyncReader>(const AsyncReaderOptions&, ReadDone)> make_reader =
-      MakeAsyncReader;
+  MakeReader make_reader = MakeAsyncReader;
 };
 
 // One thread at a time acquires and releases. `artifact` outlives the stream, the stream its
@@ -138,7 +137,7 @@ class WeightStream {
   std::optional<Failure> failure_;   // the one of the earliest turn
   WeightStreamStats stats_;
 
-  std::unique_ptr<AsyncReader> reader_;  // last: its threads use all of the above
+  std::unique_ptr<ShardReader> reader_;  // last: its threads use all of the above
 };
 
 }  // namespace doppler

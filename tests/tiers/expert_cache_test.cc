@@ -64,7 +64,7 @@ class ExpertCacheTest : public testing::Test {
 bool ShowsExpert(const ExpertView& view, int layer, int expert) {
   const ExpertRecord record =
       FindExpertRecord(TestArtifact().manifest(), LayerId(layer), ExpertId(expert));
-  const File file(TestArtifact().ShardFile(record.shard).path(), OpenMode::kRead);
+  const File file(TestArtifact().files().path(record.shard), OpenMode::kRead);
   const auto same = [&](const TensorEntry& tensor, const WeightMatrix& matrix) {
     std::vector<std::byte> bytes(tensor.size);
     file.ReadAt(tensor.offset, bytes);
@@ -338,7 +338,7 @@ TEST(ExpertCacheDamage, IsFoundOnEveryArrival) {
   touch(4);
   touch(5);  // evicts 4
   const ExpertRecord record = FindExpertRecord(artifact.manifest(), LayerId(0), ExpertId(4));
-  FlipBit(artifact.ShardFile(record.shard).path(), record.offset + record.gate.size / 2);
+  FlipBit(artifact.files().path(record.shard), record.offset + record.gate.size / 2);
   EXPECT_THROW(touch(4), Error);
   touch(5);
 }

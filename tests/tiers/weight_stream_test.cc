@@ -48,7 +48,7 @@ class WeightStreamTest : public testing::Test {
     return std::all_of(layers_[layer].begin(), layers_[layer].end(), [&](const std::string& name) {
       const TensorEntry& tensor = artifact_.manifest().Tensor(name);
       std::vector<std::byte> bytes(tensor.size);
-      File(artifact_.ShardFile(tensor.shard).path(), OpenMode::kRead).ReadAt(tensor.offset, bytes);
+      File(artifact_.files().path(tensor.shard), OpenMode::kRead).ReadAt(tensor.offset, bytes);
       const WeightMatrix matrix = stream_->Matrix(name);
       const std::byte* data = lease.data() + (matrix.data - stream_->first_buffer());
       return std::memcmp(data, bytes.data(), bytes.size()) == 0 && matrix.rows == tensor.shape[0];
@@ -189,7 +189,7 @@ TEST_F(WeightStreamTest, DamageIsFoundOnEveryArrival) {
   for (std::size_t layer = 0; layer < kStreamed; ++layer) ExpectShows(layer);
   const TensorEntry& tensor = artifact_.manifest().Tensor(layers_[2].front());
   const auto flip = [&] {
-    FlipBit(artifact_.ShardFile(tensor.shard).path(), tensor.offset + tensor.size / 2);
+    FlipBit(artifact_.files().path(tensor.shard), tensor.offset + tensor.size / 2);
   };
   flip();
   ExpectShows(0);  // starts to read layer 2
