@@ -3,8 +3,9 @@
 
     bench/bounds.py --artifact M --budgets 4G,8G,12G --resident 20G --disk-rate 1200M
 
-The time of a token is at least that of reading its missing experts, at the rate that fio reaches, and
-at least that of computing with everything in memory. Each budget runs in a memory control group of
+The time of a token is at least that of reading what is missing, at the rate that fio reaches, and at
+least that of computing with everything in memory, which --resident measures; a model that never fits
+is held against the disk alone. Each budget runs in a memory control group of
 its size, between two runs of fio with reads of the same size and number at once. --disk-rate holds
 both to one rate: a disk whose rate changes from minute to minute tells nothing otherwise. Needs root,
 python3 and fio. Prints a table in Markdown, and with --json FILE writes every run.
@@ -36,9 +37,10 @@ def bench(options, budget, repetitions, limit):
 
 def bound(phase, rate, compute_seconds):
     """A phase beside its bound: seconds of the run, of reading, of computing, and the ratio."""
-    reading = phase["expert_bytes_read"] / rate
+    read = phase["expert_bytes_read"] + phase["streamed_bytes_read"]
+    reading = read / rate
     return {"seconds": phase["seconds_median"], "reading": reading, "computing": compute_seconds,
-            "read": phase["expert_bytes_read"], "tokens": phase["tokens"],
+            "read": read, "tokens": phase["tokens"],
             "ratio": phase["seconds_median"] / max(reading, compute_seconds)}
 
 
@@ -53,7 +55,7 @@ def measure(options, budget, limit, resident):
            "disk_share": decode["expert_bytes_read"] / max(decode["reading_seconds"], 1e-9) / rate,
            "page_in_p50": decode["page_in_p50_seconds"], "page_in_p99": decode["page_in_p99_seconds"]}
     for name in ("decode", "prefill"):
-        run[name] = bound(report[name], rate, resident[name]["seconds_median"])
+        run[name] = bound(report[name], rate, resident[name]["seconds_median"] if resident else 0)
     return run
 
 
@@ -65,7 +67,7 @@ def phase_cells(phase, scale, digits):
     """Read in MB, then seconds of the run, of reading, of computing."""
     return " | ".join([f"{phase['read'] / scale / 1e6:.0f}", f"{phase['seconds'] / scale:.{digits}f}",
                        f"{phase['reading'] / scale:.{digits}f}",
-                       f"{phase['computing'] / scale:.{digits}f}", f"**{phase['ratio']:.2f}**"])
+                       f"{phase['computing'] / scale:.{digits}f}" if phase["computing"] else "-", f"**{phase['ratio']:.2f}**"])
 
 
 def print_table(runs, prefill):
@@ -87,7 +89,7 @@ def main():
     parser.add_argument("--artifact", required=True)
     parser.add_argument("--doppler", default="build/release/src/apps/doppler")
     parser.add_argument("--budgets", default="4G,6G,8G,12G")
-    parser.add_argument("--resident", required=True, help="a budget in which everything is resident")
+    parser.add_argument("--resident", help="a budget in which everything is resident")
     parser.add_argument("--disk-rate", help="bytes per second to hold the disk to, as 1200M")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--repetitions", type=int, default=3, help="of which the median counts")
@@ -98,7 +100,9 @@ def main():
     options = parser.parse_args()
     options.shard = str(some_shard(options.artifact))
     limit = None if options.disk_rate is None else parse_size(options.disk_rate)
-    resident, _ = bench(options, parse_size(options.resident), 3, None)
+    resident = None
+    if options.resident:
+        resident, _ = bench(options, parse_size(options.resident), 3, None)
     runs = []
     for _ in range(options.rounds):
         for budget in options.budgets.split(","):
