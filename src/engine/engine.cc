@@ -82,6 +82,7 @@ void Engine::Load(const EngineOptions& options) {
   if (config.num_experts > 0) {
     ExpertCacheOptions cache = options.cache;
     cache.slots = plan_.slots_of_class;
+    cache.least_slots = static_cast<std::size_t>(config.experts_per_token);
     const auto layers = static_cast<std::size_t>(config.NumMoeLayers());
     const std::size_t cycle = layers * static_cast<std::size_t>(config.experts_per_token);
     if (!cache.policy) cache.policy = PolicyOf(DefaultPolicy(plan_.slots, cycle, plan_.records));

@@ -48,6 +48,7 @@ class Engine {
   int threads() const { return prepared_.pool.size(); }
   // Null for a model without experts.
   const ExpertCache* experts() const { return experts_.get(); }
+  ExpertCache* experts() { return experts_.get(); }
   // Null if all dense weights are resident.
   const WeightStream* stream() const { return stream_.get(); }
   // At the start.

@@ -44,7 +44,9 @@ ExpertCacheStats operator-(const ExpertCacheStats& after, const ExpertCacheStats
           .stall_seconds = after.stall_seconds - before.stall_seconds,
           .acquire_seconds = after.acquire_seconds - before.acquire_seconds,
           .reading_seconds = after.reading_seconds - before.reading_seconds,
-          .page_ins = after.page_ins - before.page_ins};
+          .page_ins = after.page_ins - before.page_ins,
+          .given_back = after.given_back - before.given_back,
+          .taken_again = after.taken_again - before.taken_again};
 }
 
 ExpertLease::ExpertLease(ExpertLease&& other) noexcept
@@ -81,6 +83,8 @@ ExpertCache::ExpertCache(const Artifact& artifact, ExpertTable table, MemoryBudg
       classes_(SlotClassesOf(table_)),
       policy_(options.policy ? options.policy : RankByRecency),
       half_life_(options.half_life),
+      least_slots_(options.least_slots),
+      region_bytes_(options.region),
       reservation_(budget.ReserveOrThrow(TotalBytes(classes_, options.slots), "the expert slots",
                                          "raise --host-memory")),
       memory_(TotalBytes(classes_, options.slots)) {
@@ -97,6 +101,7 @@ ExpertCache::ExpertCache(const Artifact& artifact, ExpertTable table, MemoryBudg
   slot_of_.assign(keys, kNoSlot);
   log_frequency_.assign(keys, kNeverUsed);
   LayOutSlots(options.slots);
+  LayOutRegions();
   MakeReader(options);
 }
 
@@ -130,7 +135,8 @@ void ExpertCache::MakeReader(const ExpertCacheOptions& options) {
   reader_ = options.make_reader({.depth = kDeviceDepth + kReaderThreads,
                                  .threads = kReaderThreads,
                                  .files = artifact_.ShardFiles(),
-                                 .memory = memory_.span()},
+                                 .memory = memory_.span(),
+                                 .region = region_bytes_},
                                 [this](std::uint64_t tag, int error) { OnRead(tag, error); });
 }
 
@@ -238,6 +244,7 @@ bool ExpertCache::Resident(LayerId layer, ExpertId expert) const {
 }
 
 std::size_t ExpertCache::MostPinned(LayerId layer) const {
+  const std::lock_guard lock(mutex_);
   return slots_upto_[class_of_[layer.index()]];
 }
 
