@@ -12,6 +12,7 @@
 #include "backend/backend.h"
 #include "base/bytes.h"
 #include "base/thread_pool.h"
+#include "engine/memory_watch.h"
 #include "engine/plan.h"
 #include "model/config.h"
 #include "model/forward.h"
@@ -37,11 +38,14 @@ struct EngineOptions {
   std::optional<CpuPath> cpu_path;  // nothing: the best for this processor
   bool with_tokenizer = true;
   bool warm_start = false;  // read in the background what earlier runs used most
+  bool give_back = false;   // expert slots to the system while it is short of memory
   RouterObserver on_route;
   ExpertObserver on_experts;
-  // Tests shuffle evictions and delay reads here; `slots` and `buffers` are ignored.
+  // Tests shuffle evictions, delay reads and make up pressure here; `slots`, `least_slots` and
+  // `buffers` are ignored.
   ExpertCacheOptions cache;
   WeightStreamOptions stream;
+  std::optional<PressureSource> pressure;  // nothing: SystemPressure
 };
 
 class PreparedModel {
