@@ -124,6 +124,14 @@ void AddEngine(CLI::App& app, EngineOptions& engine) {
       "Instruction set of the cpu backend; by default the best of this processor");
 }
 
+// For the commands that run for long.
+void AddGiveBack(CLI::App& app, EngineOptions& engine) {
+  engine.give_back = true;
+  app.add_flag_callback(
+      "--no-give-back", [&engine] { engine.give_back = false; },
+      "Keep all expert slots also while the system is short of memory");
+}
+
 void AddModel(CLI::App& app, std::string& model) {
   app.add_option("MODEL", model, kModelHelp)->required();
 }
@@ -199,6 +207,7 @@ void AddChatCommand(CLI::App& parent) {
   AddGeneration(*app, command->chat.generate,
                 "Most tokens of an answer; -1: until the model ends it or the context is full");
   AddEngine(*app, command->engine);
+  AddGiveBack(*app, command->engine);
   app->callback([command] { RunChat(*command); });
 }
 
@@ -223,6 +232,7 @@ void AddRunCommand(CLI::App& parent) {
       *app, "--device-memory", [command](Bytes bytes) { command->device_memory = bytes; },
       "Budget of GPU memory; this build has no accelerator backend, so only 0 is accepted");
   AddEngine(*app, command->engine);
+  AddGiveBack(*app, command->engine);
   app->callback([command] { RunRun(*command); });
 }
 

@@ -38,6 +38,28 @@ std::string ExpertsLine(const MemoryPlan& plan, const PhaseStats& prefill,
                             prefill.experts.stall_seconds + decode.experts.stall_seconds);
 }
 
+// Of the whole run; empty if nothing was given back.
+std::string GiveBackLine(const Engine& engine) {
+  const ExpertCacheStats stats = engine.expert_stats();
+  if (stats.given_back == 0) return {};
+  return fmt::format("the system was short of memory: {} of experts given back, {} taken again\n",
+                     FormatSize(stats.given_back), FormatSize(stats.taken_again));
+}
+
+OrderedJson GiveBackToJson(const Engine& engine) {
+  const MemoryWatch* watch = engine.memory_watch();
+  const ExpertCacheStats stats = engine.expert_stats();
+  OrderedJson json = {{"pressure_file", nullptr},
+                      {"problem", nullptr},
+                      {"given_back_bytes", stats.given_back},
+                      {"taken_again_bytes", stats.taken_again},
+                      {"present_bytes", engine.experts()->present()}};
+  if (watch == nullptr) return json;
+  json["pressure_file"] = watch->source();
+  if (!watch->problem().empty()) json["problem"] = watch->problem();
+  return json;
+}
+
 }  // namespace
 
 std::optional<double> HitRate(const ExpertCacheStats& experts) {
@@ -166,6 +188,7 @@ OrderedJson StatsToJson(const Engine& engine, const GenerateResult& result) {
   if (engine.experts() != nullptr) {
     json["expert_reader"] = engine.experts()->reader_name();
     json["expert_reader_registered"] = engine.experts()->registered();
+    json["give_back"] = GiveBackToJson(engine);
   }
   const ShardFiles& files = engine.artifact().files();
   if (files.on_demand()) {
@@ -185,8 +208,11 @@ std::string SummaryText(const Engine& engine, const GenerateResult& result) {
                   PerSecond(prefill.tokens, prefill.seconds), prefill.tokens,
                   PerSecond(decode.tokens, decode.seconds), decode.tokens);
   if (engine.stream() != nullptr) text += StreamLine(engine.plan(), prefill, decode);
-  if (engine.experts() != nullptr) text += ExpertsLine(engine.plan(), prefill, decode);
-  if (engine.speculates() > 0) text += SpeculationLine(decode.guesses, decode.experts);
+  if (engine.experts() != nullptr) {
+    text += ExpertsLine(engine.plan(), prefill, decode);
+    if (engine.speculates() > 0) text += SpeculationLine(decode.guesses, decode.experts);
+    text += GiveBackLine(engine);
+  }
   text += fmt::format(
       "read {} from disk, peak memory {} of a budget of {}\n",
       FormatSize(engine.dense_bytes_read() + prefill.experts.bytes_read +

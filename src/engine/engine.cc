@@ -68,6 +68,7 @@ Engine::Engine(const std::filesystem::path& folder, const EngineOptions& options
   trace_model_ = TraceModelOf(prepared_);
   Load(options);
   if (options.warm_start) BeginWarmStart();
+  if (options.give_back) BeginMemoryWatch(options);
   load_seconds_ = SecondsSince(start_);
 }
 
@@ -82,6 +83,7 @@ void Engine::Load(const EngineOptions& options) {
   if (config.num_experts > 0) {
     ExpertCacheOptions cache = options.cache;
     cache.slots = plan_.slots_of_class;
+    cache.least_slots = static_cast<std::size_t>(config.experts_per_token);
     const auto layers = static_cast<std::size_t>(config.NumMoeLayers());
     const std::size_t cycle = layers * static_cast<std::size_t>(config.experts_per_token);
     if (!cache.policy) cache.policy = PolicyOf(DefaultPolicy(plan_.slots, cycle, plan_.records));
@@ -131,6 +133,12 @@ void Engine::BeginWarmStart() {
   experts_->SetUsage(*usage);
   const auto spare = static_cast<std::size_t>(prepared_.config.experts_per_token);
   warm_start_ = std::make_unique<WarmStart>(*experts_, *usage, spare);
+}
+
+void Engine::BeginMemoryWatch(const EngineOptions& options) {
+  if (experts_ == nullptr) return;
+  std::optional<PressureSource> source = options.pressure ? options.pressure : SystemPressure();
+  if (source) memory_watch_ = std::make_unique<MemoryWatch>(*experts_, std::move(*source));
 }
 
 void Engine::FinishWarmStart() {

@@ -12,6 +12,7 @@
 #include "backend/backend.h"
 #include "base/bytes.h"
 #include "base/thread_pool.h"
+#include "engine/memory_watch.h"
 #include "engine/plan.h"
 #include "engine/prepared_model.h"
 #include "engine/trace.h"
@@ -49,8 +50,11 @@ class Engine {
   int threads() const { return prepared_.pool.size(); }
   // Null for a model without experts.
   const ExpertCache* experts() const { return experts_.get(); }
+  ExpertCache* experts() { return experts_.get(); }
   // Null if all dense weights are resident.
   const WeightStream* stream() const { return stream_.get(); }
+  // Null without the option give_back, where the kernel does not count, and without experts.
+  const MemoryWatch* memory_watch() const { return memory_watch_.get(); }
   // At the start.
   Bytes dense_bytes_read() const { return dense_->size(); }
   // What they did so far; zeros for a null one.
@@ -76,6 +80,7 @@ class Engine {
   void Load(const EngineOptions& options);
   void LoadDense(const EngineOptions& options);
   void BeginWarmStart();
+  void BeginMemoryWatch(const EngineOptions& options);
 
   const std::chrono::steady_clock::time_point start_;
   PreparedModel prepared_;
@@ -86,7 +91,8 @@ class Engine {
   Weights weights_;
   std::unique_ptr<StreamedLayers> streamed_;  // after weights_ and stream_
   std::unique_ptr<ExpertCache> experts_;
-  std::unique_ptr<WarmStart> warm_start_;  // after experts_
+  std::unique_ptr<WarmStart> warm_start_;      // after experts_
+  std::unique_ptr<MemoryWatch> memory_watch_;  // likewise
   std::unique_ptr<Speculation> speculation_;
   std::unique_ptr<KvPool> kv_pool_;
   std::unique_ptr<Activations> activations_;

@@ -285,7 +285,7 @@ Bytes AutomaticBudget(const MemoryInfo& memory) {
 }
 
 Bytes ProcessBytes(Bytes resident) {
-  constexpr Bytes kLaterCodeAndStacks = 4 * kMiB;
+  constexpr Bytes kLaterCodeAndStacks = 6 * kMiB;
   return resident + kLaterCodeAndStacks;
 }
 

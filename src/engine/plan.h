@@ -115,7 +115,7 @@ KvShape KvShapeOf(const ModelConfig& config, DType dtype, int ubatch, int contex
 Bytes AutomaticBudget(const MemoryInfo& memory);
 
 // What to count for a process that holds `resident` bytes now: those, code that is not mapped yet,
-// and thread stacks.
+// thread stacks, and what each thread that hashes keeps (format/sha256.h).
 Bytes ProcessBytes(Bytes resident);
 
 }  // namespace doppler

@@ -12,6 +12,7 @@
 #include "backend/backend.h"
 #include "base/bytes.h"
 #include "base/thread_pool.h"
+#include "engine/memory_watch.h"
 #include "engine/plan.h"
 #include "model/config.h"
 #include "model/forward.h"
@@ -39,11 +40,14 @@ struct EngineOptions {
   bool with_tokenizer = true;
   bool warm_start = false;  // read in the background what earlier runs used most
   int speculate = 0;        // experts of the next layer to guess in decode; 0: none
+  bool give_back = false;   // expert slots to the system while it is short of memory
   RouterObserver on_route;
   ExpertObserver on_experts;
-  // Tests shuffle evictions and delay reads here; `slots`, `reserve` and `buffers` are ignored.
+  // Tests shuffle evictions, delay reads and make up pressure here; `slots`, `least_slots`,
+  // `reserve` and `buffers` are ignored.
   ExpertCacheOptions cache;
   WeightStreamOptions stream;
+  std::optional<PressureSource> pressure;  // nothing: SystemPressure
 };
 
 class PreparedModel {

@@ -40,16 +40,25 @@ class AsyncReader {
   // in flight, those among them for which on_done is running: from on_done it may only be called
   // when there is a free place. Does not allocate.
   virtual void Submit(const ReadOp& op) = 0;
+  // Memory that was announced goes back to the system: the kernel is told to let go of it, and
+  // it is registered anew when the next read goes there. Says whether the kernel did; if not, the
+  // memory must stay. Any thread. REQUIRES: `memory` is whole regions, no read into them is in
+  // flight, and none is started meanwhile.
+  virtual bool LetGoOf([[maybe_unused]] std::span<std::byte> memory) { return true; }
 };
+
+// Registered at once.
+inline constexpr Bytes kReaderRegion = 64 * kMiB;
 
 struct AsyncReaderOptions {
   int depth = 64;   // reads in flight
   int threads = 2;  // that run on_done; the pread pool uses max(threads, 8) to keep a disk busy
   // Where most reads come from and go to. Both outlive the reader. io_uring registers them if it
-  // may: the memory by and by, 64 MiB when the first read goes there, all of which is then in
+  // may: the memory by and by, a region when the first read goes there, all of which is then in
   // memory.
   std::span<const File> files = {};
   std::span<std::byte> memory = {};
+  Bytes region = kReaderRegion;  // a multiple of the page size; the last one may be shorter
 };
 
 // on_done may run on several threads at once. These throw Error if the mechanism is refused.

@@ -96,6 +96,42 @@ TEST_P(AsyncReaderTest, ReadsIntoAnnouncedMemory) {
   EXPECT_TRUE(shows(elsewhere.span(), 7, 1));
 }
 
+// What the kernel was told of must not be what it writes to after the pages have changed.
+TEST_P(AsyncReaderTest, MemoryThatWasLetGoOfIsReadIntoAnew) {
+  constexpr Bytes kRegion = 16 * kDirectAlignment;
+  MappedMemory memory(3 * kRegion + 4 * kDirectAlignment);
+  std::atomic<int> done{0};
+  const auto reader =
+      Make(GetParam(), {.memory = memory.span(), .region = kRegion}, [&](std::uint64_t, int error) {
+        EXPECT_EQ(error, 0);
+        done.fetch_add(1);
+        done.notify_all();
+      });
+  const auto read = [&](Bytes page, Bytes place) {
+    const int before = done.load();
+    reader->Submit({.file = &file_,
+                    .offset = page * kDirectAlignment,
+                    .out = memory.span().subspan(place, kDirectAlignment),
+                    .tag = 0});
+    done.wait(before);
+    return static_cast<char>(memory.data()[place + 1]) == PatternAt(page * kDirectAlignment + 1);
+  };
+  EXPECT_TRUE(read(1, 0));
+  EXPECT_TRUE(read(2, kRegion));
+  EXPECT_TRUE(read(3, 3 * kRegion));
+  const std::span<std::byte> gone = memory.span().subspan(kRegion);
+  ASSERT_TRUE(reader->LetGoOf(gone));
+  ASSERT_TRUE(DropPages(gone));
+  EXPECT_EQ(ResidentBytes(gone), 0u);
+  EXPECT_EQ(gone[1], std::byte{0});
+  EXPECT_TRUE(read(4, kRegion));
+  EXPECT_TRUE(read(5, 3 * kRegion + kDirectAlignment));
+  EXPECT_TRUE(read(6, 2 * kRegion));
+  EXPECT_TRUE(read(7, kDirectAlignment));
+  EXPECT_GE(ResidentBytes(gone), 3 * kDirectAlignment);
+  EXPECT_TRUE(reader->LetGoOf({}));
+}
+
 TEST_P(AsyncReaderTest, ReportsTheEndOfTheFile) {
   MappedMemory memory(2 * kDirectAlignment);
   std::atomic<int> seen{0};

@@ -12,6 +12,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kReadLimit = 1024 * 1024;
+// Most of these files are shorter.
+constexpr std::size_t kFirstRead = 4096;
 constexpr std::string_view kSpaces = " \t\r\n";
 
 // Mount points write space, tab, newline and backslash as three octal digits: "\040".
@@ -60,13 +62,14 @@ std::vector<std::string_view> SplitAtAny(std::string_view text, std::string_view
 std::optional<std::string> ReadKernelFile(const fs::path& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return std::nullopt;
-  std::string text(kReadLimit, '\0');
+  std::string text(kFirstRead, '\0');
   std::size_t used = 0;
   ssize_t got = 0;
   do {
+    if (used == text.size()) text.resize(2 * used);
     got = ::read(descriptor, text.data() + used, text.size() - used);
     if (got > 0) used += static_cast<std::size_t>(got);
-  } while (got > 0 && used < text.size());
+  } while (got > 0 && used < kReadLimit);
   ::close(descriptor);
   if (got < 0) return std::nullopt;
   text.resize(used);

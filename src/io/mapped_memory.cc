@@ -1,11 +1,14 @@
 #include "io/mapped_memory.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include <malloc.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/error.h"
 
@@ -41,6 +44,22 @@ MappedMemory& MappedMemory::operator=(MappedMemory&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   return *this;
+}
+
+bool DropPages(std::span<std::byte> pages) {
+  return pages.empty() || ::madvise(pages.data(), pages.size(), MADV_DONTNEED) == 0;
+}
+
+Bytes ResidentBytes(std::span<const std::byte> pages) {
+  if (pages.empty()) return 0;
+  const auto page = static_cast<Bytes>(::sysconf(_SC_PAGESIZE));
+  std::vector<unsigned char> states((pages.size() + page - 1) / page);
+  // mincore only reads the page tables, but wants a pointer to what could be written.
+  void* address = const_cast<std::byte*>(pages.data());
+  DOPPLER_CHECK(::mincore(address, pages.size(), states.data()) == 0);
+  const auto resident = std::count_if(states.begin(), states.end(),
+                                      [](unsigned char state) { return (state & 1) != 0; });
+  return std::min<Bytes>(static_cast<Bytes>(resident) * page, pages.size());
 }
 
 void TrimHeap() { ::malloc_trim(0); }

@@ -29,6 +29,13 @@ class MappedMemory {
   Bytes size_ = 0;
 };
 
+// Gives whole pages of mapped memory back to the system: they read as zeros when they are used
+// again. Says whether the system took them. REQUIRES: nobody uses them meanwhile.
+bool DropPages(std::span<std::byte> pages);
+
+// How much of whole pages of mapped memory is in physical memory now.
+Bytes ResidentBytes(std::span<const std::byte> pages);
+
 // Returns unused heap pages to the system, after start-up work that allocated and freed a lot.
 void TrimHeap();
 

@@ -27,6 +27,7 @@ class UringReader final : public AsyncReader {
       : on_done_(std::move(on_done)),
         files_(options.files),
         memory_(options.memory),
+        region_(options.region),
         ops_(static_cast<std::size_t>(options.depth)) {
     // Room for one stop message per thread beside the reads.
     const int status =
@@ -72,9 +73,22 @@ class UringReader final : public AsyncReader {
     Start(place);
   }
 
- private:
-  static constexpr Bytes kRegion = 64 * kMiB;
+  bool LetGoOf(std::span<std::byte> memory) override {
+    if (memory.empty()) return true;
+    const std::lock_guard lock(submit_mutex_);
+    const auto begin = static_cast<Bytes>(memory.data() - memory_.data());
+    const Bytes end = begin + memory.size();
+    DOPPLER_CHECK(begin % region_ == 0 && (end % region_ == 0 || end == memory_.size()));
+    for (std::size_t region = begin / region_; region * region_ < end; ++region) {
+      if (region_registered_.empty() || !region_registered_[region]) continue;
+      // An empty buffer in its place. Reads that have ended may hold the pages a moment longer.
+      if (!UpdateRegion(region, {nullptr, 0})) return false;
+      region_registered_[region] = false;
+    }
+    return true;
+  }
 
+ private:
   void RegisterFiles() {
     if (files_.empty()) return;
     std::vector<int> descriptors;
@@ -86,7 +100,7 @@ class UringReader final : public AsyncReader {
   // Only the places for buffers. A process may be forbidden to lock so much memory, which shows
   // when the first region is registered.
   void RegisterBuffers() {
-    const std::size_t regions = (memory_.size() + kRegion - 1) / kRegion;
+    const std::size_t regions = (memory_.size() + region_ - 1) / region_;
     if (regions == 0) return;
     region_registered_.assign(regions, false);
     buffers_registered_ =
@@ -100,23 +114,26 @@ class UringReader final : public AsyncReader {
                         not_after(out.data() + out.size(), memory_.data() + memory_.size());
     if (!inside) return -1;
     const auto begin = static_cast<Bytes>(out.data() - memory_.data());
-    const auto region = static_cast<std::size_t>(begin / kRegion);
-    if (begin + out.size() > (region + 1) * kRegion) return -1;
+    const auto region = static_cast<std::size_t>(begin / region_);
+    if (begin + out.size() > (region + 1) * region_) return -1;
     if (!region_registered_[region] && !RegisterRegion(region)) return -1;
     return static_cast<int>(region);
   }
 
   bool RegisterRegion(std::size_t region) {
     const auto bytes =
-        memory_.subspan(region * kRegion, std::min(kRegion, memory_.size() - region * kRegion));
-    const iovec buffer{bytes.data(), bytes.size()};
-    const __u64 no_tag = 0;
-    const int updated = io_uring_register_buffers_update_tag(&ring_, static_cast<unsigned>(region),
-                                                             &buffer, &no_tag, 1);
-    region_registered_[region] = updated == 1;
+        memory_.subspan(region * region_, std::min(region_, memory_.size() - region * region_));
+    const bool updated = UpdateRegion(region, {bytes.data(), bytes.size()});
+    region_registered_[region] = updated;
     // Refused once is refused for good; reads go on without.
-    if (updated != 1) buffers_registered_ = false;
-    return updated == 1;
+    if (!updated) buffers_registered_ = false;
+    return updated;
+  }
+
+  bool UpdateRegion(std::size_t region, const iovec& buffer) {
+    const __u64 no_tag = 0;
+    return io_uring_register_buffers_update_tag(&ring_, static_cast<unsigned>(region), &buffer,
+                                                &no_tag, 1) == 1;
   }
 
   // The number of a registered file; -1 if it is none.
@@ -208,9 +225,10 @@ class UringReader final : public AsyncReader {
   ReadDone on_done_;
   const std::span<const File> files_;
   const std::span<std::byte> memory_;
+  const Bytes region_;
   bool files_registered_ = false;
   bool buffers_registered_ = false;
-  std::vector<bool> region_registered_;  // [memory_ / kRegion]
+  std::vector<bool> region_registered_;  // [memory_ / region_]
   io_uring ring_{};
   mutable std::mutex submit_mutex_;
   std::mutex complete_mutex_;

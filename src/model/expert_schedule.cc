@@ -95,8 +95,13 @@ void ExpertSchedule::Done(ExpertTask& task) {
 void ExpertSchedule::AcquireTogether() {
   if (acquired_ == tasks_.size()) return;
   for (std::size_t i = 0; i < tasks_.size(); ++i) wanted_[i] = tasks_[i].expert;
-  // Too few slots can only mean that read-ahead holds some, for a moment.
-  if (cache_.Acquire(layer_, wanted_, leases_, use_) != AcquireResult::kOk) return;
+  if (cache_.Acquire(layer_, wanted_, leases_, use_) != AcquireResult::kOk) {
+    // Read-ahead holds some slots, for a moment; or so many were given back to the system that they
+    // are too few even so.
+    together_ = tasks_.size() <= cache_.MostPinned(layer_);
+    if (!together_) AcquireOneByOne();
+    return;
+  }
   for (std::size_t i = 0; i < tasks_.size(); ++i) tasks_[i].lease = std::move(leases_[i]);
   acquired_ = tasks_.size();
   open_misses_ = tasks_.size() - resident_;

@@ -18,7 +18,8 @@ ShardReader::ShardReader(ShardFiles& files, const ShardReaderOptions& options, R
       {.depth = options.depth + options.threads,
        .threads = options.threads,
        .files = files.always_open(),
-       .memory = options.memory},
+       .memory = options.memory,
+       .region = options.region},
       [this](std::uint64_t place, int error) { OnRead(static_cast<std::size_t>(place), error); });
 }
 

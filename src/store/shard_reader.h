@@ -37,6 +37,7 @@ struct ShardReaderOptions {
   int depth = 64;                    // reads in flight
   int threads = 2;                   // as in AsyncReaderOptions
   std::span<std::byte> memory = {};  // likewise
+  Bytes region = kReaderRegion;      // likewise
   MakeReader make_reader = MakeAsyncReader;
 };
 
@@ -56,8 +57,9 @@ class ShardReader {
   // when `depth` reads are in flight. May open a file. Does not allocate.
   void Submit(const ShardRead& read);
 
+  // See AsyncReader.
+  bool LetGoOf(std::span<std::byte> memory) { return reader_->LetGoOf(memory); }
   std::string_view name() const { return reader_->name(); }
-  // See AsyncReader::registered.
   std::string_view registered() const { return reader_->registered(); }
 
  private:

@@ -95,6 +95,8 @@ class EvictionQueue {
   // The item of the lowest rank, of equals that with the lowest number. REQUIRES: not empty.
   std::size_t First() const { return heap_.front().item; }
   double FirstRank() const { return heap_.front().rank; }
+  // REQUIRES: the item is in the queue.
+  double RankOf(std::size_t item) const { return heap_[place_[item]].rank; }
 
  private:
   static constexpr std::size_t kNowhere = ~std::size_t{0};

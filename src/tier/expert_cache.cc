@@ -48,7 +48,9 @@ ExpertCacheStats operator-(const ExpertCacheStats& after, const ExpertCacheStats
           .stall_seconds = after.stall_seconds - before.stall_seconds,
           .acquire_seconds = after.acquire_seconds - before.acquire_seconds,
           .reading_seconds = after.reading_seconds - before.reading_seconds,
-          .page_ins = after.page_ins - before.page_ins};
+          .page_ins = after.page_ins - before.page_ins,
+          .given_back = after.given_back - before.given_back,
+          .taken_again = after.taken_again - before.taken_again};
 }
 
 ExpertLease::ExpertLease(ExpertLease&& other) noexcept
@@ -85,6 +87,8 @@ ExpertCache::ExpertCache(const Artifact& artifact, ExpertTable table, MemoryBudg
       classes_(SlotClassesOf(table_)),
       policy_(options.policy ? options.policy : RankByRecency),
       half_life_(options.half_life),
+      least_slots_(options.least_slots),
+      region_bytes_(options.region),
       reservation_(budget.ReserveOrThrow(TotalBytes(classes_, options.slots), "the expert slots",
                                          "raise --host-memory")),
       memory_(TotalBytes(classes_, options.slots)),
@@ -102,6 +106,7 @@ ExpertCache::ExpertCache(const Artifact& artifact, ExpertTable table, MemoryBudg
   slot_of_.assign(keys, kNoSlot);
   log_frequency_.assign(keys, kNeverUsed);
   LayOutSlots(options.slots);
+  LayOutRegions();
   StartReader(options);
 }
 
@@ -137,6 +142,7 @@ void ExpertCache::StartReader(const ExpertCacheOptions& options) {
                                     ShardReaderOptions{.depth = kDeviceDepth,
                                                        .threads = kReaderThreads,
                                                        .memory = memory_.span(),
+                                                       .region = region_bytes_,
                                                        .make_reader = options.make_reader},
                                     [this](std::uint64_t tag, int error) { OnRead(tag, error); });
 }
@@ -250,6 +256,7 @@ bool ExpertCache::Resident(LayerId layer, ExpertId expert) const {
 }
 
 std::size_t ExpertCache::MostPinned(LayerId layer) const {
+  const std::lock_guard lock(mutex_);
   return slots_upto_[class_of_[layer.index()]];
 }
 

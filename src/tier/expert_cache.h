@@ -8,6 +8,7 @@
 // the caller computes.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -50,6 +51,8 @@ struct ExpertCacheStats {
   double acquire_seconds = 0;         // spent finding slots and starting reads
   double reading_seconds = 0;         // in which reads were on the device
   TimeCounts page_ins;                // of the misses, from Acquire to the last byte verified
+  Bytes given_back = 0;               // of slots, to the system
+  Bytes taken_again = 0;              // of these
 };
 
 // What was added between two readings.
@@ -98,7 +101,10 @@ class ExpertLease {
 
 struct ExpertCacheOptions {
   std::vector<std::size_t> slots;  // of each of SlotClassesOf(table)
-  EvictionPolicy policy;           // none: RankByRecency
+  // Slots of the largest class that are never given back: those of one token in one layer.
+  std::size_t least_slots = 1;
+  Bytes region = kReaderRegion;  // given back at once; a multiple of kDirectAlignment
+  EvictionPolicy policy;         // none: RankByRecency
   // Acquisitions after which a use counts half in ExpertUse::log_frequency.
   double half_life = 1e4;
   // Slots that records used in decode leave to Speculate, at most a sixteenth of all.
@@ -107,8 +113,8 @@ struct ExpertCacheOptions {
   MakeReader make_reader = MakeAsyncReader;
 };
 
-// Acquire, Speculate and the leases may be used from any thread. `artifact` outlives the cache, the
-// cache its leases.
+// Acquire, Speculate, the leases, GiveBack and TakeAgain may be used from any thread. `artifact`
+// outlives the cache, the cache its leases.
 class ExpertCache {
  public:
   // Reserves the slots' bytes in `budget`; throws Error if they do not fit.
@@ -145,9 +151,18 @@ class ExpertCache {
   // The layer and expert of a record, which are counted layer by layer.
   std::pair<LayerId, ExpertId> RecordOf(std::size_t key) const;
 
+  // Gives memory back to the system: at least `bytes` in whole regions, or as much as may go, and
+  // says how much. Regions go whose records would be evicted first, with these records; none in
+  // which a slot is pinned, and none without which fewer than the least slots would be left. Runs
+  // beside Acquire, which it holds up for no longer than choosing takes, and does not allocate.
+  Bytes GiveBack(Bytes bytes);
+  // Takes regions again that were given back, at most `bytes`, and says how much. Their slots are
+  // empty. Does not allocate.
+  Bytes TakeAgain(Bytes bytes);
+
   // Whether an expert is in a slot or on its way into one.
   bool Resident(LayerId layer, ExpertId expert) const;
-  // How many experts of a layer can be pinned at once.
+  // How many experts of a layer can be pinned at once now.
   std::size_t MostPinned(LayerId layer) const;
   // Bytes of one of the layer's slots. REQUIRES: the layer has experts.
   Bytes SlotBytes(LayerId layer) const;
@@ -163,10 +178,18 @@ class ExpertCache {
   // REQUIRES: one value for each record, none above 0 by much.
   void SetUsage(std::span<const double> usage);
 
-  std::size_t slots() const { return slots_.size(); }
+  // Slots that can be used now.
+  std::size_t slots() const;
   std::size_t records() const { return slot_of_.size(); }
-  // Bytes of all slots.
+  // Bytes of all slots, those among them that are given back.
   Bytes size() const { return memory_.size(); }
+  // Of these, what is not given back.
+  Bytes present() const;
+  // Of these, what stays whatever happens.
+  Bytes least() const { return std::min(size(), least_slots_ * LargestSlot()); }
+  Bytes region() const { return region_bytes_; }
+  // Where the slots are.
+  std::span<const std::byte> memory() const { return memory_.span(); }
   std::string_view reader_name() const { return reader_->name(); }
   // See AsyncReader::registered.
   std::string_view registered() const { return reader_->registered(); }
@@ -193,12 +216,21 @@ class ExpertCache {
     std::uint64_t order = 0;  // of its kind, if it is speculated or set aside
     // If not demanded, the reads themselves hold one of the pins.
     ReadPriority reads = ReadPriority::kDemand;
-    bool ahead = false;  // of ReadAhead, and not acquired yet
+    bool ahead = false;    // of ReadAhead, and not acquired yet
+    int regions_away = 0;  // in which it has bytes; it cannot be used unless none is
     std::atomic<std::uint32_t> state{kSettled};
     std::array<std::atomic<std::uint32_t>, kExpertParts> steps_left{};  // that hold the part
     std::atomic<std::uint32_t> all_steps_left{0};
     std::string problem;  // set before kFailed
     ExpertView view;
+  };
+
+  // A part of the memory that goes and comes as a whole.
+  struct Region {
+    std::span<std::byte> memory;
+    std::size_t first = 0;  // slots [first, end) have bytes in it
+    std::size_t end = 0;
+    bool away = false;  // given back
   };
 
   static constexpr std::size_t kNoSlot = ~std::size_t{0};
@@ -207,6 +239,7 @@ class ExpertCache {
   }
 
   void LayOutSlots(std::span<const std::size_t> slots_of_class);
+  void LayOutRegions();
   void StartReader(const ExpertCacheOptions& options);
 
   std::size_t Key(LayerId layer, ExpertId expert) const;
@@ -228,6 +261,16 @@ class ExpertCache {
   void QueueReads(std::size_t slot, ReadPriority priority, bool first_parts);
   void Submit(QueuedRead read, ReadPriority priority);
 
+  Bytes LargestSlot() const { return classes_.empty() ? 0 : classes_[0].bytes; }
+  void RetireRegions(Bytes bytes);
+  void ValueSlots();
+  Region* FirstRegionToGo();
+  bool MayGo(const Region& region) const;
+  double ValueOf(const Region& region) const;
+  void Retire(Region& region);
+  void Restore(Region& region);
+  void CountSlots(std::size_t slot_class, std::ptrdiff_t more);
+
   void OnRead(std::uint64_t tag, int error);
   void CheckStep(Slot& slot, std::size_t step, int error);
   void Fail(Slot& slot, const Extent& extent, int error);
@@ -245,22 +288,30 @@ class ExpertCache {
   const std::vector<SlotClass> classes_;
   const EvictionPolicy policy_;
   const double half_life_;
+  const std::size_t least_slots_;
+  const Bytes region_bytes_;
   Reservation reservation_;
   MappedMemory memory_;  // the slots, class by class
 
+  std::mutex resize_mutex_;             // one thread at a time gives back or takes again
+  std::vector<Region*> going_;          // scratch of GiveBack
   mutable std::mutex mutex_;            // guards what follows, except the atomics in a slot
   std::vector<std::size_t> first_key_;  // [layer]
   std::vector<std::size_t> class_of_;   // [layer], of its largest record
   std::vector<std::size_t> slot_of_;    // [key], kNoSlot when not resident
   std::vector<double> log_frequency_;   // [key]
   std::vector<Slot> slots_;
-  std::vector<std::size_t> slots_upto_;   // [class], slots of it and of larger classes
+  std::vector<std::size_t> slots_upto_;   // [class], usable slots of it and of larger classes
   std::vector<EvictionQueue> evictable_;  // [class], slots that nobody pins
   KeptSlots kept_;                        // slots of that standing
   std::uint64_t set_aside_ = 0;           // records, so far
   std::uint64_t speculations_ = 0;        // likewise
   std::vector<std::size_t> open_;         // slots of the last Speculate, until the next Acquire
   std::vector<std::size_t> to_read_;      // scratch of Acquire
+  std::vector<Region> regions_;           // in the order of memory
+  Bytes away_ = 0;                        // of regions
+  std::vector<std::size_t> by_rank_;      // scratch of GiveBack
+  std::vector<double> value_;             // [slot], likewise: see ValueSlots
   std::uint64_t clock_ = 0;
   std::size_t background_reads_ = 0;  // records
   ExpertCacheStats stats_;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "e2e/program.h"
+#include "io/memory_pressure.h"
 
 namespace doppler {
 namespace {
@@ -118,6 +119,28 @@ TEST(RunTest, StatsTellWhatHappened) {
       EXPECT_GE(stats.at(phase).at(key), 0) << phase << " " << key;
     }
   }
+}
+
+TEST(RunTest, StatsTellWhatWasGivenBackAndWhoSaysThatMemoryIsShort) {
+  const auto run = [](const std::vector<std::string>& more) {
+    const TempFolder folder;
+    const fs::path file = folder.path() / "stats.json";
+    std::vector<std::string> arguments = {"-p", "Once upon a time", "--stats", file};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    Text(arguments);
+    return ReadJson(file);
+  };
+  const nlohmann::json stats = run({});
+  const nlohmann::json& give_back = stats.at("give_back");
+  const auto file = FindMemoryPressureFile();
+  EXPECT_EQ(give_back.at("pressure_file"),
+            file ? nlohmann::json(file->string()) : nlohmann::json());
+  EXPECT_TRUE(give_back.at("problem").is_null());
+  // All slots are in one region, which is the least that can go.
+  EXPECT_EQ(give_back.at("given_back_bytes"), 0);
+  EXPECT_EQ(give_back.at("taken_again_bytes"), 0);
+  EXPECT_EQ(give_back.at("present_bytes"), stats.at("plan").at("expert_bytes"));
+  EXPECT_TRUE(run({"--no-give-back"}).at("give_back").at("pressure_file").is_null());
 }
 
 TEST(RunTest, StandardErrorHoldsASummaryAndNoProgress) {
