@@ -107,11 +107,11 @@ void AddEngine(CLI::App& app, EngineOptions& engine) {
       ->check(CLI::Range(1, 65536));
   app.add_option("--threads", engine.threads, "Compute threads; by default one per core")
       ->check(CLI::Range(1, 1024));
+  engine.speculate.reset();
   app.add_option("--speculate", engine.speculate,
                  "Experts of the next layer to guess in decode and to read while the disk is idle; "
-                 "0: none")
-      ->check(CLI::Range(0, 65536))
-      ->capture_default_str();
+                 "0: none; by default half of those that a token uses")
+      ->check(CLI::Range(0, 65536));
   AddChoice<DType>(
       app, "--kv-type", {{"f16", DType::kF16}, {"bf16", DType::kBf16}, {"f32", DType::kF32}},
       [&engine](DType dtype) { engine.kv_dtype = dtype; }, "Number format of the KV");

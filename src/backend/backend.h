@@ -84,9 +84,10 @@ struct AttentionShape {
 
 // The largest calls to come, from which an implementation sizes its scratch memory.
 struct KernelLimits {
-  int tokens = 1;   // rows of activations in one call
-  int cols = 1;     // longest row of any projection
-  int context = 1;  // positions in the KV
+  int tokens = 1;     // rows of activations in one call
+  int cols = 1;       // longest row of any projection
+  int kept_cols = 0;  // of activations that are kept; 0 if none ever are
+  int context = 1;    // positions in the KV
   int heads = 1;
   int head_dim = 1;
 };
@@ -107,6 +108,19 @@ class Backend {
   // out[t, r] = sum over c of weights[r, c] * in[t, c].
   // REQUIRES: in.cols == weights.cols, out.cols == weights.rows, in.rows == out.rows <= the limit.
   virtual void MatMul(const WeightMatrix& weights, ConstRows in, Rows out) = 0;
+
+  // Takes activations for the calls of MatMulOfKept to come: what these prepare of them is shared.
+  // `in` stays where and as it is until the last of the calls. REQUIRES: within the limits.
+  virtual void Keep(ConstRows in) = 0;
+
+  // out[i, r] = sum over c of weights[r, c] * kept[rows[i], c], with the bits of MatMul.
+  // REQUIRES: rows.size() == out.rows <= the limit, each a row of what is kept.
+  virtual void MatMulOfKept(const WeightMatrix& weights, std::span<const int> rows, Rows out) = 0;
+
+  // out[t, c] = sum over i < k of weights[t * k + i] * in[rows[t * k + i], c], in that order, with
+  // k = rows.size() / out.rows. REQUIRES: rows.size() == weights.size(), a multiple of out.rows.
+  virtual void MixRows(ConstRows in, std::span<const int> rows, std::span<const float> weights,
+                       Rows out) = 0;
 
   // For each head h: out[t, h * out_step + r] = sum over c of its [r, c] * in[t, h * in_step + c].
   // REQUIRES: in.rows == out.rows and heads * cols are within the limits.

@@ -6,6 +6,12 @@
 
 namespace doppler {
 
+inline void CheckMix(const ConstRows& in, std::span<const int> rows, std::span<const float> weights,
+                     const Rows& out) {
+  DOPPLER_CHECK(out.rows > 0 && rows.size() % static_cast<std::size_t>(out.rows) == 0);
+  DOPPLER_CHECK(rows.size() == weights.size() && in.cols == out.cols);
+}
+
 inline void CheckHeads(const HeadMatrices& weights, const ConstRows& in, int in_step, int in_dim,
                        const Rows& out, int out_step, int out_dim) {
   DOPPLER_CHECK(weights.heads > 0 && weights.first >= 0 && weights.rows > 0);

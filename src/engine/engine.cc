@@ -86,13 +86,14 @@ void Engine::Load(const EngineOptions& options) {
     cache.least_slots = static_cast<std::size_t>(config.experts_per_token);
     const auto layers = static_cast<std::size_t>(config.NumMoeLayers());
     const std::size_t cycle = layers * static_cast<std::size_t>(config.experts_per_token);
-    if (!cache.policy) cache.policy = PolicyOf(DefaultPolicy(plan_.slots, cycle, plan_.records));
+    if (!cache.policy) cache.policy = PolicyOf(DefaultPolicy(plan_.slots, cycle));
     cache.half_life = kDefaultHalfLifeTokens * static_cast<double>(layers);
-    cache.reserve = SpeculationReserve(options.speculate);
+    const int guesses = options.speculate.value_or(config.experts_per_token / 2);
+    cache.reserve = SpeculationReserve(guesses);
     experts_ = std::make_unique<ExpertCache>(prepared_.artifact, std::move(prepared_.table),
                                              *budget_, cache);
-    if (options.speculate > 0) {
-      speculation_ = std::make_unique<Speculation>(config, options.speculate);
+    if (guesses > 0) {
+      speculation_ = std::make_unique<Speculation>(config, guesses);
     }
   }
   model_ = std::make_unique<Model>(Model{.config = config,

@@ -266,6 +266,7 @@ KernelLimits LimitsOf(const ModelConfig& config, int ubatch, int context) {
           .cols = std::max({config.model_dim, config.QueryDim(), config.AttendedDim(),
                             config.ffn_dim, config.expert_ffn_dim, config.shared_ffn_dim,
                             config.q_lora_rank, config.num_heads * config.kv_lora_rank}),
+          .kept_cols = config.num_experts > 0 ? config.model_dim : 0,
           .context = context,
           .heads = config.num_heads,
           .head_dim = config.head_dim};

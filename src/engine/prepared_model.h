@@ -39,8 +39,9 @@ struct EngineOptions {
   std::optional<std::size_t> open_files;  // this process may open; nothing: what the system says
   bool with_tokenizer = true;
   bool warm_start = false;  // read in the background what earlier runs used most
-  int speculate = 0;        // experts of the next layer to guess in decode; 0: none
-  bool give_back = false;   // expert slots to the system while it is short of memory
+  // Experts of the next layer to guess in decode; 0: none, nothing: half of a token's.
+  std::optional<int> speculate = 0;
+  bool give_back = false;  // expert slots to the system while it is short of memory
   RouterObserver on_route;
   ExpertObserver on_experts;
   // Tests shuffle evictions, delay reads and make up pressure here; `slots`, `least_slots`,

@@ -195,9 +195,8 @@ std::optional<ReplayResult> ReplayLayers(const ExpertTrace& trace, const ReplayO
 ReplayPolicy Resolve(ReplayPolicy policy, std::size_t slots, const TraceModel& model) {
   if (policy != ReplayPolicy::kDefault) return policy;
   const std::size_t cycle = MoeLayers(model) * static_cast<std::size_t>(model.experts_per_token);
-  return DefaultPolicy(slots, cycle, model.Records()) == PolicyKind::kRecency
-             ? ReplayPolicy::kRecency
-             : ReplayPolicy::kFrequency;
+  return DefaultPolicy(slots, cycle) == PolicyKind::kRecency ? ReplayPolicy::kRecency
+                                                             : ReplayPolicy::kFrequency;
 }
 
 }  // namespace

@@ -67,7 +67,6 @@ Bytes Carve(const ModelConfig& config, const ActivationLimits& limits, std::byte
     if (config.expert_bias) {
       take(&Activations::bias, 1, std::max(config.expert_ffn_dim, config.model_dim));
     }
-    take(&Activations::expert_in, expert_rows, config.model_dim);
     take(&Activations::expert_out, n * config.experts_per_token, config.model_dim);
   }
   return carver.taken();
@@ -81,7 +80,7 @@ std::size_t Assignments(const ModelConfig& config, const ActivationLimits& limit
 }  // namespace
 
 Bytes Activations::SizeOf(const ModelConfig& config, const ActivationLimits& limits) {
-  const Bytes per_assignment = sizeof(RoutedExpert) + sizeof(int);
+  const Bytes per_assignment = sizeof(RoutedExpert) + 3 * sizeof(int) + sizeof(float);
   return Carve(config, limits, nullptr, nullptr) + Assignments(config, limits) * per_assignment +
          static_cast<Bytes>(config.num_experts + 1) * sizeof(int) +
          static_cast<Bytes>(config.num_experts) *
@@ -94,6 +93,9 @@ Activations::Activations(const ModelConfig& config, const ActivationLimits& chos
       routed(Assignments(config, chosen)),
       first_assignment(static_cast<std::size_t>(config.num_experts) + 1),
       assignments(Assignments(config, chosen)),
+      assigned_tokens(Assignments(config, chosen)),
+      places(Assignments(config, chosen)),
+      mix_weights(Assignments(config, chosen)),
       tasks(static_cast<std::size_t>(config.num_experts)),
       wanted(static_cast<std::size_t>(config.num_experts)),
       leases(static_cast<std::size_t>(config.num_experts)),

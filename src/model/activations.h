@@ -25,7 +25,7 @@ struct ExpertTask {
   int tokens = 0;  // that chose it
   ExpertLease lease;
   ExpertPart next = ExpertPart::kGate;
-  int row = -1;  // of expert_in, gate and up, its first; -1 before it begins
+  int row = -1;  // of gate and up, its first; -1 before it begins
 };
 
 // Shapes are those of the largest ubatch; a pass of n tokens uses the first n rows.
@@ -56,18 +56,21 @@ struct Activations {
   Rows absorbed;         // [ubatch, heads * (rank + rope_head_dim)], queries of the latent
   Rows attended_latent;  // [ubatch, heads * rank]
 
-  Rows bias;    // [1, max(expert_ffn_dim, model_dim)], of one expert
-  Rows scores;  // [ubatch, num_experts]
-  // [max(ubatch, experts_per_token), model_dim], each expert's tokens side by side
-  Rows expert_in;
-  Rows expert_out;  // [ubatch * experts_per_token, model_dim], by token and rank of its choice
+  Rows bias;        // [1, max(expert_ffn_dim, model_dim)], of one expert
+  Rows scores;      // [ubatch, num_experts]
+  Rows expert_out;  // [ubatch * experts_per_token, model_dim], in the order of assignments
 
   std::vector<RoutedExpert> routed;   // [ubatch * experts_per_token]
   std::vector<int> first_assignment;  // [num_experts + 1], into assignments
-  std::vector<int> assignments;       // [ubatch * experts_per_token], indices of routed, by expert
-  std::vector<ExpertTask> tasks;      // [num_experts]
-  std::vector<ExpertId> wanted;       // [num_experts]
-  std::vector<ExpertLease> leases;    // [num_experts]
+  // [ubatch * experts_per_token]: indices of routed, by expert; the tokens of these; and, by the
+  // index in routed, the place among the assignments and the weight.
+  std::vector<int> assignments;
+  std::vector<int> assigned_tokens;
+  std::vector<int> places;
+  std::vector<float> mix_weights;
+  std::vector<ExpertTask> tasks;    // [num_experts]
+  std::vector<ExpertId> wanted;     // [num_experts]
+  std::vector<ExpertLease> leases;  // [num_experts]
 
  private:
   Reservation reservation_;

@@ -1,7 +1,6 @@
 #include "model/moe.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/alloc_guard.h"
 #include "base/error.h"
@@ -49,13 +48,21 @@ void GroupByExpert(const Model& model, int tokens, Activations& activations) {
   // Each entry has moved to the end of its expert's run, which is where the next one's begins.
   std::copy_backward(first.begin(), first.end() - 1, first.end());
   first[0] = 0;
+  for (int place = 0; place < count; ++place) {
+    const auto choice =
+        static_cast<std::size_t>(activations.assignments[static_cast<std::size_t>(place)]);
+    activations.assigned_tokens[static_cast<std::size_t>(place)] =
+        static_cast<int>(choice) / model.config.experts_per_token;
+    activations.places[choice] = place;
+    activations.mix_weights[choice] = activations.routed[choice].weight;
+  }
 }
 
-// The choices that fell on one expert.
-std::span<const int> AssignmentsOf(ExpertId expert, const Activations& activations) {
+// The tokens that chose one expert.
+std::span<const int> TokensOf(ExpertId expert, const Activations& activations) {
   const auto begin = static_cast<std::size_t>(activations.first_assignment[expert.index()]);
   const auto end = static_cast<std::size_t>(activations.first_assignment[expert.index() + 1]);
-  return std::span(activations.assignments).subspan(begin, end - begin);
+  return std::span(activations.assigned_tokens).subspan(begin, end - begin);
 }
 
 // Adds row `expert` of `biases` to each row of `out`.
@@ -82,40 +89,30 @@ Rows Middle(const Rows& all, int first, int rows, int cols) {
   return {all.Row(first), rows, cols, all.stride};
 }
 
-// Computes one projection of one expert over the tokens that chose it; the last goes into their
-// rows of expert_out.
+// Computes one projection of one expert over the tokens that chose it; the last goes into the
+// expert's rows of expert_out. REQUIRES: the backend keeps the layer's normed activations.
 void RunPart(const Model& model, LayerId layer, const ExpertTask& task, Activations& activations) {
   const ExpertBiases& biases = model.weights.layers[layer.index()].expert_biases;
-  const std::span<const int> assignments = AssignmentsOf(task.expert, activations);
-  const int k = model.config.experts_per_token;
+  const std::span<const int> chosen_by = TokensOf(task.expert, activations);
   const int n = task.tokens;
-  const std::size_t row_bytes = static_cast<std::size_t>(model.config.model_dim) * sizeof(float);
   const ExpertView& expert = task.lease.view();
-  const Rows in = Middle(activations.expert_in, task.row, n, model.config.model_dim);
   const Rows gate = Middle(activations.gate, task.row, n, model.config.expert_ffn_dim);
   const Rows up = Middle(activations.up, task.row, n, model.config.expert_ffn_dim);
-  const Rows out = Head(activations.branch, n);
+  const Rows out = Middle(activations.expert_out, activations.first_assignment[task.expert.index()],
+                          n, model.config.model_dim);
   switch (task.next) {
     case ExpertPart::kGate:
-      for (int i = 0; i < n; ++i) {
-        const int token = assignments[static_cast<std::size_t>(i)] / k;
-        std::memcpy(in.Row(i), activations.normed.Row(token), row_bytes);
-      }
-      model.backend.MatMul(expert.gate, in, gate);
+      model.backend.MatMulOfKept(expert.gate, chosen_by, gate);
       AddExpertBias(model, biases.gate, task.expert, gate, activations);
       break;
     case ExpertPart::kUp:
-      model.backend.MatMul(expert.up, in, up);
+      model.backend.MatMulOfKept(expert.up, chosen_by, up);
       AddExpertBias(model, biases.up, task.expert, up, activations);
       Activate(model, gate, up);
       break;
     case ExpertPart::kDown:
       model.backend.MatMul(expert.down, gate, out);
       AddExpertBias(model, biases.down, task.expert, out, activations);
-      for (int i = 0; i < n; ++i) {
-        std::memcpy(activations.expert_out.Row(assignments[static_cast<std::size_t>(i)]),
-                    out.Row(i), row_bytes);
-      }
       break;
   }
 }
@@ -124,7 +121,7 @@ void RunPart(const Model& model, LayerId layer, const ExpertTask& task, Activati
 std::span<ExpertTask> ListTasks(const Model& model, Activations& activations) {
   std::size_t count = 0;
   for (int e = 0; e < model.config.num_experts; ++e) {
-    const auto tokens = static_cast<int>(AssignmentsOf(ExpertId(e), activations).size());
+    const auto tokens = static_cast<int>(TokensOf(ExpertId(e), activations).size());
     if (tokens == 0) continue;
     ExpertTask& task = activations.tasks[count++];
     task.expert = ExpertId(e);
@@ -139,9 +136,9 @@ std::span<ExpertTask> ListTasks(const Model& model, Activations& activations) {
 std::span<const ExpertTask> RunExperts(const Model& model, LayerId layer, int tokens,
                                        Activations& activations) {
   const std::span<ExpertTask> tasks = ListTasks(model, activations);
-  ExpertSchedule schedule(
-      model, layer, tokens, tasks, std::span(activations.wanted).first(tasks.size()),
-      std::span(activations.leases).first(tasks.size()), activations.expert_in.rows);
+  ExpertSchedule schedule(model, layer, tokens, tasks,
+                          std::span(activations.wanted).first(tasks.size()),
+                          std::span(activations.leases).first(tasks.size()), activations.gate.rows);
   // Behind this layer's own reads, and while they are waited for.
   if (model.speculation != nullptr && tokens == 1 && schedule.Acquire()) {
     model.speculation->ReadAhead(model, layer, activations);
@@ -158,17 +155,10 @@ SpeculationStats GuessesSoFar(const Model& model) {
 }
 
 void AddUp(const Model& model, int tokens, Activations& activations) {
-  const int k = model.config.experts_per_token;
-  for (int t = 0; t < tokens; ++t) {
-    float* out = activations.branch.Row(t);
-    std::fill_n(out, model.config.model_dim, 0.0f);
-    for (int rank = 0; rank < k; ++rank) {
-      const int assignment = t * k + rank;
-      const float weight = activations.routed[static_cast<std::size_t>(assignment)].weight;
-      const float* from = activations.expert_out.Row(assignment);
-      for (int i = 0; i < model.config.model_dim; ++i) out[i] += weight * from[i];
-    }
-  }
+  const auto choices = static_cast<std::size_t>(tokens * model.config.experts_per_token);
+  model.backend.MixRows(activations.expert_out, std::span(activations.places).first(choices),
+                        std::span(activations.mix_weights).first(choices),
+                        Head(activations.branch, tokens));
 }
 
 }  // namespace
@@ -182,6 +172,7 @@ void MoeFfn(const Model& model, LayerId layer, int tokens, int first_position,
   const SpeculationStats guesses_before = GuessesSoFar(model);
   Route(model, layer, tokens, first_position, activations);
   GroupByExpert(model, tokens, activations);
+  model.backend.Keep(Head(activations.normed, tokens));
   const std::span<const ExpertTask> tasks = RunExperts(model, layer, tokens, activations);
   AddUp(model, tokens, activations);
   if (!model.on_experts) return;

@@ -33,9 +33,9 @@ EvictionPolicy PolicyOf(PolicyKind kind) {
   return kind == PolicyKind::kRecency ? RankByRecency : RankByFrequency;
 }
 
-PolicyKind DefaultPolicy(std::size_t slots, std::size_t cycle, std::size_t records) {
-  return slots < cycle || slots >= records - records / 2 ? PolicyKind::kFrequency
-                                                         : PolicyKind::kRecency;
+PolicyKind DefaultPolicy(std::size_t slots, std::size_t cycle) {
+  return slots >= cycle && slots <= cycle + cycle / 3 ? PolicyKind::kRecency
+                                                      : PolicyKind::kFrequency;
 }
 
 EvictionQueue::EvictionQueue(std::size_t items) : place_(items, kNowhere) { heap_.reserve(items); }

@@ -73,11 +73,12 @@ std::string_view PolicyName(PolicyKind kind);
 std::optional<PolicyKind> PolicyFromName(std::string_view name);
 EvictionPolicy PolicyOf(PolicyKind kind);
 
-// The policy for a pool of `slots` when one token uses `cycle` of the records: recency, but
-// frequency below the cliff and in a pool of half the records or more. With fewer slots than a
-// token's cycle, recency evicts each record just before its layer comes round again and keeps
-// nothing; with many, what matters is who is rarely used at all (docs/benchmarks.md).
-PolicyKind DefaultPolicy(std::size_t slots, std::size_t cycle, std::size_t records);
+// The policy for a pool of `slots` when one token uses `cycle` of the records: frequency, but
+// recency in a pool that holds one token's records and at most a third more. With fewer slots than
+// a token's cycle, recency evicts each record just before its layer comes round again and keeps
+// nothing; with many, what matters is who is rarely used at all; between the two it is the last
+// token that says most about the next (docs/benchmarks.md).
+PolicyKind DefaultPolicy(std::size_t slots, std::size_t cycle);
 
 // Items of a fixed number, ordered by rank. A binary heap that knows where each item stands. Does
 // not allocate after construction.

@@ -70,11 +70,11 @@ TEST(PassingRank, TheNewestGoesFirstAndAllGoBeforeWhatWasKept) {
   EXPECT_LT(kEmptyRank, PassingRank(std::uint64_t{1} << 40));
 }
 
-TEST(DefaultPolicy, KeepsTheFrequentBelowTheCliffAndInALargePool) {
-  EXPECT_EQ(DefaultPolicy(383, 384, 6144), PolicyKind::kFrequency);
-  EXPECT_EQ(DefaultPolicy(384, 384, 6144), PolicyKind::kRecency);
-  EXPECT_EQ(DefaultPolicy(3071, 384, 6144), PolicyKind::kRecency);
-  EXPECT_EQ(DefaultPolicy(3072, 384, 6144), PolicyKind::kFrequency);
+TEST(DefaultPolicy, KeepsTheRecentJustAboveTheCliffOnly) {
+  EXPECT_EQ(DefaultPolicy(383, 384), PolicyKind::kFrequency);
+  EXPECT_EQ(DefaultPolicy(384, 384), PolicyKind::kRecency);
+  EXPECT_EQ(DefaultPolicy(512, 384), PolicyKind::kRecency);
+  EXPECT_EQ(DefaultPolicy(513, 384), PolicyKind::kFrequency);
 }
 
 TEST(Ranks, FollowTheStandingAndAmongEqualsTheOrder) {

@@ -305,7 +305,7 @@ INSTANTIATE_TEST_SUITE_P(Families, SpeculationTest,
                          });
 
 TEST(Speculation, IsOffByDefault) {
-  const Outcome outcome = Decode(DemoModel(), 40, EngineOptions().speculate);
+  const Outcome outcome = Decode(DemoModel(), 40, EngineOptions().speculate.value());
   EXPECT_EQ(outcome.predictions, 0);
   EXPECT_EQ(outcome.guesses.predictions, 0u);
   EXPECT_EQ(outcome.experts.speculated, 0u);

@@ -33,19 +33,45 @@ struct alignas(64) CacheLine {
   std::byte bytes[64];
 };
 
-// Where the parts of the quantised activations lie in scratch memory.
-struct ScratchLayout {
-  explicit ScratchLayout(const KernelLimits& limits) {
-    const Bytes values = static_cast<Bytes>(limits.tokens) *
-                         AlignUp(static_cast<Bytes>(limits.cols), sizeof(CacheLine));
-    residuals = values;
-    scales = residuals + values;
-    sums32 = scales + AlignUp(values / 32 * sizeof(float), sizeof(CacheLine));
-    sums16 = sums32 + AlignUp(values / 32 * sizeof(float), sizeof(CacheLine));
-    whole_sums = sums16 + AlignUp(values / 16 * sizeof(float), sizeof(CacheLine));
-    end = whole_sums + AlignUp(values / 32 * sizeof(std::int32_t), sizeof(CacheLine));
+// Where the parts of quantised activations lie in scratch memory that begins at `begin`.
+struct QuantizedLayout {
+  QuantizedLayout(Bytes begin, int tokens, int cols) : values(begin) {
+    const Bytes count =
+        static_cast<Bytes>(tokens) * AlignUp(static_cast<Bytes>(cols), sizeof(CacheLine));
+    residuals = values + count;
+    scales = residuals + count;
+    sums32 = scales + AlignUp(count / 32 * sizeof(float), sizeof(CacheLine));
+    sums16 = sums32 + AlignUp(count / 32 * sizeof(float), sizeof(CacheLine));
+    whole_sums = sums16 + AlignUp(count / 16 * sizeof(float), sizeof(CacheLine));
+    end = whole_sums + AlignUp(count / 32 * sizeof(std::int32_t), sizeof(CacheLine));
   }
-  Bytes residuals, scales, sums32, sums16, whole_sums, end;
+
+  // With residuals. REQUIRES: `base` is what the layout is within.
+  QuantizedRows At(std::byte* base) const {
+    return {.values = reinterpret_cast<std::int8_t*>(base + values),
+            .residuals = reinterpret_cast<std::int8_t*>(base + residuals),
+            .scales = reinterpret_cast<float*>(base + scales),
+            .sums32 = reinterpret_cast<float*>(base + sums32),
+            .sums16 = reinterpret_cast<float*>(base + sums16),
+            .whole_sums = reinterpret_cast<std::int32_t*>(base + whole_sums)};
+  }
+
+  Bytes values, residuals, scales, sums32, sums16, whole_sums, end;
+};
+
+struct ScratchLayout {
+  ScratchLayout(const KernelLimits& limits, bool quantizes)
+      : call(0, quantizes ? limits.tokens : 0, limits.cols),
+        kept(call.end, quantizes ? limits.tokens : 0, limits.kept_cols),
+        chosen(kept.end),
+        end(chosen + AlignUp(static_cast<Bytes>(limits.tokens) *
+                                 static_cast<Bytes>(limits.kept_cols) * sizeof(float),
+                             sizeof(CacheLine))) {}
+
+  QuantizedLayout call;  // of the call in progress
+  QuantizedLayout kept;
+  Bytes chosen;  // [tokens, kept_cols], floats
+  Bytes end;
 };
 
 QuantizedRows RowsFrom(const QuantizedRows& all, int row) {
@@ -59,6 +85,18 @@ QuantizedRows RowsFrom(const QuantizedRows& all, int row) {
           .cols = all.cols};
 }
 
+// Row `to` of `out` becomes row `from` of `all`.
+void CopyRow(const QuantizedRows& all, int from, const QuantizedRows& out, int to) {
+  const QuantizedRows source = RowsFrom(all, from);
+  const QuantizedRows place = RowsFrom(out, to);
+  std::copy_n(source.values, all.cols, place.values);
+  if (all.residuals != nullptr) std::copy_n(source.residuals, all.cols, place.residuals);
+  std::copy_n(source.scales, all.cols / 32, place.scales);
+  std::copy_n(source.sums32, all.cols / 32, place.sums32);
+  std::copy_n(source.sums16, all.cols / 16, place.sums16);
+  std::copy_n(source.whole_sums, all.cols / 32, place.whole_sums);
+}
+
 class CpuBackend final : public Backend {
  public:
   CpuBackend(ThreadPool& pool, CpuPath path)
@@ -68,35 +106,60 @@ class CpuBackend final : public Backend {
   std::string_view path() const override { return CpuPathName(path_); }
 
   Bytes ScratchBytes(const KernelLimits& limits) const override {
-    return kernels_.quantize != nullptr ? ScratchLayout(limits).end : 0;
+    return ScratchLayout(limits, kernels_.quantize != nullptr).end;
   }
 
   void Reserve(const KernelLimits& limits) override {
     limits_ = limits;
-    if (kernels_.quantize == nullptr) return;
-    const ScratchLayout layout(limits);
+    const ScratchLayout layout(limits, kernels_.quantize != nullptr);
     scratch_.resize(layout.end / sizeof(CacheLine));
     auto* base = reinterpret_cast<std::byte*>(scratch_.data());
-    quantized_.values = reinterpret_cast<std::int8_t*>(base);
-    residuals_ = reinterpret_cast<std::int8_t*>(base + layout.residuals);
-    quantized_.scales = reinterpret_cast<float*>(base + layout.scales);
-    quantized_.sums32 = reinterpret_cast<float*>(base + layout.sums32);
-    quantized_.sums16 = reinterpret_cast<float*>(base + layout.sums16);
-    quantized_.whole_sums = reinterpret_cast<std::int32_t*>(base + layout.whole_sums);
+    call_scratch_ = layout.call.At(base);
+    kept_scratch_ = layout.kept.At(base);
+    chosen_ = reinterpret_cast<float*>(base + layout.chosen);
   }
 
   void MatMul(const WeightMatrix& weights, ConstRows in, Rows out) override {
     DOPPLER_CHECK(in.cols == weights.cols && out.cols == weights.rows && in.rows == out.rows);
-    const auto row_bytes = RowBytes(weights.dtype, static_cast<std::uint64_t>(weights.cols));
-    DOPPLER_CHECK(row_bytes.has_value());
     if (ReadsInt8(weights.dtype)) QuantizeActivations(weights.dtype, in);
-    const auto rows = static_cast<std::size_t>(weights.rows);
-    pool_.ParallelFor(
-        rows, RowsPerPiece(rows, *row_bytes, in.rows), [&](std::size_t begin, std::size_t end) {
-          const auto first = static_cast<int>(begin);
-          const auto last = static_cast<int>(end);
-          MatMulRows(weights, *row_bytes, first, last, in, 0, Columns(out, first, last - first));
-        });
+    MatMulInPieces(weights, in, out);
+  }
+
+  void Keep(ConstRows in) override {
+    DOPPLER_CHECK(in.rows <= limits_.tokens && in.cols <= limits_.kept_cols);
+    kept_in_ = in;
+    kept_.cols = 0;
+  }
+
+  void MatMulOfKept(const WeightMatrix& weights, std::span<const int> rows, Rows out) override {
+    DOPPLER_CHECK(kept_in_.cols == weights.cols && out.cols == weights.rows);
+    DOPPLER_CHECK(static_cast<int>(rows.size()) == out.rows && out.rows <= limits_.tokens);
+    for (const int row : rows) DOPPLER_CHECK(row >= 0 && row < kept_in_.rows);
+    ConstRows in{chosen_, out.rows, kept_in_.cols, kept_in_.cols};
+    if (ReadsInt8(weights.dtype)) {
+      QuantizeKept(weights.dtype);
+      quantized_ = PlaceFor(call_scratch_, weights.dtype, kept_in_.cols);
+      ForEachRow(out.rows, in.cols,
+                 [&](int i) { CopyRow(kept_, rows[static_cast<std::size_t>(i)], quantized_, i); });
+    } else {
+      ForEachRow(out.rows, in.cols, [&](int i) {
+        std::copy_n(kept_in_.Row(rows[static_cast<std::size_t>(i)]), in.cols,
+                    chosen_ + static_cast<std::ptrdiff_t>(i) * in.cols);
+      });
+    }
+    MatMulInPieces(weights, in, out);
+  }
+
+  void MixRows(ConstRows in, std::span<const int> rows, std::span<const float> weights,
+               Rows out) override {
+    CheckMix(in, rows, weights, out);
+    const std::size_t k = rows.size() / static_cast<std::size_t>(out.rows);
+    ForEachRow(out.rows, out.cols * static_cast<int>(k), [&](int t) {
+      std::fill_n(out.Row(t), out.cols, 0.0f);
+      for (std::size_t i = static_cast<std::size_t>(t) * k, end = i + k; i < end; ++i) {
+        kernels_.add_scaled(in.Row(rows[i]), weights[i], out.cols, out.Row(t));
+      }
+    });
   }
 
   void MatMulHeads(const HeadMatrices& weights, ConstRows in, int in_step, Rows out,
@@ -264,27 +327,53 @@ class CpuBackend final : public Backend {
     return !IsFloat(dtype) && !HasScaleGrid(dtype) && kernels_.quantize != nullptr;
   }
 
-  void BeginQuantized(DType weights, int cols) {
-    quantized_.residuals = ReadsResiduals(weights) ? residuals_ : nullptr;
-    quantized_.cols = cols;
+  // Scratch memory for rows of `cols` values, as those weights read them.
+  static QuantizedRows PlaceFor(QuantizedRows scratch, DType weights, int cols) {
+    if (!ReadsResiduals(weights)) scratch.residuals = nullptr;
+    scratch.cols = cols;
+    return scratch;
+  }
+
+  void QuantizeRows(ConstRows in, const QuantizedRows& out) {
+    ForEachRow(in.rows, in.cols, [&](int t) { kernels_.quantize(in.Row(t), RowsFrom(out, t)); });
   }
 
   void QuantizeActivations(DType weights, ConstRows in) {
     DOPPLER_CHECK(in.rows <= limits_.tokens && in.cols <= limits_.cols);
-    BeginQuantized(weights, in.cols);
-    ForEachRow(in.rows, in.cols,
-               [&](int t) { kernels_.quantize(in.Row(t), RowsFrom(quantized_, t)); });
+    quantized_ = PlaceFor(call_scratch_, weights, in.cols);
+    QuantizeRows(in, quantized_);
+  }
+
+  // Unless what was kept is there already, as those weights read it.
+  void QuantizeKept(DType weights) {
+    const QuantizedRows wanted = PlaceFor(kept_scratch_, weights, kept_in_.cols);
+    if (kept_.cols == wanted.cols && kept_.residuals == wanted.residuals) return;
+    kept_ = wanted;
+    QuantizeRows(kept_in_, kept_);
   }
 
   // [heads, tokens, cols], so that a head's rows follow each other.
   void QuantizeHeads(DType weights, ConstRows in, int in_step, int heads, int cols) {
     DOPPLER_CHECK(in.rows <= limits_.tokens && heads * cols <= limits_.cols);
-    BeginQuantized(weights, cols);
+    quantized_ = PlaceFor(call_scratch_, weights, cols);
     ForEachRow(in.rows, heads * cols, [&](int t) {
       for (int head = 0; head < heads; ++head) {
         kernels_.quantize(in.Row(t) + head * in_step, RowsFrom(quantized_, head * in.rows + t));
       }
     });
+  }
+
+  // `in` is not read where `quantized_` is.
+  void MatMulInPieces(const WeightMatrix& weights, ConstRows in, Rows out) {
+    const auto row_bytes = RowBytes(weights.dtype, static_cast<std::uint64_t>(weights.cols));
+    DOPPLER_CHECK(row_bytes.has_value());
+    const auto rows = static_cast<std::size_t>(weights.rows);
+    pool_.ParallelFor(
+        rows, RowsPerPiece(rows, *row_bytes, in.rows), [&](std::size_t begin, std::size_t end) {
+          const auto first = static_cast<int>(begin);
+          const auto last = static_cast<int>(end);
+          MatMulRows(weights, *row_bytes, first, last, in, 0, Columns(out, first, last - first));
+        });
   }
 
   // Rows [begin, end) times all tokens, whose quantised values begin at row `quantized_from`.
@@ -380,8 +469,12 @@ class CpuBackend final : public Backend {
   const CpuKernels& kernels_;
   KernelLimits limits_{.tokens = 0, .cols = 0};
   std::vector<CacheLine> scratch_;
-  std::int8_t* residuals_ = nullptr;
-  QuantizedRows quantized_;  // of the call in progress, in scratch_
+  QuantizedRows call_scratch_;
+  QuantizedRows kept_scratch_;
+  float* chosen_ = nullptr;  // rows of kept_in_
+  QuantizedRows quantized_;  // of the call in progress, in call_scratch_
+  ConstRows kept_in_;
+  QuantizedRows kept_;  // kept_in_, in kept_scratch_; without columns until it is wanted
 };
 
 }  // namespace

@@ -67,6 +67,21 @@ TEST_P(CpuBackendTest, LayerNormAndAddBias) {
   }
 }
 
+TEST_P(CpuBackendTest, MixRows) {
+  const std::vector<int> rows = {4, 0, 3, 5, 1, 1};
+  const auto weights = GaussianValues(6, 41);
+  for (const int size : kSizes) {
+    OwnedRows in = Random(6, size, 42);
+    for (const int tokens : {1, 2, 6}) {
+      OwnedRows out = Random(tokens, size, 43);
+      OwnedRows expected(tokens, size);
+      reference_->MixRows(in.view(), rows, weights, expected.view());
+      backend_->MixRows(in.view(), rows, weights, out.view());
+      ExpectNear(out.view(), expected.view(), 5e-6, 1);
+    }
+  }
+}
+
 TEST_P(CpuBackendTest, Rope) {
   for (const int half : {1, 5, 32, 40}) {
     // All of a head, or its end.

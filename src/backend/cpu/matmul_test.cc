@@ -38,7 +38,7 @@ class MatMulTest : public testing::TestWithParam<Parameters> {
 
   static std::unique_ptr<Backend> Make(ThreadPool& pool, int cols) {
     auto backend = MakeCpuBackend(pool, path());
-    backend->Reserve({.tokens = kTokens, .cols = cols});
+    backend->Reserve({.tokens = kTokens, .cols = cols, .kept_cols = cols});
     return backend;
   }
 };
@@ -145,6 +145,45 @@ TEST_P(MatMulTest, OneTokenHasTheSameBitsInAnyCompanyAndOnAnyThreads) {
       EXPECT_EQ(out.Bits(), alone.Bits()) << threads << " threads, " << batch << " tokens";
     }
   }
+}
+
+TEST_P(MatMulTest, KeptActivationsGiveTheSameBits) {
+  const int cols = Columns().back();
+  const int rows = 35;
+  const auto matrix = RandomMatrix(dtype(), rows, cols, 9);
+  const auto other = RandomMatrix(DType::kMxfp4, rows, 96, 10);  // which may read other activations
+  OwnedRows in(kTokens, cols, GaussianValues(kTokens * cols, 11), 3);
+  OwnedRows other_in(kTokens, 96, GaussianValues(kTokens * 96, 12));
+  const std::vector<std::vector<int>> choices = {{0}, {15, 3}, {7, 7, 0, 1, 2, 14, 9}};
+  ThreadPool pool(2);
+  const auto backend = Make(pool, std::max(cols, 96));
+  OwnedRows all(kTokens, rows);
+  backend->MatMul(matrix.view, in.view(), all.view());
+  for (const std::vector<int>& chosen : choices) {
+    const int count = static_cast<int>(chosen.size());
+    backend->Keep(in.view());
+    OwnedRows first(count, rows);
+    OwnedRows again(count, rows);
+    backend->MatMulOfKept(matrix.view, chosen, first.view());
+    // A call between them leaves what is kept.
+    OwnedRows unrelated(kTokens, rows);
+    backend->MatMul(other.view, other_in.view(), unrelated.view());
+    backend->MatMulOfKept(matrix.view, chosen, again.view());
+    for (int i = 0; i < count; ++i) {
+      const int token = chosen[static_cast<std::size_t>(i)];
+      for (int r = 0; r < rows; ++r) {
+        ASSERT_EQ(first.view().Row(i)[r], all.view().Row(token)[r]) << token << ' ' << r;
+      }
+    }
+    EXPECT_EQ(again.Bits(), first.Bits());
+  }
+  // Others are kept from now on.
+  backend->Keep(other_in.view());
+  OwnedRows kept(1, rows);
+  backend->MatMulOfKept(other.view, choices[0], kept.view());
+  OwnedRows expected(kTokens, rows);
+  backend->MatMul(other.view, other_in.view(), expected.view());
+  for (int r = 0; r < rows; ++r) ASSERT_EQ(kept.view().Row(0)[r], expected.view().Row(0)[r]);
 }
 
 TEST_P(MatMulTest, ZeroAndTinyActivationsGiveZero) {

@@ -28,12 +28,16 @@ class ReferenceBackend final : public Backend {
   std::string_view path() const override { return "reference"; }
 
   Bytes ScratchBytes(const KernelLimits& limits) const override {
-    return sizeof(float) * static_cast<Bytes>(limits.context) * static_cast<Bytes>(pool_.size());
+    return sizeof(float) *
+           (static_cast<Bytes>(limits.context) * static_cast<Bytes>(pool_.size()) +
+            static_cast<Bytes>(limits.tokens) * static_cast<Bytes>(limits.kept_cols));
   }
 
   void Reserve(const KernelLimits& limits) override {
     context_ = static_cast<std::size_t>(limits.context);
     scores_.resize(context_ * static_cast<std::size_t>(pool_.size()));
+    chosen_.resize(static_cast<std::size_t>(limits.tokens) *
+                   static_cast<std::size_t>(limits.kept_cols));
   }
 
   void MatMul(const WeightMatrix& weights, ConstRows in, Rows out) override {
@@ -43,6 +47,31 @@ class ReferenceBackend final : public Backend {
                         for (std::size_t row = begin; row < end; ++row)
                           MatMulRow(weights, row, in, out.data + row, out.stride);
                       });
+  }
+
+  void Keep(ConstRows in) override { kept_ = in; }
+
+  void MatMulOfKept(const WeightMatrix& weights, std::span<const int> rows, Rows out) override {
+    const auto cols = static_cast<std::size_t>(kept_.cols);
+    DOPPLER_CHECK(rows.size() * cols <= chosen_.size());
+    float* next = chosen_.data();
+    for (const int row : rows) {
+      DOPPLER_CHECK(row >= 0 && row < kept_.rows);
+      next = std::copy_n(kept_.Row(row), cols, next);
+    }
+    MatMul(weights, {chosen_.data(), static_cast<int>(rows.size()), kept_.cols, kept_.cols}, out);
+  }
+
+  void MixRows(ConstRows in, std::span<const int> rows, std::span<const float> weights,
+               Rows out) override {
+    CheckMix(in, rows, weights, out);
+    const std::size_t k = rows.size() / static_cast<std::size_t>(out.rows);
+    for (int t = 0; t < out.rows; ++t) {
+      std::fill_n(out.Row(t), out.cols, 0.0f);
+      for (std::size_t i = static_cast<std::size_t>(t) * k, end = i + k; i < end; ++i) {
+        for (int c = 0; c < out.cols; ++c) out.Row(t)[c] += weights[i] * in.Row(rows[i])[c];
+      }
+    }
   }
 
   void MatMulHeads(const HeadMatrices& weights, ConstRows in, int in_step, Rows out,
@@ -300,6 +329,8 @@ class ReferenceBackend final : public Backend {
   }
 
   ThreadPool& pool_;
+  ConstRows kept_;
+  std::vector<float> chosen_;  // [tokens, kept_cols], rows of kept_
   std::size_t context_ = 0;
   std::vector<float> scores_;  // [threads, context]
 };
