@@ -27,11 +27,13 @@ ExpertSchedule::ExpertSchedule(const Model& model, LayerId layer, int tokens,
       rows_(rows) {
   int choices = 0;
   for (const ExpertTask& task : tasks_) choices += task.tokens;
-  together_ = choices <= rows_ && tasks_.size() <= cache_.MostPinned(layer_);
   // A pass over more records than there are slots would put out all that decode has gathered.
   const auto layers = static_cast<std::size_t>(model.config.NumMoeLayers());
   if (tokens > 1 && tasks_.size() * layers > cache_.slots()) use_ = UseKind::kPassing;
   most_open_misses_ = std::max<std::size_t>(kLeastWindow, kReadWindow / cache_.SlotBytes(layer_));
+  const auto of_one_token = static_cast<std::size_t>(model.config.experts_per_token);
+  together_ = choices <= rows_ && tasks_.size() <= std::max(of_one_token, most_open_misses_) &&
+              tasks_.size() <= cache_.MostPinned(layer_);
   const auto experts = static_cast<std::size_t>(model.config.num_experts);
   const LayerId next(layer_.value + 1);
   read_next_layer_ = tasks_.size() >= experts - experts / 8 &&

@@ -1,6 +1,7 @@
 #include "e2e/program.h"
 
 #include <algorithm>
+#include <csignal>
 #include <fstream>
 
 #include <gmock/gmock.h>
@@ -46,6 +47,15 @@ std::string Output(const std::vector<std::string>& arguments, const ProcessOptio
 
 nlohmann::json JsonOutput(const std::vector<std::string>& arguments) {
   return nlohmann::json::parse(Output(arguments));
+}
+
+bool CatchesInterrupt(const RunningProcess& process) {
+  std::ifstream status("/proc/" + std::to_string(process.id) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    if (!line.starts_with("SigCgt:")) continue;
+    return (std::stoull(line.substr(7), nullptr, 16) >> (SIGINT - 1) & 1) != 0;
+  }
+  return false;
 }
 
 void ExpectRefused(const ProcessResult& result, int status, const std::vector<std::string>& parts) {

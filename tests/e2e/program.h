@@ -30,6 +30,9 @@ void ExpectDone(const ProcessResult& result);
 std::string Output(const std::vector<std::string>& arguments, const ProcessOptions& options = {});
 nlohmann::json JsonOutput(const std::vector<std::string>& arguments);
 
+// Whether the program would end its work cleanly on Ctrl-C by now.
+bool CatchesInterrupt(const RunningProcess& process);
+
 // Expects that the program refused with this status and one line on standard error, which begins
 // with its name and holds every one of `parts`.
 void ExpectRefused(const ProcessResult& result, int status, const std::vector<std::string>& parts);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <cstring>
 
 #include <gmock/gmock.h>
@@ -146,6 +147,18 @@ TEST(ReportsTest, BenchSweepsBudgetsAndContexts) {
   EXPECT_THAT(chart, StartsWith("<svg "));
   EXPECT_THAT(chart, HasSubstr("16 tokens of context"));
   EXPECT_THAT(chart, EndsWith("</svg>\n"));
+}
+
+// The reference kernels have minutes of work before them when the signal comes.
+TEST(ReportsTest, CtrlCEndsASweepWithoutATable) {
+  const TempFolder folder;
+  const fs::path csv = folder.path() / "table.csv";
+  const ProcessResult result =
+      Doppler({"bench", DemoModel(), "--budgets", "1G,2G", "--contexts", "512", "--decode", "64",
+               "--repetitions", "100", "--backend", "reference", "--csv", csv},
+              {.signal = SIGINT, .signal_when = CatchesInterrupt});
+  ExpectRefused(result, kFailed, {"interrupted"});
+  EXPECT_FALSE(fs::exists(csv));
 }
 
 TEST(ReportsTest, BenchFailsWhereNothingFits) {

@@ -194,19 +194,11 @@ TEST(RunTest, OutputThatCannotBeWritten) {
 }
 
 TEST(RunTest, CtrlCWhileThePromptIsAwaited) {
-  // Once it has caught the signal the program has nothing to do but wait for its input.
-  const auto catches_interrupt = [](const RunningProcess& process) {
-    std::ifstream status("/proc/" + std::to_string(process.id) + "/status");
-    for (std::string line; std::getline(status, line);) {
-      if (!line.starts_with("SigCgt:")) continue;
-      return (std::stoull(line.substr(7), nullptr, 16) >> (SIGINT - 1) & 1) != 0;
-    }
-    return false;
-  };
+  // Then the program has nothing to do but wait for its input.
   const ProcessResult result = Doppler({"run", MoeModel()}, {.input = "Once",
                                                              .keep_input_open = true,
                                                              .signal = SIGINT,
-                                                             .signal_when = catches_interrupt});
+                                                             .signal_when = CatchesInterrupt});
   ExpectRefused(result, kFailed, {"interrupted"});
 }
 
