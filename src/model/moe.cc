@@ -155,7 +155,7 @@ SpeculationStats GuessesSoFar(const Model& model) {
 }
 
 void AddUp(const Model& model, int tokens, Activations& activations) {
-  const auto choices = static_cast<std::size_t>(tokens * model.config.experts_per_token);
+  const auto choices = static_cast<std::size_t>(tokens) * model.config.experts_per_token;
   model.backend.MixRows(activations.expert_out, std::span(activations.places).first(choices),
                         std::span(activations.mix_weights).first(choices),
                         Head(activations.branch, tokens));

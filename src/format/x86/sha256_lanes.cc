@@ -18,7 +18,7 @@ struct FreeManager {
 // One for each thread, about 200 KB: a manager serves one thread at a time.
 IMB_MGR& Manager() {
   const AllowAllocScope first_call;
-  thread_local const std::unique_ptr<IMB_MGR, FreeManager> manager = [] {
+  thread_local std::unique_ptr<IMB_MGR, FreeManager> manager = [] {
     std::unique_ptr<IMB_MGR, FreeManager> made(alloc_mb_mgr(0));
     DOPPLER_CHECK(made != nullptr);
     init_mb_mgr_auto(made.get(), nullptr);
