@@ -54,8 +54,7 @@ struct AsyncReaderOptions {
   int depth = 64;   // reads in flight
   int threads = 2;  // that run on_done; the pread pool uses max(threads, 8) to keep a disk busy
   // Where most reads come from and go to. Both outlive the reader. io_uring registers them if it
-  // may: the memory by and by, a region when the first read goes there, all of which is then in
-  // memory.
+  // may: the memory by and by, a region once a read has gone there and all of it is in memory.
   std::span<const File> files = {};
   std::span<std::byte> memory = {};
   Bytes region = kReaderRegion;  // a multiple of the page size; the last one may be shorter

@@ -50,6 +50,10 @@ bool DropPages(std::span<std::byte> pages) {
   return pages.empty() || ::madvise(pages.data(), pages.size(), MADV_DONTNEED) == 0;
 }
 
+void MakePages(std::span<std::byte> pages) {
+  ::madvise(pages.data(), pages.size(), MADV_POPULATE_WRITE);
+}
+
 Bytes ResidentBytes(std::span<const std::byte> pages) {
   if (pages.empty()) return 0;
   const auto page = static_cast<Bytes>(::sysconf(_SC_PAGESIZE));

@@ -33,6 +33,10 @@ class MappedMemory {
 // again. Says whether the system took them. REQUIRES: nobody uses them meanwhile.
 bool DropPages(std::span<std::byte> pages);
 
+// Has the system provide pages of mapped memory that are not there yet, as writing to them would.
+// Where the kernel cannot (before Linux 5.14), the first use does.
+void MakePages(std::span<std::byte> pages);
+
 // How much of whole pages of mapped memory is in physical memory now.
 Bytes ResidentBytes(std::span<const std::byte> pages);
 

@@ -13,6 +13,7 @@
 #include "base/alloc_guard.h"
 #include "base/error.h"
 #include "io/async_reader.h"
+#include "io/page_maker.h"
 
 namespace doppler {
 namespace {
@@ -28,6 +29,7 @@ class UringReader final : public AsyncReader {
         files_(options.files),
         memory_(options.memory),
         region_(options.region),
+        pages_(options.memory, options.region),
         ops_(static_cast<std::size_t>(options.depth)) {
     // Room for one stop message per thread beside the reads.
     const int status =
@@ -80,6 +82,7 @@ class UringReader final : public AsyncReader {
     const Bytes end = begin + memory.size();
     DOPPLER_CHECK(begin % region_ == 0 && (end % region_ == 0 || end == memory_.size()));
     for (std::size_t region = begin / region_; region * region_ < end; ++region) {
+      pages_.Forget(region);
       if (region_registered_.empty() || !region_registered_[region]) continue;
       // An empty buffer in its place. Reads that have ended may hold the pages a moment longer.
       if (!UpdateRegion(region, {nullptr, 0})) return false;
@@ -116,7 +119,9 @@ class UringReader final : public AsyncReader {
     const auto begin = static_cast<Bytes>(out.data() - memory_.data());
     const auto region = static_cast<std::size_t>(begin / region_);
     if (begin + out.size() > (region + 1) * region_) return -1;
-    if (!region_registered_[region] && !RegisterRegion(region)) return -1;
+    if (region_registered_[region]) return static_cast<int>(region);
+    // To register pages that are not there would hold up this read, and every other.
+    if (!pages_.Ready(region) || !RegisterRegion(region)) return -1;
     return static_cast<int>(region);
   }
 
@@ -226,6 +231,7 @@ class UringReader final : public AsyncReader {
   const std::span<const File> files_;
   const std::span<std::byte> memory_;
   const Bytes region_;
+  PageMaker pages_;
   bool files_registered_ = false;
   bool buffers_registered_ = false;
   std::vector<bool> region_registered_;  // [memory_ / region_]
