@@ -128,6 +128,11 @@ void File::DropCache(Bytes offset, Bytes size) const {
                   POSIX_FADV_DONTNEED);
 }
 
+void File::ReadOnce(Bytes offset, std::span<std::byte> out) const {
+  ReadAt(offset, out);
+  DropCache(offset, out.size());
+}
+
 std::string ReadTextFile(const fs::path& path, Bytes limit) {
   const File file(path, OpenMode::kRead);
   const Bytes size = file.Size();
@@ -136,7 +141,7 @@ std::string ReadTextFile(const fs::path& path, Bytes limit) {
           FormatSize(limit));
   }
   std::string text(size, '\0');
-  file.ReadAt(0, std::as_writable_bytes(std::span(text)));
+  file.ReadOnce(0, std::as_writable_bytes(std::span(text)));
   return text;
 }
 

@@ -45,6 +45,8 @@ class File {
   Bytes Size() const;
   // Fills `out` from `offset`; a file that ends before is an error.
   void ReadAt(Bytes offset, std::span<std::byte> out) const;
+  // As ReadAt, and the kernel keeps no copy, which a container's limit on memory would count.
+  void ReadOnce(Bytes offset, std::span<std::byte> out) const;
   // Appends all of `bytes` at the end of what was written so far.
   void Write(std::span<const std::byte> bytes);
   // Flushes to the device.

@@ -79,7 +79,7 @@ void Artifact::LoadLeaves(ShardId id) {
       Throw("'{}' has the wrong size; delete it and it will be computed again", path.string());
     }
     leaves.resize(LeafCount(shard.size));
-    file.ReadAt(0, std::as_writable_bytes(std::span(leaves)));
+    file.ReadOnce(0, std::as_writable_bytes(std::span(leaves)));
     root = MerkleRoot(leaves);
   } else {
     root = HashShardFile(
@@ -108,7 +108,7 @@ void Artifact::LoadNodes() {
     Throw("'{}' has the wrong size; delete it: experts are then checked whole", path.string());
   }
   nodes_.resize(count);
-  file.ReadAt(0, std::as_writable_bytes(std::span(nodes_)));
+  file.ReadOnce(0, std::as_writable_bytes(std::span(nodes_)));
   for (std::size_t i = 0; i < manifest_.shards.size(); ++i) {
     const ShardEntry& shard = manifest_.shards[i];
     if (NodeCount(shard) == 0) continue;
