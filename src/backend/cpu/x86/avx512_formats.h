@@ -9,6 +9,10 @@
 //   kChunkBytes       of 256 values
 //   Load(chunk, runs)        scales and offsets of the chunk's runs; lanes beyond them are 0
 //   Values(chunk, pair)      values 64 * pair and on
+//   kPairsOfNibbles          whether all of it is nibbles: 32 bytes are a run, low ones, and the
+//   next Nibbles(chunk, half)     then, 64 bytes of them kHeadsOfRows             whether it has
+//   LoadHeads(chunk, row_bytes, first_lane, scales, offsets), which
+//                            loads eight lanes of sixteen rows at once
 //   LastRun(chunk, run)      32 values and 32 zeros, where a row ends with an odd number of runs
 #pragma once
 
@@ -45,7 +49,58 @@ struct Head {
   __m512 offsets;
 };
 
-// What q4_k and q5_k share.
+// Sixteen bytes of sixteen rows: word w of row r is lane r of words[w].
+void LoadWordsOfRows(const Byte* first, std::size_t row_bytes, __m512i (&words)[4]) {
+  __m512i rows[4];
+  for (int i = 0; i < 4; ++i) {
+    const Byte* row = first + static_cast<std::size_t>(i) * row_bytes;
+    const __m512i one = _mm512_castsi128_si512(Load16(row));
+    const __m512i two = _mm512_inserti32x4(one, Load16(row + 4 * row_bytes), 1);
+    const __m512i three = _mm512_inserti32x4(two, Load16(row + 8 * row_bytes), 2);
+    rows[i] = _mm512_inserti32x4(three, Load16(row + 12 * row_bytes), 3);
+  }
+  const __m512i low01 = _mm512_unpacklo_epi32(rows[0], rows[1]);
+  const __m512i high01 = _mm512_unpackhi_epi32(rows[0], rows[1]);
+  const __m512i low23 = _mm512_unpacklo_epi32(rows[2], rows[3]);
+  const __m512i high23 = _mm512_unpackhi_epi32(rows[2], rows[3]);
+  words[0] = _mm512_unpacklo_epi64(low01, low23);
+  words[1] = _mm512_unpackhi_epi64(low01, low23);
+  words[2] = _mm512_unpacklo_epi64(high01, high23);
+  words[3] = _mm512_unpackhi_epi64(high01, high23);
+}
+
+// Four bytes of each word, times `factors`.
+void ScaleBytes(__m512i words, __m512 factors, __m512* out) {
+  for (int byte = 0; byte < 4; ++byte) {
+    const __m512i alone = _mm512_and_si512(
+        _mm512_srli_epi32(words, static_cast<unsigned>(8 * byte)), _mm512_set1_epi32(0xff));
+    out[byte] = _mm512_mul_ps(_mm512_cvtepi32_ps(alone), factors);
+  }
+}
+
+// What q4_k and q5_k share: the scales and offsets of the eight runs of a block, a row in each
+// lane.
+void LoadSubScalesOfRows(const Byte* block, std::size_t row_bytes, __m512 (&scales)[8],
+                         __m512 (&offsets)[8]) {
+  __m512i words[4];
+  LoadWordsOfRows(block, row_bytes, words);
+  const __m512 factors = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words[0]));
+  const __m512 minimums = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(words[0], 16)));
+  const __m512 negative = _mm512_xor_ps(minimums, _mm512_set1_ps(-0.0f));
+  const __m512i six_bits = _mm512_set1_epi32(0x3f3f3f3f);
+  const __m512i four_bits = _mm512_set1_epi32(0x0f0f0f0f);
+  const __m512i upper_bits = _mm512_set1_epi32(0x30303030);
+  const auto high = [&](__m512i low_part, __m512i high_part) {
+    return _mm512_or_si512(_mm512_and_si512(low_part, four_bits),
+                           _mm512_and_si512(_mm512_srli_epi32(high_part, 2), upper_bits));
+  };
+  ScaleBytes(_mm512_and_si512(words[1], six_bits), factors, scales);
+  ScaleBytes(high(words[3], words[1]), factors, scales + 4);
+  ScaleBytes(_mm512_and_si512(words[2], six_bits), negative, offsets);
+  ScaleBytes(high(_mm512_srli_epi32(words[3], 4), words[2]), negative, offsets + 4);
+}
+
+// The same of one row, a run in each lane.
 Head LoadSubScales(const Byte* block, const Byte* packed) {
   unsigned word[3];
   __builtin_memcpy(word, packed, sizeof(word));
@@ -69,13 +124,24 @@ struct SuperBlocks {
   static constexpr int kZero = 0;
   static constexpr bool kHasOffsets = true;
   static constexpr bool kReadsResiduals = false;
+  static constexpr bool kPairsOfNibbles = false;
   static constexpr int kChunkBytes = kBytes;
+  static constexpr bool kHeadsOfRows = true;
   static __m512i LastRun(const Byte*, int) { return _mm512_setzero_si512(); }
 };
 
 struct Q4K : SuperBlocks<32, Q4KLayout::kBytes> {
+  static constexpr bool kPairsOfNibbles = true;
+  static __m512i Nibbles(const Byte* block, int half) {
+    return Load64(block + Q4KLayout::kNibbles + 64 * half);
+  }
+  static_assert(Q4KLayout::kScale == 0 && Q4KLayout::kMinimum == 2 && Q4KLayout::kSubScales == 4);
   static Head Load(const Byte* block, int) {
     return LoadSubScales(block, block + Q4KLayout::kSubScales);
+  }
+  static void LoadHeads(const Byte* block, std::size_t row_bytes, int, __m512 (&scales)[8],
+                        __m512 (&offsets)[8]) {
+    LoadSubScalesOfRows(block, row_bytes, scales, offsets);
   }
   static __m512i Values(const Byte* block, int pair) {
     const __m512i run = LoadTwice(block + Q4KLayout::kNibbles + 32 * pair);
@@ -84,8 +150,13 @@ struct Q4K : SuperBlocks<32, Q4KLayout::kBytes> {
 };
 
 struct Q5K : SuperBlocks<32, Q5KLayout::kBytes> {
+  static_assert(Q5KLayout::kScale == 0 && Q5KLayout::kMinimum == 2 && Q5KLayout::kSubScales == 4);
   static Head Load(const Byte* block, int) {
     return LoadSubScales(block, block + Q5KLayout::kSubScales);
+  }
+  static void LoadHeads(const Byte* block, std::size_t row_bytes, int, __m512 (&scales)[8],
+                        __m512 (&offsets)[8]) {
+    LoadSubScalesOfRows(block, row_bytes, scales, offsets);
   }
   static __m512i Values(const Byte* block, int pair) {
     const __m512i run = LoadTwice(block + Q5KLayout::kNibbles + 32 * pair);
@@ -107,6 +178,26 @@ struct Q6K : SuperBlocks<16, Q6KLayout::kBytes> {
                                         _mm512_set1_ps(LoadFp16(block + Q6KLayout::kScale)));
     return {scales, _mm512_mul_ps(scales, _mm512_set1_ps(-32.0f))};
   }
+  static void LoadHeads(const Byte* block, std::size_t row_bytes, int first_lane,
+                        __m512 (&scales)[8], __m512 (&offsets)[8]) {
+    alignas(32) unsigned short bits[16];
+    for (int row = 0; row < 16; ++row) {
+      __builtin_memcpy(bits + row,
+                       block + static_cast<std::size_t>(row) * row_bytes + Q6KLayout::kScale,
+                       sizeof(bits[row]));
+    }
+    const __m512 factors =
+        _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(bits)));
+    __m512i words[4];
+    LoadWordsOfRows(block + Q6KLayout::kSubScales, row_bytes, words);
+    for (int i = 0; i < 8; ++i) {
+      const auto left = static_cast<unsigned>(24 - 8 * (i % 4));
+      const __m512i byte =
+          _mm512_srai_epi32(_mm512_slli_epi32(words[first_lane / 4 + i / 4], left), 24);
+      scales[i] = _mm512_mul_ps(_mm512_cvtepi32_ps(byte), factors);
+      offsets[i] = _mm512_mul_ps(scales[i], _mm512_set1_ps(-32.0f));
+    }
+  }
   static __m512i Values(const Byte* block, int pair) {
     const int half = pair / 2;
     const __m512i run = Load64(block + Q6KLayout::kNibbles + 64 * half);
@@ -126,6 +217,8 @@ struct SmallBlocks {
   static constexpr int kRun = 32;
   static constexpr bool kHasOffsets = false;
   static constexpr bool kReadsResiduals = false;
+  static constexpr bool kPairsOfNibbles = false;
+  static constexpr bool kHeadsOfRows = false;
   static constexpr int kBlockBytes = kBytes;
   static constexpr int kChunkBytes = 8 * kBytes;
 

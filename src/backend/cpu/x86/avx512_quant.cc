@@ -74,14 +74,15 @@ struct RowProduct {
     Row row;
     row.head = Format::Load(chunk, runs);
     for (int pair = 0; pair < 4; ++pair) {
-      if (kWhole || 2 * pair + 2 <= runs) {
-        row.values[pair] = Format::Values(chunk, pair);
-      } else {
-        row.values[pair] =
-            2 * pair + 1 == runs ? Format::LastRun(chunk, 2 * pair) : _mm512_setzero_si512();
-      }
+      row.values[pair] = kWhole ? Format::Values(chunk, pair) : ValuesUpTo(chunk, pair, runs);
     }
     return row;
+  }
+
+  // Zeros beyond the chunk's runs.
+  static __m512i ValuesUpTo(const Byte* chunk, int pair, int runs) {
+    if (2 * pair + 2 <= runs) return Format::Values(chunk, pair);
+    return 2 * pair + 1 == runs ? Format::LastRun(chunk, 2 * pair) : _mm512_setzero_si512();
   }
 
   // 64 activations, zeros beyond the chunk's runs.
@@ -218,82 +219,182 @@ struct PanelProduct {
   static constexpr int kRows = 16;
   static constexpr int kLanes = kLanesOf<Format>;
   static constexpr int kWords = Format::kRun / 4;
+  // So that their sums stay in the first-level cache.
+  static constexpr int kLanesAtOnce = 8;
+  static constexpr int kPairsAtOnce = kLanesAtOnce * Format::kRun / 64;
 
-  // A chunk of sixteen rows: words of four weights, and scales, of all rows side by side.
+  // Some lanes of a chunk of sixteen rows: words of four weights, and scales, of all rows side by
+  // side.
   struct Panel {
-    __m512i words[kChunk / 4];
-    __m512 scales[kRows];
-    __m512 offsets[kRows];
+    __m512i words[kLanesAtOnce][kWords];
+    __m512 scales[kLanesAtOnce];
+    __m512 offsets[kLanesAtOnce];
   };
 
   // [lane][token]: a register with a row in each of its lanes.
   using Sums = __m512[kLanes][MatMulTile::kMaxTokens];
 
-  static void Unpack(const Byte* chunk, std::size_t row_bytes, int runs, Panel& panel) {
-    __m512i values[4][kRows];
-    __m512i scales[kRows];
-    __m512i offsets[kRows];
-    for (int r = 0; r < kRows; ++r) {
-      const Byte* blocks = chunk + static_cast<std::size_t>(r) * row_bytes;
-      const auto row = runs == kLanes ? RowProduct<Format>::template Load<true>(blocks, runs)
-                                      : RowProduct<Format>::template Load<false>(blocks, runs);
-      for (int pair = 0; pair < 4; ++pair) values[pair][r] = row.values[pair];
-      scales[r] = _mm512_castps_si512(row.head.scales);
-      offsets[r] = _mm512_castps_si512(row.head.offsets);
-    }
-    for (int pair = 0; pair < 4; ++pair) {
-      Transpose(values[pair]);
-      for (int word = 0; word < 16; ++word) panel.words[16 * pair + word] = values[pair][word];
-    }
-    Transpose(scales);
-    for (int r = 0; r < kRows; ++r) panel.scales[r] = _mm512_castsi512_ps(scales[r]);
-    if constexpr (Format::kHasOffsets) {
-      Transpose(offsets);
-      for (int r = 0; r < kRows; ++r) panel.offsets[r] = _mm512_castsi512_ps(offsets[r]);
-    }
-  }
+  // Where weights are, and which of them.
+  struct Part {
+    const Byte* chunk;
+    std::size_t row_bytes;
+    int runs;        // of the chunk
+    int first_lane;  // and the next ones
 
-  static __m512i Dot(const __m512i (&words)[kWords], const std::int8_t* x, __m512i dot) {
-    for (int i = 0; i < kWords; ++i) {
-      int four;
-      __builtin_memcpy(&four, x + 4 * i, sizeof(four));
-      dot = _mm512_dpbusd_epi32(dot, words[i], _mm512_set1_epi32(four));
-    }
-    return dot;
-  }
+    const Byte* Row(int row) const { return chunk + static_cast<std::size_t>(row) * row_bytes; }
+  };
 
-  static __m512i AllDots(const __m512i (&words)[kWords], const QuantizedRows& x,
-                         std::ptrdiff_t first) {
-    const __m512i zero = _mm512_setzero_si512();
-    if constexpr (Format::kReadsResiduals) {
-      const __m512i large = Dot(words, x.values + first, zero);
-      const __m512i start = _mm512_set1_epi32(-Format::kZero * x.whole_sums[first / 32]);
-      return _mm512_add_epi32(_mm512_slli_epi32(large, 8), Dot(words, x.residuals + first, start));
-    } else if constexpr (Format::kZero != 0) {
-      return Dot(words, x.values + first,
-                 _mm512_set1_epi32(-Format::kZero * x.whole_sums[first / 32]));
+  static void Unpack(const Part& part, Panel& panel) {
+    if constexpr (Format::kPairsOfNibbles) {
+      UnpackNibbles(part, panel);
     } else {
-      return Dot(words, x.values + first, zero);
+      UnpackValues(part, panel);
+    }
+    if constexpr (Format::kHeadsOfRows) {
+      Format::LoadHeads(part.chunk, part.row_bytes, part.first_lane, panel.scales, panel.offsets);
+    } else {
+      UnpackHeads(part, panel);
     }
   }
 
-  // One run of all tokens.
-  static void Add(const MatMulTile& tile, int begin, int lane, const Panel& panel, Sums& sums) {
-    const QuantizedRows& x = tile.quantized;
-    __m512i words[kWords];
-    for (int i = 0; i < kWords; ++i) words[i] = panel.words[lane * kWords + i];
-    const __m512 scales = panel.scales[lane];
-    for (int t = 0; t < tile.tokens; ++t) {
-      const std::ptrdiff_t first =
-          static_cast<std::ptrdiff_t>(t) * tile.cols + begin + lane * Format::kRun;
-      __m512 sum = sums[lane][t];
-      if constexpr (Format::kHasOffsets) {
-        const float of_run = Format::kRun == 16 ? x.sums16[first / 16] : x.sums32[first / 32];
-        sum = _mm512_fmadd_ps(panel.offsets[lane], _mm512_set1_ps(of_run), sum);
+  static void UnpackValues(const Part& part, Panel& panel) {
+    __m512i values[kPairsAtOnce][kRows];
+    const int first_pair = part.first_lane * Format::kRun / 64;
+    for (int r = 0; r < kRows; ++r) {
+      for (int pair = 0; pair < kPairsAtOnce; ++pair) {
+        values[pair][r] = part.runs == kLanes ? Format::Values(part.Row(r), first_pair + pair)
+                                              : RowProduct<Format>::ValuesUpTo(
+                                                    part.Row(r), first_pair + pair, part.runs);
       }
-      const __m512 scale =
-          _mm512_mul_ps(scales, _mm512_set1_ps(x.scales[first / 32] * kStep<Format>));
-      sums[lane][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(AllDots(words, x, first)), scale, sum);
+    }
+    for (int pair = 0; pair < kPairsAtOnce; ++pair) {
+      Transpose(values[pair]);
+      for (int i = 0; i < 16; ++i) {
+        const int word = 16 * pair + i;
+        panel.words[word / kWords][word % kWords] = values[pair][i];
+      }
+    }
+  }
+
+  // Nibbles are transposed before they are unpacked, half as many words.
+  static void UnpackNibbles(const Part& part, Panel& panel) {
+    static_assert(kLanes == kLanesAtOnce);
+    const __m512i low = _mm512_set1_epi8(15);
+    for (int half = 0; half < 2; ++half) {
+      __m512i words[kRows];
+      for (int r = 0; r < kRows; ++r) words[r] = Format::Nibbles(part.Row(r), half);
+      Transpose(words);
+      for (int i = 0; i < 16; ++i) {
+        // The low nibbles of eight words are a run, the high ones the next.
+        const int lane = 4 * half + i / kWords * 2;
+        panel.words[lane][i % kWords] = _mm512_and_si512(words[i], low);
+        panel.words[lane + 1][i % kWords] = _mm512_and_si512(_mm512_srli_epi32(words[i], 4), low);
+      }
+    }
+  }
+
+  // Scales and offsets of eight lanes share a register.
+  static void UnpackHeads(const Part& part, Panel& panel) {
+    static_assert(kLanes == kLanesAtOnce);
+    __m512i heads[kRows];
+    for (int r = 0; r < kRows; ++r) {
+      const Head head = Format::Load(part.Row(r), part.runs);
+      heads[r] = _mm512_castps_si512(_mm512_shuffle_f32x4(head.scales, head.offsets, 0x44));
+    }
+    Transpose(heads);
+    for (int lane = 0; lane < kLanesAtOnce; ++lane) {
+      panel.scales[lane] = _mm512_castsi512_ps(heads[lane]);
+      panel.offsets[lane] = _mm512_castsi512_ps(heads[kLanesAtOnce + lane]);
+    }
+  }
+
+  // Adds the products of one run with N tokens, `stride` apart. The tokens take turns, since a
+  // product waits for the one before it of the same token.
+  template <int N>
+  static void Dot(const __m512i (&words)[kWords], const std::int8_t* x, std::ptrdiff_t stride,
+                  __m512i (&dots)[N]) {
+    for (int i = 0; i < kWords; ++i) {
+      for (int n = 0; n < N; ++n) {
+        int four;
+        __builtin_memcpy(&four, x + n * stride + 4 * i, sizeof(four));
+        dots[n] = _mm512_dpbusd_epi32(dots[n], words[i], _mm512_set1_epi32(four));
+      }
+    }
+  }
+
+  // The same with the zero of the weights where it is stored, and with residuals.
+  template <int N>
+  static void AllDots(const __m512i (&words)[kWords], const QuantizedRows& x, std::ptrdiff_t first,
+                      std::ptrdiff_t stride, __m512i (&dots)[N]) {
+    __m512i starts[N];
+    for (int n = 0; n < N; ++n) {
+      starts[n] = _mm512_setzero_si512();
+      if constexpr (Format::kZero != 0) {
+        starts[n] = _mm512_set1_epi32(-Format::kZero * x.whole_sums[(first + n * stride) / 32]);
+      }
+      dots[n] = Format::kReadsResiduals ? _mm512_setzero_si512() : starts[n];
+    }
+    Dot(words, x.values + first, stride, dots);
+    if constexpr (!Format::kReadsResiduals) return;
+    Dot(words, x.residuals + first, stride, starts);
+    for (int n = 0; n < N; ++n) {
+      dots[n] = _mm512_add_epi32(_mm512_slli_epi32(dots[n], 8), starts[n]);
+    }
+  }
+
+  // One lane of N tokens, whose run begins at `first`. `kFirst`: what `sums` holds does not count.
+  template <bool kFirst, int N>
+  static void AddTokens(const QuantizedRows& x, std::ptrdiff_t first,
+                        const __m512i (&words)[kWords], __m512 scales, __m512 offsets,
+                        __m512* sums) {
+    const std::ptrdiff_t stride = x.cols;
+    __m512i dots[N];
+    AllDots(words, x, first, stride, dots);
+    for (int n = 0; n < N; ++n) {
+      const std::ptrdiff_t at = first + n * stride;
+      __m512 sum = kFirst ? _mm512_setzero_ps() : sums[n];
+      if constexpr (Format::kHasOffsets) {
+        const float of_run = Format::kRun == 16 ? x.sums16[at / 16] : x.sums32[at / 32];
+        sum = _mm512_fmadd_ps(offsets, _mm512_set1_ps(of_run), sum);
+      }
+      const __m512 scale = _mm512_mul_ps(scales, _mm512_set1_ps(x.scales[at / 32] * kStep<Format>));
+      sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[n]), scale, sum);
+    }
+  }
+
+  // One lane of all tokens, whose run begins at column `begin`.
+  template <bool kFirst>
+  static void Add(const MatMulTile& tile, int begin, int lane, const Panel& panel,
+                  __m512 (&sums)[MatMulTile::kMaxTokens]) {
+    constexpr int kTokens = 4;
+    const QuantizedRows x = tile.quantized;
+    __m512i words[kWords];
+    for (int i = 0; i < kWords; ++i) words[i] = panel.words[lane][i];
+    const __m512 scales = panel.scales[lane];
+    const __m512 offsets = panel.offsets[lane];
+    const int tokens = tile.tokens;
+    std::ptrdiff_t first = begin;
+    int t = 0;
+    for (; t + kTokens <= tokens; t += kTokens, first += kTokens * x.cols) {
+      AddTokens<kFirst, kTokens>(x, first, words, scales, offsets, sums + t);
+    }
+    for (; t < tokens; ++t, first += x.cols) {
+      AddTokens<kFirst, 1>(x, first, words, scales, offsets, sums + t);
+    }
+  }
+
+  // Some lanes of the chunk that begins at column `begin`.
+  template <bool kFirst>
+  static void AddChunk(const MatMulTile& tile, int begin, const Part& part, Sums& sums) {
+    Panel panel;
+    Unpack(part, panel);
+    for (int i = 0; i < kLanesAtOnce; ++i) {
+      const int lane = part.first_lane + i;
+      if (lane < part.runs) {
+        Add<kFirst>(tile, begin + lane * Format::kRun, i, panel, sums[lane]);
+      } else if (kFirst) {
+        for (int t = 0; t < tile.tokens; ++t) sums[lane][t] = _mm512_setzero_ps();
+      }
     }
   }
 
@@ -311,15 +412,17 @@ struct PanelProduct {
 
   static void Run(const MatMulTile& tile, int row) {
     Sums sums;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      for (int t = 0; t < tile.tokens; ++t) sums[lane][t] = _mm512_setzero_ps();
-    }
-    const Byte* chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
-    Panel panel;
-    for (int begin = 0; begin < tile.cols; begin += kChunk, chunk += Format::kChunkBytes) {
-      const int runs = RunsAt<Format>(tile, begin);
-      Unpack(chunk, tile.row_bytes, runs, panel);
-      for (int lane = 0; lane < runs; ++lane) Add(tile, begin, lane, panel, sums);
+    for (int lane = 0; lane < kLanes; lane += kLanesAtOnce) {
+      Part part{.chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes,
+                .row_bytes = tile.row_bytes,
+                .runs = RunsAt<Format>(tile, 0),
+                .first_lane = lane};
+      AddChunk<true>(tile, 0, part, sums);
+      for (int begin = kChunk; begin < tile.cols; begin += kChunk) {
+        part.chunk += Format::kChunkBytes;
+        part.runs = RunsAt<Format>(tile, begin);
+        AddChunk<false>(tile, begin, part, sums);
+      }
     }
     for (int t = 0; t < tile.tokens; ++t) {
       _mm512_storeu_ps(tile.out + t * tile.out_stride + row, Total(sums, t));
