@@ -13,6 +13,7 @@
 #include <spdlog/spdlog.h>
 
 #include "apps/commands.h"
+#include "apps/swarm_cli.h"
 #include "backend/quantize.h"
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -430,7 +431,8 @@ int RunCommandLine(int argc, char** argv) {
       "wrong.\n'doppler COMMAND --help' explains a command.");
   for (const auto add : {AddConvertCommand, AddRunCommand, AddChatCommand, AddPlanCommand,
                          AddInspectCommand, AddVerifyCommand, AddTokenizeCommand, AddLogitsCommand,
-                         AddPerplexityCommand, AddBenchCommand, AddReplayCommand}) {
+                         AddPerplexityCommand, AddBenchCommand, AddReplayCommand, AddShareCommand,
+                         AddPullCommand}) {
     add(app);
   }
   try {

@@ -129,6 +129,7 @@ void Body(Wire& wire, Of<Wire, StartMessage>& message) {
   wire.Flag(message.local_discovery);
   wire.Flag(message.peer_exchange);
   wire.Flag(message.private_only);
+  wire.Flag(message.serve);
   wire.Unsigned(message.upload_limit);
   if (message.task > StartMessage::Task::kFetch) Throw("a frame names a task that is not known");
 }

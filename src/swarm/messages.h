@@ -39,11 +39,12 @@ struct StartMessage {
   std::vector<PeerAddress> peers;
   std::vector<std::string> trackers;
   std::vector<std::string> web_seeds;
-  std::uint16_t port = 0;          // 0: any
+  std::uint16_t port = 0;  // 0: any
   bool dht = false;
   bool local_discovery = false;
   bool peer_exchange = false;
-  bool private_only = false;       // only addresses of private networks
+  bool private_only = false;  // only addresses of private networks
+  bool serve = true;          // send to others what is there
   std::uint64_t upload_limit = 0;  // bytes per second; 0: none
 };
 
