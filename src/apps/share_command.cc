@@ -18,7 +18,8 @@ namespace {
 
 std::string SeedingLine(const StatusMessage& status, Bytes model_bytes) {
   const double ratio =
-      model_bytes == 0 ? 0 : static_cast<double>(status.uploaded) / static_cast<double>(model_bytes);
+      model_bytes == 0 ? 0
+                       : static_cast<double>(status.uploaded) / static_cast<double>(model_bytes);
   return fmt::format("seeding   {} peers   {}/s   {} sent   ratio {:.2f}", status.peers,
                      FormatSize(status.upload_rate), FormatSize(status.uploaded), ratio);
 }

@@ -20,8 +20,8 @@ std::filesystem::path ProgramFolder();
 // Used by one thread, which outlives it: the helper ends with that thread.
 class ChildProcess {
  public:
-  // Starts the program, which shares this one's standard streams and ignores Ctrl-C: its parent says
-  // when it ends. Throws Error.
+  // Starts the program, which shares this one's standard streams and ignores Ctrl-C: its parent
+  // says when it ends. Throws Error.
   explicit ChildProcess(const std::filesystem::path& program);
   // Ends it at once.
   ~ChildProcess();

@@ -25,9 +25,9 @@ namespace {
 namespace fs = std::filesystem;
 
 // Of later versions than the headers of Debian 12 know: linux/landlock.h of Linux 6.12.
-constexpr std::uint64_t kTruncate = 1ull << 14u;     // version 3
+constexpr std::uint64_t kTruncate = 1ull << 14u;       // version 3
 constexpr std::uint64_t kDeviceControl = 1ull << 15u;  // version 5
-constexpr std::uint64_t kScopeSockets = 1ull << 0u;  // version 6: of the abstract namespace
+constexpr std::uint64_t kScopeSockets = 1ull << 0u;    // version 6: of the abstract namespace
 constexpr std::uint64_t kScopeSignals = 1ull << 1u;
 
 struct RulesetAttributes {
@@ -117,13 +117,33 @@ constexpr std::uint32_t kMachine = 0;
 // What a process that only moves bytes between sockets and files never needs, and what would let it
 // reach others.
 constexpr std::array kForbiddenCalls = {
-    SYS_execve,        SYS_execveat,  SYS_ptrace,          SYS_process_vm_readv,
-    SYS_process_vm_writev, SYS_kill,  SYS_pidfd_open,      SYS_pidfd_getfd,
-    SYS_pidfd_send_signal, SYS_mount, SYS_umount2,         SYS_pivot_root,
-    SYS_chroot,        SYS_unshare,   SYS_setns,           SYS_bpf,
-    SYS_perf_event_open, SYS_userfaultfd, SYS_keyctl,      SYS_add_key,
-    SYS_request_key,   SYS_init_module, SYS_finit_module,  SYS_kexec_load,
-    SYS_io_uring_setup, SYS_open_by_handle_at, SYS_name_to_handle_at,
+    SYS_execve,
+    SYS_execveat,
+    SYS_ptrace,
+    SYS_process_vm_readv,
+    SYS_process_vm_writev,
+    SYS_kill,
+    SYS_pidfd_open,
+    SYS_pidfd_getfd,
+    SYS_pidfd_send_signal,
+    SYS_mount,
+    SYS_umount2,
+    SYS_pivot_root,
+    SYS_chroot,
+    SYS_unshare,
+    SYS_setns,
+    SYS_bpf,
+    SYS_perf_event_open,
+    SYS_userfaultfd,
+    SYS_keyctl,
+    SYS_add_key,
+    SYS_request_key,
+    SYS_init_module,
+    SYS_finit_module,
+    SYS_kexec_load,
+    SYS_io_uring_setup,
+    SYS_open_by_handle_at,
+    SYS_name_to_handle_at,
 };
 
 sock_filter Statement(std::uint16_t code, std::uint32_t value) { return {code, 0, 0, value}; }

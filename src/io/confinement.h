@@ -17,8 +17,8 @@ struct Confinement {
 };
 
 // Drops all capabilities, the right to gain any, and as much of the rest as this kernel can take
-// away. What is open stays usable. Threads that run already are not confined, so it is called before
-// there are any. Throws Error where a path that exists cannot be opened.
+// away. What is open stays usable. Threads that run already are not confined, so it is called
+// before there are any. Throws Error where a path that exists cannot be opened.
 Confinement ConfineProcess(const ConfinementOptions& options);
 
 }  // namespace doppler

@@ -16,9 +16,10 @@ inline constexpr std::string_view kTorrentCache = "swarm.torrent";
 // not follow convert's.
 Torrent DescribeArtifact(const std::filesystem::path& folder);
 
-// Fills the piece layers that are missing: from the cache, from `.leaves` files, and else by hashing
-// the shard. A shard that is not in the folder is left without. `on_progress` gets the bytes that
-// were hashed since the last call. Throws Error for a damaged shard, InterruptedError on Ctrl-C.
+// Fills the piece layers that are missing: from the cache, from `.leaves` files, and else by
+// hashing the shard. A shard that is not in the folder is left without. `on_progress` gets the
+// bytes that were hashed since the last call. Throws Error for a damaged shard, InterruptedError on
+// Ctrl-C.
 void FillLayers(const std::filesystem::path& folder, Torrent& torrent,
                 const std::function<void(Bytes)>& on_progress);
 

@@ -129,9 +129,9 @@ const std::vector<std::pair<std::string_view, BencodeValue>>& BencodeValue::Dict
 }
 
 const BencodeValue* BencodeValue::Find(std::string_view key) const {
-  const auto found =
-      std::lower_bound(dict_.begin(), dict_.end(), key,
-                       [](const auto& member, std::string_view name) { return member.first < name; });
+  const auto found = std::lower_bound(
+      dict_.begin(), dict_.end(), key,
+      [](const auto& member, std::string_view name) { return member.first < name; });
   return found != dict_.end() && found->first == key ? &found->second : nullptr;
 }
 

@@ -65,6 +65,14 @@ bool FileCheck::whole() const {
   return std::all_of(pieces.begin(), pieces.end(), [](bool there) { return there; });
 }
 
+Bytes BytesThere(const TorrentFile& file, const FileCheck& check) {
+  Bytes total = 0;
+  for (std::size_t piece = 0; piece < check.pieces.size(); ++piece) {
+    if (check.pieces[piece]) total += std::min(kPieceBytes, file.size - piece * kPieceBytes);
+  }
+  return total;
+}
+
 FileCheck CheckFile(const fs::path& path, TorrentFile& file,
                     const std::function<void(Bytes)>& on_progress) {
   FileCheck check;
@@ -101,9 +109,8 @@ std::vector<FileCheck> CheckFiles(const fs::path& folder, Torrent& torrent,
     for (std::size_t i = begin; i < end; ++i) {
       TorrentFile& file = torrent.files[i];
       try {
-        checks[i] =
-            CheckFile(folder / (file.path == kManifestFile ? manifest_file : file.path), file,
-                      count);
+        checks[i] = CheckFile(folder / (file.path == kManifestFile ? manifest_file : file.path),
+                              file, count);
       } catch (const Error&) {
         const std::lock_guard lock(mutex);
         if (!problem) problem = std::current_exception();

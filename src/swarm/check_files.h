@@ -16,6 +16,9 @@ struct FileCheck {
   bool whole() const;
 };
 
+// The bytes of the pieces that are there.
+Bytes BytesThere(const TorrentFile& file, const FileCheck& check);
+
 // Reads `path` and hashes it. Where the file's piece layer is not known, a piece is there only if
 // the whole file is. Sets the layer of a whole file. A file that is not there has no pieces. Throws
 // Error for what is not a plain file, InterruptedError on Ctrl-C.

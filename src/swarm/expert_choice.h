@@ -6,8 +6,8 @@
 
 namespace doppler {
 
-// Marks ceil(part x N) of N experts: first those that are there, then others by chance, so that many
-// machines with a part of the model hold different ones.
+// Marks ceil(part x N) of N experts: first those that are there, then others by chance, so that
+// many machines with a part of the model hold different ones.
 std::vector<bool> ChooseExperts(const std::vector<bool>& there, double part, std::uint64_t seed);
 
 }  // namespace doppler

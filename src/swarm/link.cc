@@ -21,8 +21,8 @@ std::string Escape(std::string_view text) {
   std::string escaped;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    const bool plain = std::isalnum(byte) != 0 || std::string_view("-._~:/[]").find(c) !=
-                                                      std::string_view::npos;
+    const bool plain =
+        std::isalnum(byte) != 0 || std::string_view("-._~:/[]").find(c) != std::string_view::npos;
     if (plain) {
       escaped += c;
     } else {
@@ -54,13 +54,14 @@ std::string Unescape(std::string_view text) {
 
 Digest ReadTopic(std::string_view topic) {
   if (!topic.starts_with(kVersion2)) {
-    Throw("the link is not one of BitTorrent version 2 ('xt=urn:btmh:...'); 'doppler share' makes "
-          "such");
+    Throw(
+        "the link is not one of BitTorrent version 2 ('xt=urn:btmh:...'); 'doppler share' makes "
+        "such");
   }
   topic.remove_prefix(kVersion2.size());
-  const std::optional<Digest> digest =
-      topic.starts_with(kSha256Prefix) ? DigestFromHex(topic.substr(kSha256Prefix.size()))
-                                       : std::nullopt;
+  const std::optional<Digest> digest = topic.starts_with(kSha256Prefix)
+                                           ? DigestFromHex(topic.substr(kSha256Prefix.size()))
+                                           : std::nullopt;
   if (!digest) Throw("the link's hash is not '1220' and 64 hexadecimal digits");
   return *digest;
 }

@@ -1,5 +1,5 @@
-// The link that names a model in the swarm: a magnet link with the torrent's info-hash of version 2,
-// and where peers may be found.
+// The link that names a model in the swarm: a magnet link with the torrent's info-hash of version
+// 2, and where peers may be found.
 //
 //   magnet:?xt=urn:btmh:1220<64 hexadecimal digits>&dn=NAME&x.pe=HOST:PORT&tr=URL&ws=URL
 //
@@ -28,8 +28,8 @@ std::string FormatLink(const Link& link);
 
 bool IsLink(std::string_view text);
 
-// Keys that are not listed above are ignored, as is usual for such links. Throws Error for a link of
-// version 1, and for what cannot stand in one.
+// Keys that are not listed above are ignored, as is usual for such links. Throws Error for a link
+// of version 1, and for what cannot stand in one.
 Link ParseLink(std::string_view text);
 
 }  // namespace doppler

@@ -75,9 +75,9 @@ TEST(PeerAddressTest, RefusesWhatIsNoAddress) {
 }
 
 TEST(PeerAddressTest, KnowsPrivateNetworks) {
-  for (const char* text : {"127.0.0.1:1", "10.255.0.1:1", "172.31.0.1:1", "192.168.1.1:1",
-                           "169.254.1.1:1", "100.127.0.1:1", "[::1]:1", "[fd00::1]:1",
-                           "[fe80::1]:1"}) {
+  for (const char* text :
+       {"127.0.0.1:1", "10.255.0.1:1", "172.31.0.1:1", "192.168.1.1:1", "169.254.1.1:1",
+        "100.127.0.1:1", "[::1]:1", "[fd00::1]:1", "[fe80::1]:1"}) {
     EXPECT_TRUE(IsPrivateAddress(ParsePeer(text))) << text;
   }
   for (const char* text :

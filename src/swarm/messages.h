@@ -33,8 +33,8 @@ struct StartMessage {
   std::string manifest_file;  // the manifest's name in it
   std::string torrent;        // a .torrent file; empty for kDescribe
   Digest info_hash{};
-  // Of each of the torrent's pieces, file by file, whether the program has verified it: 8 in a byte,
-  // the first in the highest bit.
+  // Of each of the torrent's pieces, file by file, whether the program has verified it: 8 in a
+  // byte, the first in the highest bit.
   std::vector<std::uint8_t> have;
   std::vector<PeerAddress> peers;
   std::vector<std::string> trackers;
@@ -43,8 +43,8 @@ struct StartMessage {
   bool dht = false;
   bool local_discovery = false;
   bool peer_exchange = false;
-  bool private_only = false;  // only addresses of private networks
-  bool serve = true;          // send to others what is there
+  bool private_only = false;       // only addresses of private networks
+  bool serve = true;               // send to others what is there
   std::uint64_t upload_limit = 0;  // bytes per second; 0: none
 };
 

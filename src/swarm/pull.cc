@@ -27,7 +27,9 @@ using Clock = std::chrono::steady_clock;
 // The manifest until all that it promises to every reader is there.
 constexpr const char* kUnfinishedManifest = "manifest.json.partial";
 constexpr std::chrono::milliseconds kLook(200);
-constexpr std::chrono::seconds kCacheInterval(5);
+// How often what was learnt of hash trees is kept, and how much more time must pass than it takes.
+constexpr std::chrono::seconds kSaveInterval(1);
+constexpr int kSaveRestFactor = 50;
 constexpr std::chrono::seconds kLonelyNotice(15);
 constexpr int kMostRestarts = 5;
 constexpr std::uint8_t kFirst = 7;
@@ -101,15 +103,15 @@ class Pull {
   std::optional<Torrent> torrent_;
   std::optional<Manifest> manifest_;
   std::string manifest_file_ = kUnfinishedManifest;
-  std::vector<FileCheck> checks_;      // [file of the torrent]
-  std::vector<std::uint8_t> wanted_;   // [file of the torrent], as in WantMessage
+  std::vector<FileCheck> checks_;     // [file of the torrent]
+  std::vector<std::uint8_t> wanted_;  // [file of the torrent], as in WantMessage
   bool published_ = false;
   bool new_layers_ = false;
   bool warned_ = false;
   bool first_check_ = true;
   StatusMessage status_;
   Clock::time_point last_news_;
-  Clock::time_point saved_at_{};
+  Clock::time_point next_save_{};
   PullReport report_;
 };
 
@@ -171,7 +173,9 @@ void Pull::Fetch() {
     SaveLayers();
     throw;
   }
-  swarm.Stop([](const Message&) {});
+  swarm.Stop([this](const Message& message) {
+    if (const auto* status = std::get_if<StatusMessage>(&message)) status_ = *status;
+  });
   report_.downloaded += status_.downloaded;
   report_.uploaded += status_.uploaded;
   report_.failed_pieces += status_.failed_pieces;
@@ -182,7 +186,7 @@ void Pull::Exchange(SwarmProcess& swarm) {
     ThrowIfInterrupted();
     GiveUpIfLate();
     if (const std::optional<Message> message = swarm.Receive(kLook)) Take(*message, swarm);
-    if (new_layers_ && Clock::now() - saved_at_ > kCacheInterval) SaveLayers();
+    if (new_layers_ && Clock::now() >= next_save_) SaveLayers();
     Show("fetching");
   }
 }
@@ -198,10 +202,10 @@ void Pull::Check() {
   }
   status_ = {};
   const Bytes total = BytesOnDisk(options_.folder, *torrent_);
-  checks_ = CheckFiles(options_.folder, *torrent_, manifest_file_, options_.threads,
-                       [&](Bytes done) {
-                         events_.progress({.stage = "checking", .done = done, .total = total, .status = {}});
-                       });
+  checks_ =
+      CheckFiles(options_.folder, *torrent_, manifest_file_, options_.threads, [&](Bytes done) {
+        events_.progress({.stage = "checking", .done = done, .total = total, .status = {}});
+      });
   const std::size_t index = IndexOf(kManifestFile);
   if (manifest_file_ == kManifestFile && !checks_[index].whole()) {
     Throw("'{}' holds another model; choose another folder with --out, or remove it",
@@ -212,7 +216,7 @@ void Pull::Check() {
   if (checks_[index].whole()) ReadManifest();
   if (std::exchange(first_check_, false)) {
     for (std::size_t i = 0; i < checks_.size(); ++i) {
-      if (checks_[i].whole()) report_.found_bytes += torrent_->files[i].size;
+      report_.found_bytes += BytesThere(torrent_->files[i], checks_[i]);
     }
   }
 }
@@ -342,17 +346,21 @@ void Pull::Complete() {
 }
 
 void Pull::SaveLayers() {
+  const Clock::time_point begin = Clock::now();
   WriteTorrentCache(options_.folder, *torrent_);
   new_layers_ = false;
-  saved_at_ = Clock::now();
+  const Clock::time_point end = Clock::now();
+  next_save_ = end + std::max<Clock::duration>(kSaveInterval, kSaveRestFactor * (end - begin));
 }
 
 void Pull::GiveUpIfLate() const {
   if (options_.timeout_seconds <= 0) return;
   const std::chrono::duration<double> silent = Clock::now() - last_news_;
   if (silent.count() < options_.timeout_seconds) return;
-  Throw("nothing has come for {:.0f} s from {} peers; what is there stays, and the same command goes on",
-        options_.timeout_seconds, status_.peers);
+  Throw(
+      "nothing has come for {:.0f} s from {} peers; what is there stays, and the same command goes "
+      "on",
+      options_.timeout_seconds, status_.peers);
 }
 
 void Pull::Show(std::string_view stage) {
@@ -361,8 +369,8 @@ void Pull::Show(std::string_view stage) {
     events_.notice("no peer has this model so far; Ctrl-C ends the search");
   }
   const Bytes done = torrent_ ? std::max(BytesOf(true), status_.wanted_done) : 0;
-  events_.progress({.stage = stage, .done = done, .total = manifest_ ? BytesOf(false) : 0,
-                    .status = status_});
+  events_.progress(
+      {.stage = stage, .done = done, .total = manifest_ ? BytesOf(false) : 0, .status = status_});
 }
 
 Bytes Pull::BytesOf(bool only_there) const {

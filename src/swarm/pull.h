@@ -56,8 +56,8 @@ struct PullProgress {
 
 struct PullReport {
   std::string name;
-  Bytes model_bytes = 0;    // of all files that are there
-  Bytes found_bytes = 0;    // of these, were there at the start
+  Bytes model_bytes = 0;         // of all files that are there
+  Bytes found_bytes = 0;         // of these, were there at the start
   std::uint64_t downloaded = 0;  // bytes of files that came, with those that were refused
   std::uint64_t uploaded = 0;
   std::size_t experts = 0;

@@ -87,7 +87,7 @@ SharedModel PrepareShare(const ShareOptions& options, const ShareEvents& events)
                    [&](Bytes done) { events.preparing("checking", done, total); });
     model.have = HaveBits(checks);
     for (std::size_t i = 0; i < checks.size(); ++i) {
-      if (checks[i].whole()) model.bytes += model.torrent.files[i].size;
+      model.bytes += BytesThere(model.torrent.files[i], checks[i]);
     }
   }
   TryWriteCache(options, model.torrent, events);

@@ -46,14 +46,12 @@ void WriteLayers(BencodeWriter& out, const std::vector<TorrentFile>& files) {
   for (const TorrentFile& file : files) {
     if (!file.layer.empty()) known.push_back(&file);
   }
-  std::sort(known.begin(), known.end(), [](const TorrentFile* a, const TorrentFile* b) {
-    return a->root < b->root;
-  });
-  known.erase(std::unique(known.begin(), known.end(),
-                          [](const TorrentFile* a, const TorrentFile* b) {
-                            return a->root == b->root;
-                          }),
-              known.end());
+  std::sort(known.begin(), known.end(),
+            [](const TorrentFile* a, const TorrentFile* b) { return a->root < b->root; });
+  known.erase(
+      std::unique(known.begin(), known.end(),
+                  [](const TorrentFile* a, const TorrentFile* b) { return a->root == b->root; }),
+      known.end());
   out.String("piece layers").OpenDict();
   for (const TorrentFile* file : known) {
     const auto bytes = std::as_bytes(std::span(file->layer));

@@ -24,8 +24,8 @@ struct TorrentFile {
   std::string path;  // below the artifact's folder
   Bytes size = 0;
   Digest root{};
-  // The piece layer: of each kPieceBytes the node above its leaves. Empty while it is not known, and
-  // for a file of one piece, whose node is the root.
+  // The piece layer: of each kPieceBytes the node above its leaves. Empty while it is not known,
+  // and for a file of one piece, whose node is the root.
   std::vector<Digest> layer;
 };
 

@@ -210,8 +210,8 @@ bool IsShardPath(std::string_view path) {
 }
 
 bool IsTextPath(std::string_view path) {
-  return path == kManifestFile || std::find(kTokenizerFiles.begin(), kTokenizerFiles.end(), path) !=
-                                      kTokenizerFiles.end();
+  return path == kManifestFile ||
+         std::find(kTokenizerFiles.begin(), kTokenizerFiles.end(), path) != kTokenizerFiles.end();
 }
 
 bool IsModelName(std::string_view name) {

@@ -138,7 +138,8 @@ TEST(TorrentTest, RefusesWhatNoModelHas) {
   EXPECT_THAT(ProblemWith("9:00000.bin", "9:../../bin"), HasSubstr("name that no file of a model"));
   EXPECT_THAT(ProblemWith("9:00000.bin", "2:.."), HasSubstr("no file of the name 'shards/..'"));
   EXPECT_THAT(ProblemWith("13:manifest.json", "13:/etc/password"), HasSubstr("has a name that"));
-  EXPECT_THAT(ProblemWith("13:manifest.json", "13:manifest_json"), HasSubstr("no file of the name"));
+  EXPECT_THAT(ProblemWith("13:manifest.json", "13:manifest_json"),
+              HasSubstr("no file of the name"));
   EXPECT_THAT(ProblemWith("6:lengthi4096e", "6:lengthi4097e"), HasSubstr("cannot have 4097 bytes"));
   EXPECT_THAT(ProblemWith("6:lengthi4096e", "6:lengthi0e"), HasSubstr("cannot have 0 bytes"));
   EXPECT_THAT(ProblemWith("6:lengthi4096e", "6:lengthi-4096e"), HasSubstr("cannot have -4096"));

@@ -1,5 +1,6 @@
 // `doppler-swarm`: speaks to peers for `doppler`, which starts it.
 #include <cstdio>
+#include <cstdlib>
 
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,5 +15,6 @@ int main() {
                stderr);
     return 2;
   }
-  return doppler::RunWorker(doppler::kHelperSocket);
+  // Nothing is left to be written, and what a library does at the end is not allowed any more.
+  std::_Exit(doppler::RunWorker(doppler::kHelperSocket));
 }

@@ -25,15 +25,16 @@ namespace {
 namespace lt = libtorrent;
 using Task = StartMessage::Task;
 
+// Its answer is news too, and must not be asked for as soon as it has come.
+constexpr std::chrono::milliseconds kTickInterval(200);
 constexpr std::chrono::seconds kRedialInterval(1);
-constexpr std::chrono::seconds kLayersInterval(2);
+constexpr std::chrono::seconds kLayersInterval(1);
 
 lt::session_params SessionParameters(const StartMessage& start) {
   lt::session_params parameters(SessionSettings(start));
   // Mapped files would count against memory budgets, and a full disk would be a signal.
-  parameters.disk_io_constructor = start.task == Task::kDescribe
-                                       ? lt::disabled_disk_io_constructor
-                                       : lt::posix_disk_io_constructor;
+  parameters.disk_io_constructor = start.task == Task::kDescribe ? lt::disabled_disk_io_constructor
+                                                                 : lt::posix_disk_io_constructor;
   return parameters;
 }
 
@@ -65,6 +66,7 @@ SwarmSession::SwarmSession(const StartMessage& start, bool confined, Emit emit,
       emit_(std::move(emit)),
       peers_(start.peers),
       session_(SessionParameters(start)) {
+  session_.set_peer_class_filter(LimitsForAll());
   if (start_.private_only) session_.set_ip_filter(PrivateNetworks());
   session_.set_alert_notify(std::move(on_news));
   AddTorrent();
@@ -104,7 +106,8 @@ void SwarmSession::LoadTorrent(lt::add_torrent_params& parameters) {
       start_.torrent.size(), static_cast<std::size_t>(std::numeric_limits<int>::max())));
   limits.max_pieces = static_cast<int>(kMostPieces);
   const auto info = std::make_shared<lt::torrent_info>(
-      lt::span<const char>(start_.torrent.data(), static_cast<std::ptrdiff_t>(start_.torrent.size())),
+      lt::span<const char>(start_.torrent.data(),
+                           static_cast<std::ptrdiff_t>(start_.torrent.size())),
       limits, lt::from_span);
   const Torrent torrent = ParseTorrent(start_.torrent, "the torrent");
   const auto pieces = static_cast<std::size_t>(info->num_pieces());
@@ -187,15 +190,15 @@ void SwarmSession::HandleAlert(const lt::alert& alert) {
 // What makes it impossible to go on.
 void SwarmSession::HandleEnd(const lt::alert& alert) {
   if (const auto* file = lt::alert_cast<lt::file_error_alert>(&alert)) {
-    emit_(FailureMessage{fmt::format("cannot use '{}': {}", file->filename(),
-                                     file->error.message())});
+    emit_(FailureMessage{
+        fmt::format("cannot use '{}': {}", file->filename(), file->error.message())});
   } else if (const auto* failed = lt::alert_cast<lt::torrent_error_alert>(&alert)) {
     emit_(FailureMessage{failed->error.message()});
   } else if (const auto* listen = lt::alert_cast<lt::listen_failed_alert>(&alert)) {
     // One of the two protocols suffices, and IPv6 is often missing.
     if (ready_ || !listen->address.is_v4()) return;
-    emit_(FailureMessage{fmt::format("cannot listen on port {}: {}", start_.port,
-                                     listen->error.message())});
+    emit_(FailureMessage{
+        fmt::format("cannot listen on port {}: {}", start_.port, listen->error.message())});
   }
 }
 
@@ -209,9 +212,7 @@ void SwarmSession::Describe() {
 }
 
 void SwarmSession::EmitStatus(const lt::torrent_status& status) {
-  const auto number = [](auto value) {
-    return value < 0 ? 0u : static_cast<std::uint64_t>(value);
-  };
+  const auto number = [](auto value) { return value < 0 ? 0u : static_cast<std::uint64_t>(value); };
   StatusMessage message;
   message.peers = static_cast<std::uint32_t>(number(status.num_peers));
   message.seeds = static_cast<std::uint32_t>(number(status.num_seeds));
@@ -251,8 +252,8 @@ void SwarmSession::EmitLayers() {
   }
   // All layers are copied each time: a large model shall not do only that.
   constexpr int kRestFactor = 50;
-  next_layers_ = Clock::now() + std::max<Clock::duration>(kLayersInterval,
-                                                          kRestFactor * (Clock::now() - begin));
+  next_layers_ = Clock::now() +
+                 std::max<Clock::duration>(kLayersInterval, kRestFactor * (Clock::now() - begin));
 }
 
 std::vector<PeerAddress> SwarmSession::Connected() const {
@@ -276,6 +277,8 @@ void SwarmSession::Redial() {
 
 void SwarmSession::Tick() {
   const Clock::time_point now = Clock::now();
+  if (now < next_tick_) return;
+  next_tick_ = now + kTickInterval;
   session_.post_torrent_updates();
   if (start_.task != Task::kDescribe && now >= next_layers_) EmitLayers();
   if (now >= next_redial_) {
@@ -288,6 +291,7 @@ void SwarmSession::Finish() {
   if (start_.task == Task::kDescribe) return;
   Handle();
   EmitLayers();
+  EmitStatus(torrent_.status());
 }
 
 }  // namespace doppler

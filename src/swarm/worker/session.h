@@ -32,7 +32,7 @@ class SwarmSession {
   void Connect(const ConnectMessage& message);
 
   void Handle();
-  // To be called a few times a second.
+  // To be called a few times a second, or more often.
   void Tick();
   // Says what is not said yet: the end follows.
   void Finish();
@@ -60,6 +60,7 @@ class SwarmSession {
   std::uint64_t failed_pieces_ = 0;
   bool ready_ = false;
   bool new_pieces_ = false;
+  Clock::time_point next_tick_{};
   Clock::time_point next_redial_{};
   Clock::time_point next_layers_{};
   libtorrent::session session_;

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 #include <libtorrent/alert.hpp>
+#include <libtorrent/session_handle.hpp>
 
 #include "swarm/torrent_rules.h"
 
@@ -53,8 +54,8 @@ void SetReach(Pack& pack, const StartMessage& start) {
   // Opens ports of the user's router without a word.
   pack.set_bool(Pack::enable_upnp, false);
   pack.set_bool(Pack::enable_natpmp, false);
-  // Its congestion control gives way to other traffic, which is right for the way out of a house and
-  // halves the speed inside it.
+  // Its congestion control gives way to other traffic, which is right for the way out of a house
+  // and halves the speed inside it.
   pack.set_bool(Pack::enable_incoming_utp, !start.private_only);
   pack.set_bool(Pack::enable_outgoing_utp, !start.private_only);
   pack.set_str(Pack::user_agent, "doppler");
@@ -104,6 +105,16 @@ lt::ip_filter PrivateNetworks() {
   set("::1", "::1", 0);
   set("fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 0);
   set("fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 0);
+  return filter;
+}
+
+lt::ip_filter LimitsForAll() {
+  constexpr std::uint32_t kGlobal =
+      1u << static_cast<std::uint32_t>(lt::session_handle::global_peer_class_id);
+  lt::ip_filter filter;
+  filter.add_rule(lt::make_address("0.0.0.0"), lt::make_address("255.255.255.255"), kGlobal);
+  filter.add_rule(lt::make_address("::"),
+                  lt::make_address("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), kGlobal);
   return filter;
 }
 

@@ -13,4 +13,7 @@ libtorrent::settings_pack SessionSettings(const StartMessage& start);
 // Lets only private networks through: connections to others are neither made nor taken.
 libtorrent::ip_filter PrivateNetworks();
 
+// Puts every peer under the session's limits. By default those of local networks are exempt.
+libtorrent::ip_filter LimitsForAll();
+
 }  // namespace doppler

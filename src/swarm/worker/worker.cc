@@ -23,8 +23,9 @@ constexpr int kTickMilliseconds = 250;
 
 // What names of hosts and https need; everything else is out of reach.
 const std::vector<std::filesystem::path> kSystemFiles = {
-    "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf",
-    "/etc/services", "/etc/ssl", "/usr/share/ca-certificates", "/usr/lib/ssl", "/dev/urandom"};
+    "/etc/resolv.conf", "/etc/hosts",    "/etc/host.conf", "/etc/nsswitch.conf",
+    "/etc/gai.conf",    "/etc/services", "/etc/ssl",       "/usr/share/ca-certificates",
+    "/usr/lib/ssl",     "/dev/urandom"};
 
 struct Stopped {};
 
