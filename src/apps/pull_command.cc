@@ -1,4 +1,5 @@
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -11,7 +12,9 @@
 #include "io/machine.h"
 #include "io/progress.h"
 #include "store/local_store.h"
+#include "swarm/link.h"
 #include "swarm/pull.h"
+#include "swarm/torrent.h"
 
 namespace doppler {
 namespace {
@@ -78,7 +81,8 @@ class PullDisplay {
     spdlog::warn("{}", text);
   }
   void Finish() {
-    if (meter_ && stage_ == "fetching") meter_->Finish();
+    // Without an average: what was there at the start did not come.
+    meter_.reset();
     line_.Clear();
   }
 

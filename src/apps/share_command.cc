@@ -70,7 +70,10 @@ void RunShare(const ShareCommand& command) {
   events.status = [&line, &model](const StatusMessage& status) {
     if (line) line->Show(SeedingLine(status, model.bytes));
   };
-  events.ready = [&](std::uint16_t port) { PrintLink(model, command, port); };
+  events.ready = [&](std::uint16_t port) {
+    if (line) line->Clear();
+    PrintLink(model, command, port);
+  };
   model = PrepareShare(options, events);
   meter.reset();
   if (!command.torrent_file.empty()) {

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "apps/commands.h"
-#include "swarm/pull.h"
+#include "swarm/reach.h"
 
 namespace doppler {
 

@@ -16,7 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr Bytes kPortion = kMiB;
-constexpr std::size_t kPieceLeaves = kPieceBytes / kLeafBytes;
 
 // The length of a plain file; 0 if there is none.
 Bytes PlainFileSize(const fs::path& path) {
@@ -56,14 +55,10 @@ bool PieceIsThere(const TorrentFile& file, std::size_t piece, std::span<const Di
   for (const Digest& leaf : leaves.subspan(begin, std::min(kPieceLeaves, leaves.size() - begin))) {
     folder.Add(leaf);
   }
-  return folder.RootOfHeight(2) == PieceHash(file, piece);
+  return folder.RootOfHeight(kPieceLevel) == PieceHash(file, piece);
 }
 
 }  // namespace
-
-bool FileCheck::whole() const {
-  return std::all_of(pieces.begin(), pieces.end(), [](bool there) { return there; });
-}
 
 Bytes BytesThere(const TorrentFile& file, const FileCheck& check) {
   Bytes total = 0;
@@ -81,6 +76,7 @@ FileCheck CheckFile(const fs::path& path, TorrentFile& file,
   if (size == 0) return check;
   std::vector<Digest> leaves = HashLeaves(path, size, on_progress);
   if (size == file.size && MerkleRoot(leaves) == file.root) {
+    check.whole = true;
     check.pieces.assign(check.pieces.size(), true);
     file.layer = PieceLayer(leaves);
     check.leaves = std::move(leaves);
@@ -111,6 +107,7 @@ std::vector<FileCheck> CheckFiles(const fs::path& folder, Torrent& torrent,
       try {
         checks[i] = CheckFile(folder / (file.path == kManifestFile ? manifest_file : file.path),
                               file, count);
+        checks[i].leaves = {};
       } catch (const Error&) {
         const std::lock_guard lock(mutex);
         if (!problem) problem = std::current_exception();
@@ -147,7 +144,8 @@ std::vector<std::uint8_t> HaveBits(const std::vector<FileCheck>& checks) {
 std::vector<std::uint8_t> AllBits(const Torrent& torrent) {
   std::vector<FileCheck> checks;
   for (const TorrentFile& file : torrent.files) {
-    checks.push_back({.pieces = std::vector<bool>(PieceCount(file), true), .leaves = {}});
+    checks.push_back(
+        {.whole = true, .pieces = std::vector<bool>(PieceCount(file), true), .leaves = {}});
   }
   return HaveBits(checks);
 }

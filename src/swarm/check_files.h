@@ -11,9 +11,9 @@
 namespace doppler {
 
 struct FileCheck {
+  bool whole = false;
   std::vector<bool> pieces;    // [piece of the file], whether its bytes have their hash
   std::vector<Digest> leaves;  // of a whole file
-  bool whole() const;
 };
 
 // The bytes of the pieces that are there.
@@ -26,7 +26,8 @@ FileCheck CheckFile(const std::filesystem::path& path, TorrentFile& file,
                     const std::function<void(Bytes)>& on_progress);
 
 // Checks all files of a torrent below `folder`, on `threads` threads; the manifest under the name
-// `manifest_file`. `on_progress` gets the bytes read so far, one call at a time.
+// `manifest_file`. Leaves are not kept: they would be 1/512 of a model. `on_progress` gets the
+// bytes read so far, one call at a time.
 std::vector<FileCheck> CheckFiles(const std::filesystem::path& folder, Torrent& torrent,
                                   const std::string& manifest_file, int threads,
                                   const std::function<void(Bytes)>& on_progress);

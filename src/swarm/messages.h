@@ -108,7 +108,10 @@ using Message = std::variant<StartMessage, WantMessage, ConnectMessage, StopMess
                              DescriptionMessage, StatusMessage, FileMessage, LayerMessage,
                              BannedMessage, FailureMessage>;
 
+// A torrent of 2 TiB with all its piece layers.
 inline constexpr Bytes kMostFrameBytes = 2 * kGiB;
+// Of what the swarm process says.
+inline constexpr Bytes kMostNewsBytes = 128 * kMiB;
 
 // REQUIRES: the frame is not larger than kMostFrameBytes.
 std::string EncodeFrame(const Message& message);

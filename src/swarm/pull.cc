@@ -13,6 +13,7 @@
 #include "io/replace_file.h"
 #include "swarm/artifact_torrent.h"
 #include "swarm/check_files.h"
+#include "swarm/describe.h"
 #include "swarm/expert_choice.h"
 #include "swarm/sidecars.h"
 #include "swarm/swarm_process.h"
@@ -26,12 +27,11 @@ using Clock = std::chrono::steady_clock;
 
 // The manifest until all that it promises to every reader is there.
 constexpr const char* kUnfinishedManifest = "manifest.json.partial";
-constexpr std::chrono::milliseconds kLook(200);
 // How often what was learnt of hash trees is kept, and how much more time must pass than it takes.
 constexpr std::chrono::seconds kSaveInterval(1);
 constexpr int kSaveRestFactor = 50;
 constexpr std::chrono::seconds kLonelyNotice(15);
-constexpr int kMostRestarts = 5;
+constexpr int kMostPullRestarts = 5;
 constexpr std::uint8_t kFirst = 7;
 constexpr std::uint8_t kNeeded = 6;
 constexpr std::uint8_t kExpert = 1;
@@ -53,7 +53,8 @@ class Pull {
         Fetch();
         done = true;
       } catch (const SwarmEndedError& error) {
-        if (++report_.restarts > kMostRestarts) throw;
+        ++report_.restarts;
+        if (++restarts_without_news_ > kMostPullRestarts) throw;
         events_.notice(fmt::format("{}; starting another", error.what()));
       }
     }
@@ -66,6 +67,7 @@ class Pull {
   void Describe();
   void Fetch();
   void Check();
+  void CountStatus();
   void ReadManifest();
   void ChooseFiles();
   void RequireSpace() const;
@@ -73,6 +75,8 @@ class Pull {
   void Take(const Message& message, SwarmProcess& swarm);
   void Arrived(std::uint32_t index, SwarmProcess& swarm);
   void TakeLayer(const LayerMessage& message);
+  void CheckTexts();
+  void MakeLeaves(const ShardEntry& shard);
   void Publish();
   void Complete();
   void SaveLayers();
@@ -82,7 +86,7 @@ class Pull {
   bool Done() const {
     if (!manifest_) return false;
     for (std::size_t i = 0; i < checks_.size(); ++i) {
-      if (wanted_[i] > 0 && !checks_[i].whole()) return false;
+      if (wanted_[i] > 0 && !checks_[i].whole) return false;
     }
     return true;
   }
@@ -105,9 +109,11 @@ class Pull {
   std::string manifest_file_ = kUnfinishedManifest;
   std::vector<FileCheck> checks_;     // [file of the torrent]
   std::vector<std::uint8_t> wanted_;  // [file of the torrent], as in WantMessage
+  int restarts_without_news_ = 0;
   bool published_ = false;
   bool new_layers_ = false;
-  bool warned_ = false;
+  bool told_unconfined_ = false;
+  bool told_lonely_ = false;
   bool first_check_ = true;
   StatusMessage status_;
   Clock::time_point last_news_;
@@ -125,27 +131,16 @@ void Pull::Prepare() {
   if (cached && !torrent_) torrent_ = cached;
 }
 
-// The info dictionary from peers: whatever they send has the link's hash or is nothing.
 void Pull::Describe() {
-  StartMessage start = StartFor(reach_);
-  start.task = StartMessage::Task::kDescribe;
-  start.info_hash = options_.info_hash;
-  SwarmProcess swarm(start);
-  while (!torrent_) {
+  const auto on_wait = [this](const StatusMessage& status) {
     ThrowIfInterrupted();
+    status_ = status;
     GiveUpIfLate();
-    Show("looking");
-    const std::optional<Message> message = swarm.Receive(kLook);
-    if (!message) continue;
-    if (const auto* status = std::get_if<StatusMessage>(&*message)) status_ = *status;
-    const auto* description = std::get_if<DescriptionMessage>(&*message);
-    if (description == nullptr) continue;
-    if (Sha256(std::as_bytes(std::span(description->info))) != options_.info_hash) {
-      throw SwarmEndedError("the swarm process gave another torrent than the link's");
-    }
-    torrent_ = ParseInfoDict(description->info, "the torrent of this link");
-    reach_.peers.insert(reach_.peers.end(), description->peers.begin(), description->peers.end());
-  }
+    Show("looking for peers");
+  };
+  Description description = FetchDescription(options_.info_hash, reach_, on_wait);
+  torrent_ = std::move(description.torrent);
+  reach_.peers.insert(reach_.peers.end(), description.peers.begin(), description.peers.end());
   last_news_ = Clock::now();
 }
 
@@ -176,16 +171,13 @@ void Pull::Fetch() {
   swarm.Stop([this](const Message& message) {
     if (const auto* status = std::get_if<StatusMessage>(&message)) status_ = *status;
   });
-  report_.downloaded += status_.downloaded;
-  report_.uploaded += status_.uploaded;
-  report_.failed_pieces += status_.failed_pieces;
 }
 
 void Pull::Exchange(SwarmProcess& swarm) {
   while (!Done()) {
     ThrowIfInterrupted();
     GiveUpIfLate();
-    if (const std::optional<Message> message = swarm.Receive(kLook)) Take(*message, swarm);
+    if (const std::optional<Message> message = swarm.Receive(kLookInterval)) Take(*message, swarm);
     if (new_layers_ && Clock::now() >= next_save_) SaveLayers();
     Show("fetching");
   }
@@ -196,29 +188,39 @@ void Pull::Check() {
   if (fs::exists(manifest)) manifest_file_ = kManifestFile;
   for (const TorrentFile& file : torrent_->files) {
     std::error_code error;
-    const bool longer = fs::file_size(PathOf(file), error) > file.size && !error;
-    if (longer && file.path == kManifestFile) break;  // another model's: said below
+    const bool plain = fs::symlink_status(PathOf(file), error).type() == fs::file_type::regular;
+    // A manifest that is longer is another model's, which is said below.
+    const bool longer = plain && file.path != kManifestFile &&
+                        fs::file_size(PathOf(file), error) > file.size && !error;
     if (longer) fs::resize_file(PathOf(file), file.size);
   }
-  status_ = {};
+  CountStatus();
   const Bytes total = BytesOnDisk(options_.folder, *torrent_);
   checks_ =
       CheckFiles(options_.folder, *torrent_, manifest_file_, options_.threads, [&](Bytes done) {
         events_.progress({.stage = "checking", .done = done, .total = total, .status = {}});
       });
   const std::size_t index = IndexOf(kManifestFile);
-  if (manifest_file_ == kManifestFile && !checks_[index].whole()) {
+  if (manifest_file_ == kManifestFile && !checks_[index].whole) {
     Throw("'{}' holds another model; choose another folder with --out, or remove it",
           options_.folder.string());
   }
   wanted_.assign(checks_.size(), 0);
   wanted_[index] = kFirst;
-  if (checks_[index].whole()) ReadManifest();
+  if (checks_[index].whole) ReadManifest();
   if (std::exchange(first_check_, false)) {
     for (std::size_t i = 0; i < checks_.size(); ++i) {
       report_.found_bytes += BytesThere(torrent_->files[i], checks_[i]);
     }
   }
+}
+
+// Adds up what a swarm process that has ended said last.
+void Pull::CountStatus() {
+  const StatusMessage last = std::exchange(status_, {});
+  report_.downloaded += last.downloaded;
+  report_.uploaded += last.uploaded;
+  report_.failed_pieces += last.failed_pieces;
 }
 
 void Pull::ReadManifest() {
@@ -238,13 +240,14 @@ void Pull::ReadManifest() {
 
 void Pull::ChooseFiles() {
   std::vector<std::size_t> experts;
-  std::vector<bool> there;
+  std::vector<std::size_t> there;  // pieces
   wanted_.assign(checks_.size(), kNeeded);
   for (const ShardEntry& shard : manifest_->shards) {
     if (shard.type != ShardType::kExpert) continue;
     const std::size_t index = IndexOf(shard.file);
     experts.push_back(index);
-    there.push_back(checks_[index].whole());
+    const std::vector<bool>& pieces = checks_[index].pieces;
+    there.push_back(static_cast<std::size_t>(std::count(pieces.begin(), pieces.end(), true)));
   }
   const std::vector<bool> chosen = ChooseExperts(there, options_.experts, std::random_device()());
   for (std::size_t i = 0; i < experts.size(); ++i) wanted_[experts[i]] = chosen[i] ? kExpert : 0;
@@ -254,7 +257,11 @@ void Pull::ChooseFiles() {
 void Pull::RequireSpace() const {
   std::error_code error;
   const Bytes free = fs::space(options_.folder, error).available;
-  const Bytes missing = BytesOf(false) - BytesOf(true);
+  Bytes missing = 0;
+  for (std::size_t i = 0; i < checks_.size(); ++i) {
+    const TorrentFile& file = torrent_->files[i];
+    if (wanted_[i] > 0) missing += file.size - BytesThere(file, checks_[i]);
+  }
   if (error || missing <= free) return;
   Throw("{} are to be fetched and the disk of '{}' has {}; ask for fewer --experts, or make room",
         FormatSize(missing), options_.folder.string(), FormatSize(free));
@@ -273,7 +280,7 @@ void Pull::Take(const Message& message, SwarmProcess& swarm) {
     events_.notice(fmt::format("the peer {} sent wrong bytes, nothing more is taken from it",
                                FormatPeer(banned->peer)));
   } else if (const auto* ready = std::get_if<ReadyMessage>(&message)) {
-    if (!ready->confined && !std::exchange(warned_, true)) {
+    if (!ready->confined && !std::exchange(told_unconfined_, true)) {
       events_.notice("this kernel cannot confine the swarm process to its folder");
     }
   }
@@ -284,9 +291,12 @@ void Pull::Arrived(std::uint32_t index, SwarmProcess& swarm) {
   last_news_ = Clock::now();
   TorrentFile& file = torrent_->files[index];
   checks_[index] = CheckFile(PathOf(file), file, [](Bytes) {});
-  if (!checks_[index].whole()) {
+  if (!checks_[index].whole) {
     throw SwarmEndedError(fmt::format("the swarm process left '{}' damaged", file.path));
   }
+  // Leaves are kept as far as they will be written.
+  if (wanted_[index] != kNeeded) checks_[index].leaves = {};
+  restarts_without_news_ = 0;
   new_layers_ = true;
   if (file.path == kManifestFile) {
     ReadManifest();
@@ -303,19 +313,38 @@ void Pull::TakeLayer(const LayerMessage& message) {
   new_layers_ = true;
 }
 
+// The only files that a run does not hash: checked once more when nobody else can write to them.
+void Pull::CheckTexts() {
+  for (TorrentFile& file : torrent_->files) {
+    if (!IsTextPath(file.path)) continue;
+    const fs::path path = options_.folder / file.path;
+    const bool same = CheckFile(path, file, [](Bytes) {}).whole;
+    if (!same || fs::file_size(path) != file.size) {
+      Throw("'{}' was changed while the model was fetched; run the same command again",
+            path.string());
+    }
+  }
+}
+
+void Pull::MakeLeaves(const ShardEntry& shard) {
+  std::vector<Digest> leaves = std::exchange(checks_[IndexOf(shard.file)].leaves, {});
+  if (fs::exists(options_.folder / LeavesFileOf(shard))) return;
+  if (leaves.empty()) {  // an earlier pull fetched it
+    TorrentFile file = torrent_->files[IndexOf(shard.file)];
+    leaves = CheckFile(options_.folder / shard.file, file, [](Bytes) {}).leaves;
+  }
+  if (!leaves.empty() && MerkleRoot(leaves) == shard.hash)
+    WriteLeaves(options_.folder, shard, leaves);
+}
+
 // Makes the folder an artifact, as soon as all but experts is there.
 void Pull::Publish() {
   if (published_) return;
   for (std::size_t i = 0; i < checks_.size(); ++i) {
-    if (wanted_[i] >= kNeeded && !checks_[i].whole()) return;
+    if (wanted_[i] >= kNeeded && !checks_[i].whole) return;
   }
   for (const ShardEntry& shard : manifest_->shards) {
-    FileCheck& check = checks_[IndexOf(shard.file)];
-    const std::vector<Digest> leaves = std::move(check.leaves);
-    check.leaves.clear();
-    if (shard.type != ShardType::kExpert && !fs::exists(options_.folder / LeavesFileOf(shard))) {
-      WriteLeaves(options_.folder, shard, leaves);
-    }
+    if (shard.type != ShardType::kExpert) MakeLeaves(shard);
   }
   if (manifest_file_ != kManifestFile) {
     const std::string text = ReadTextFile(options_.folder / manifest_file_);
@@ -329,6 +358,8 @@ void Pull::Publish() {
 }
 
 void Pull::Complete() {
+  CountStatus();
+  CheckTexts();
   if (!fs::exists(options_.folder / kNodesFile)) {
     WriteNodes(options_.folder, *manifest_, *torrent_);
   }
@@ -337,11 +368,11 @@ void Pull::Complete() {
   SyncFolder(options_.folder);
   report_.name = torrent_->name;
   for (std::size_t i = 0; i < checks_.size(); ++i) {
-    if (checks_[i].whole()) report_.model_bytes += torrent_->files[i].size;
+    if (checks_[i].whole) report_.model_bytes += torrent_->files[i].size;
   }
   for (const ShardEntry& shard : manifest_->shards) {
     const bool expert = shard.type == ShardType::kExpert;
-    if (expert && checks_[IndexOf(shard.file)].whole()) ++report_.experts_there;
+    if (expert && checks_[IndexOf(shard.file)].whole) ++report_.experts_there;
   }
 }
 
@@ -365,7 +396,7 @@ void Pull::GiveUpIfLate() const {
 
 void Pull::Show(std::string_view stage) {
   const bool lonely = status_.peers == 0 && Clock::now() - last_news_ > kLonelyNotice;
-  if (lonely && !std::exchange(warned_, true)) {
+  if (lonely && !std::exchange(told_lonely_, true)) {
     events_.notice("no peer has this model so far; Ctrl-C ends the search");
   }
   const Bytes done = torrent_ ? std::max(BytesOf(true), status_.wanted_done) : 0;
@@ -376,27 +407,13 @@ void Pull::Show(std::string_view stage) {
 Bytes Pull::BytesOf(bool only_there) const {
   Bytes total = 0;
   for (std::size_t i = 0; i < checks_.size(); ++i) {
-    const bool counts = wanted_[i] > 0 && (!only_there || checks_[i].whole());
+    const bool counts = wanted_[i] > 0 && (!only_there || checks_[i].whole);
     if (counts) total += torrent_->files[i].size;
   }
   return total;
 }
 
 }  // namespace
-
-StartMessage StartFor(const SwarmReach& reach) {
-  StartMessage start;
-  start.peers = reach.peers;
-  start.trackers = reach.trackers;
-  start.web_seeds = reach.web_seeds;
-  start.port = reach.port;
-  start.dht = reach.dht && !reach.private_only;
-  start.local_discovery = reach.local_discovery && !reach.private_only;
-  start.peer_exchange = reach.peer_exchange && !reach.private_only;
-  start.private_only = reach.private_only;
-  start.upload_limit = reach.upload_limit;
-  return start;
-}
 
 PullReport PullModel(const PullOptions& options, const PullEvents& events) {
   return Pull(options, events).Run();

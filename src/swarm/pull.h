@@ -14,27 +14,11 @@
 #include <string_view>
 #include <vector>
 
-#include "swarm/link.h"
 #include "swarm/messages.h"
+#include "swarm/reach.h"
 #include "swarm/torrent.h"
 
 namespace doppler {
-
-// Where peers are found, and who may be one.
-struct SwarmReach {
-  std::vector<PeerAddress> peers;
-  std::vector<std::string> trackers;
-  std::vector<std::string> web_seeds;
-  std::uint16_t port = 0;
-  bool dht = true;
-  bool local_discovery = true;
-  bool peer_exchange = true;
-  bool private_only = false;
-  Bytes upload_limit = 0;
-};
-
-// The part of a StartMessage that says so. Nothing is looked for outside in a private swarm.
-StartMessage StartFor(const SwarmReach& reach);
 
 struct PullOptions {
   Digest info_hash{};

@@ -15,9 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::chrono::milliseconds kLook(200);
 // A process that served for a while before it died says nothing about the next.
-constexpr int kMostRestarts = 20;
+constexpr int kMostServeRestarts = 20;
 
 bool IsComplete(const fs::path& folder, const Torrent& torrent) {
   return std::all_of(torrent.files.begin(), torrent.files.end(), [&](const TorrentFile& file) {
@@ -42,7 +41,7 @@ void Serve(const StartMessage& start, const ShareEvents& events, StatusMessage& 
            std::uint16_t& port) {
   SwarmProcess swarm(start);
   while (!Interrupted()) {
-    const std::optional<Message> message = swarm.Receive(kLook);
+    const std::optional<Message> message = swarm.Receive(kLookInterval);
     if (!message) {
       events.status(status);
     } else if (const auto* ready = std::get_if<ReadyMessage>(&*message)) {
@@ -114,7 +113,7 @@ ShareReport ServeModel(const SharedModel& model, const ShareOptions& options,
     try {
       Serve(start, events, status, port);
     } catch (const SwarmEndedError& error) {
-      if (++report.restarts > kMostRestarts) throw;
+      if (++report.restarts > kMostServeRestarts) throw;
       events.notice(fmt::format("{}; starting another", error.what()));
     }
     report.uploaded += status.uploaded;

@@ -7,7 +7,8 @@
 #include <string_view>
 
 #include "swarm/link.h"
-#include "swarm/pull.h"
+#include "swarm/reach.h"
+#include "swarm/torrent.h"
 
 namespace doppler {
 

@@ -9,8 +9,6 @@
 namespace doppler {
 namespace {
 
-constexpr int kPieceLevel = 2;
-static_assert(kPieceBytes == kLeafBytes << kPieceLevel);
 constexpr std::size_t kNodePieces = kNodeBytes / kPieceBytes;
 
 void AppendNodes(std::span<const Digest> layer, std::vector<Digest>& nodes) {

@@ -15,6 +15,9 @@
 
 namespace doppler {
 
+// How long to wait for its words before something else is looked at.
+inline constexpr std::chrono::milliseconds kLookInterval(200);
+
 // The swarm process has ended without being told to, or speaks nonsense.
 class SwarmEndedError : public Error {
  public:
@@ -53,7 +56,7 @@ class SwarmProcess {
   [[noreturn]] void Ended();
 
   ChildProcess child_;
-  FrameReader frames_;
+  FrameReader frames_{kMostNewsBytes};
 };
 
 }  // namespace doppler

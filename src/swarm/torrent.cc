@@ -9,10 +9,6 @@
 namespace doppler {
 namespace {
 
-constexpr int kPieceLevel = 2;  // of the tree: 4 leaves
-constexpr std::size_t kPieceLeaves = kPieceBytes / kLeafBytes;
-static_assert(kPieceLeaves == std::size_t{1} << kPieceLevel);
-
 std::string_view AsText(const Digest& digest) {
   return {reinterpret_cast<const char*>(digest.data()), digest.size()};
 }

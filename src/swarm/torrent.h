@@ -19,6 +19,10 @@ namespace doppler {
 
 // Small enough that a wrong byte is traced to the peer that sent it.
 inline constexpr Bytes kPieceBytes = 64 * kKiB;
+// A piece's hash is a node so far above its leaves.
+inline constexpr int kPieceLevel = 2;
+inline constexpr std::size_t kPieceLeaves = std::size_t{1} << kPieceLevel;
+static_assert(kPieceBytes == kLeafBytes * kPieceLeaves);
 
 struct TorrentFile {
   std::string path;  // below the artifact's folder

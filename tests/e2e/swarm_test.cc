@@ -2,6 +2,8 @@
 #include "e2e/swarm.h"
 
 #include <csignal>
+#include <fstream>
+#include <iterator>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,6 +11,7 @@
 
 #include "format/manifest.h"
 #include "io/file.h"
+#include "support/http_server.h"
 #include "swarm/sample_artifact.h"
 
 namespace doppler {
@@ -211,6 +214,54 @@ TEST(SwarmTest, APeerThatLiesIsBanned) {
   EXPECT_EQ(report["banned"], nlohmann::json({liar_peer}));
   EXPECT_GE(report["failed_pieces"], 1);
   ExpectSameModel(model, out);
+}
+
+TEST(SwarmTest, ATrackerTellsOfPeers) {
+  const TempFolder temp;
+  const fs::path model = temp.path() / "model";
+  WriteSampleArtifact(model);
+  const std::uint16_t port = FreePort();
+  // One that knows a single peer.
+  const HttpServer tracker([port](const HttpRequest& request) {
+    const std::string address = {
+        127, 0, 0, 1, static_cast<char>(port >> 8u), static_cast<char>(port & 0xffu)};
+    return request.path.starts_with("/announce?info_hash=")
+               ? "d8:intervali60e5:peers6:" + address + "e"
+               : std::string();
+  });
+  const std::string url = "http://127.0.0.1:" + std::to_string(tracker.port()) + "/announce";
+  Seed seed(model, {"--port", std::to_string(port)});
+  const fs::path out = temp.path() / "pulled";
+  PullJson(seed.link(), out, {"--tracker", url});
+  ExpectSameModel(model, out);
+}
+
+TEST(SwarmTest, AWebServerIsASeed) {
+  const TempFolder temp;
+  const fs::path model = temp.path() / "sample";
+  const fs::path torrent = temp.path() / "model.torrent";
+  WriteSampleArtifact(model);
+  const HttpServer mirror([&temp](const HttpRequest& request) {
+    const std::string file = ReadTextFile(temp.path() / request.path.substr(1));
+    return request.whole ? file : file.substr(request.begin, request.end - request.begin);
+  });
+  // Only its torrent is wanted.
+  Seed(model, {"--torrent", torrent});
+  const fs::path out = temp.path() / "pulled";
+  PullJson(torrent, out, {"--web-seed", "http://127.0.0.1:" + std::to_string(mirror.port()) + "/"});
+  ExpectSameModel(model, out);
+}
+
+TEST(SwarmTest, TheSwarmProcessHasNoPrivileges) {
+  Seed seed(MoeModel());
+  const std::vector<pid_t> children = ChildrenOf(seed.program().id());
+  ASSERT_EQ(children.size(), 1u);
+  std::ifstream file("/proc/" + std::to_string(children.front()) + "/status");
+  const std::string status{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_THAT(status, HasSubstr("NoNewPrivs:\t1\n"));
+  EXPECT_THAT(status, HasSubstr("CapEff:\t0000000000000000\n"));
+  EXPECT_THAT(status, HasSubstr("CapBnd:\t0000000000000000\n"));
+  EXPECT_THAT(status, HasSubstr("Seccomp:\t2\n"));
 }
 
 TEST(SwarmTest, ASeedDoesNotSendADamagedShard) {

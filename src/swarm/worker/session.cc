@@ -240,6 +240,7 @@ void SwarmSession::EmitLayers() {
   for (std::size_t i = 0; i < files_.size(); ++i) {
     const auto place = static_cast<std::size_t>(static_cast<int>(files_[i]));
     if (layer_known_[i] || place >= layers.size() || layers[place].empty()) continue;
+    if (layers[place].size() * sizeof(Digest) > kMostNewsBytes / 2) continue;
     LayerMessage message{.file = static_cast<std::uint32_t>(i), .layer = {}};
     const auto& layer = layers[place];
     if (std::find(layer.begin(), layer.end(), missing) != layer.end()) continue;
