@@ -1,10 +1,10 @@
 // Where a peer listens: an address of the internet protocol and a port.
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 namespace doppler {
@@ -13,7 +13,10 @@ struct PeerAddress {
   std::string host;  // "192.0.2.7" or "2001:db8::1"
   std::uint16_t port = 0;
 
-  auto operator<=>(const PeerAddress&) const = default;
+  bool operator==(const PeerAddress&) const = default;
+  bool operator<(const PeerAddress& other) const {
+    return std::tie(host, port) < std::tie(other.host, other.port);
+  }
 };
 
 // "192.0.2.7:6881", "[2001:db8::1]:6881".

@@ -60,7 +60,7 @@ bool IsWhole(const std::vector<std::uint8_t>& have, std::size_t pieces) {
 }  // namespace
 
 SwarmSession::SwarmSession(const StartMessage& start, bool confined, Emit emit,
-                           std::function<void()> on_news)
+                           const std::function<void()>& on_news)
     : start_(start),
       confined_(confined),
       emit_(std::move(emit)),
@@ -68,7 +68,7 @@ SwarmSession::SwarmSession(const StartMessage& start, bool confined, Emit emit,
       session_(SessionParameters(start)) {
   session_.set_peer_class_filter(LimitsForAll());
   if (start_.private_only) session_.set_ip_filter(PrivateNetworks());
-  session_.set_alert_notify(std::move(on_news));
+  session_.set_alert_notify(on_news);
   AddTorrent();
 }
 

@@ -23,7 +23,8 @@ class SwarmSession {
   // Begins. `emit` gets what there is to say, from within Handle and Tick; `on_news` is called from
   // libtorrent's thread when Handle has something to do. Throws Error for a torrent that libtorrent
   // does not take.
-  SwarmSession(const StartMessage& start, bool confined, Emit emit, std::function<void()> on_news);
+  SwarmSession(const StartMessage& start, bool confined, Emit emit,
+               const std::function<void()>& on_news);
   ~SwarmSession();
   SwarmSession(const SwarmSession&) = delete;
   SwarmSession& operator=(const SwarmSession&) = delete;
