@@ -4,7 +4,7 @@
 #   scripts/check_includes.sh [TREE]    TREE/src is checked, by default that of this repository
 set -euo pipefail
 
-MODULES="base io backend format store tier comm model text engine convert server apps"
+MODULES="base io backend format store swarm tier comm model text engine convert server apps"
 
 cd "${1:-$(dirname "${BASH_SOURCE[0]}")/..}"
 

@@ -8,7 +8,7 @@ set -euo pipefail
 {
   PACKAGES_build=(g++ cmake ninja-build pkg-config libfmt-dev libspdlog-dev nlohmann-json3-dev
     libcli11-dev libssl-dev liburing-dev libpcre2-dev libutf8proc-dev
-    libedit-dev)
+    libedit-dev libtorrent-rasterbar-dev)
   # Only processors of this kind have the library (docs/dependencies.md).
   if [[ "$(uname -m)" == x86_64 ]]; then PACKAGES_build+=(libipsec-mb-dev); fi
   PACKAGES_test=(libgtest-dev libgmock-dev libbenchmark-dev)

@@ -13,6 +13,7 @@
 #include <spdlog/spdlog.h>
 
 #include "apps/commands.h"
+#include "apps/swarm_cli.h"
 #include "backend/quantize.h"
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -428,9 +429,10 @@ int RunCommandLine(int argc, char** argv) {
   app.footer(
       "Sizes take K, M, G (binary). Exit status: 0 done, 1 the work failed, 2 the command line was "
       "wrong.\n'doppler COMMAND --help' explains a command.");
-  for (const auto add : {AddConvertCommand, AddRunCommand, AddChatCommand, AddPlanCommand,
-                         AddInspectCommand, AddVerifyCommand, AddTokenizeCommand, AddLogitsCommand,
-                         AddPerplexityCommand, AddBenchCommand, AddReplayCommand}) {
+  for (const auto add :
+       {AddConvertCommand, AddRunCommand, AddChatCommand, AddPlanCommand, AddInspectCommand,
+        AddVerifyCommand, AddTokenizeCommand, AddLogitsCommand, AddPerplexityCommand,
+        AddBenchCommand, AddReplayCommand, AddShareCommand, AddPullCommand}) {
     add(app);
   }
   try {

@@ -75,6 +75,39 @@ struct VerifyCommand {
 };
 void RunVerify(const VerifyCommand& command);
 
+// Where `share` and `pull` find peers, and whom they let be one.
+struct SwarmFlags {
+  std::vector<std::string> peers;
+  std::vector<std::string> trackers;
+  std::vector<std::string> web_seeds;
+  std::uint16_t port = 0;
+  bool private_only = false;
+  bool dht = true;
+  bool local_discovery = true;
+  bool peer_exchange = true;
+  Bytes upload_limit = 0;  // per second; 0: none
+};
+
+struct ShareCommand {
+  std::string model;
+  std::string torrent_file;            // to write; empty: none
+  std::vector<std::string> addresses;  // of this machine, for the link
+  bool json = false;
+  SwarmFlags swarm;
+};
+void RunShare(const ShareCommand& command);
+
+struct PullCommand {
+  std::string source;  // a link or a .torrent file
+  std::string output;  // empty: in the local store, under the model's name
+  double experts = 1;  // the part of them
+  bool serve = true;
+  double timeout_seconds = 0;
+  bool json = false;
+  SwarmFlags swarm;
+};
+void RunPull(const PullCommand& command);
+
 struct TokenizeCommand {
   std::string model;                // or a hub folder, or a GGUF file
   std::optional<std::string> text;  // one of these three

@@ -1,9 +1,8 @@
 #include "convert/tokenizer_files.h"
 
-#include <array>
-
 #include "base/error.h"
 #include "convert/gguf_tokenizer.h"
+#include "format/artifact_files.h"
 #include "format/gguf.h"
 #include "io/file.h"
 #include "text/tiktoken.h"
@@ -12,9 +11,6 @@ namespace doppler {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::array kFiles = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                               "generation_config.json", "chat_template.jinja"};
 
 std::string TextOf(const std::vector<TextFile>& files, const std::string& name) {
   for (const TextFile& file : files) {
@@ -36,8 +32,9 @@ TextFile RewriteTiktoken(const fs::path& path, const std::vector<TextFile>& othe
 
 std::vector<TextFile> ReadTokenizerFiles(const fs::path& folder, bool allow_missing) {
   std::vector<TextFile> files;
-  for (const char* const name : kFiles) {
-    if (fs::exists(folder / name)) files.push_back({name, ReadTextFile(folder / name)});
+  for (const std::string_view name : kTokenizerFiles) {
+    if (!fs::exists(folder / name)) continue;
+    files.push_back({std::string(name), ReadTextFile(folder / name)});
   }
   const bool has_json = fs::exists(folder / "tokenizer.json");
   const fs::path tiktoken = folder / "tiktoken.model";

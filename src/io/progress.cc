@@ -94,7 +94,8 @@ void ProgressMeter::Update(std::uint64_t done) {
   const double now = Now();
   const double elapsed = now - drawn_at_;
   if (drawn_ && elapsed < kDrawInterval) return;
-  if (elapsed > 0) {
+  // Of an instant there is no rate.
+  if (elapsed >= kDrawInterval) {
     const double rate = static_cast<double>(state_.done - drawn_done_) / elapsed;
     const double keep = state_.rate > 0 ? std::exp2(-elapsed / kRateHalfLife) : 0;
     state_.rate = keep * state_.rate + (1 - keep) * rate;

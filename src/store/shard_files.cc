@@ -14,7 +14,9 @@ namespace fs = std::filesystem;
 
 std::string MissingMessage(const fs::path& path) {
   return fmt::format(
-      "the shard '{}' is missing; copy it from where the model came from, or convert again",
+      "the shard '{}' is missing; fetch it with 'doppler pull', copy it from where the model came "
+      "from, "
+      "or convert again",
       path.string());
 }
 

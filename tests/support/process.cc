@@ -151,7 +151,8 @@ class Child {
 
   void SendSignal() {
     if (signal_sent_ || !options_.signal_when) return;
-    if (!options_.signal_when({.id = id_, .output = result_.output})) return;
+    if (!options_.signal_when({.id = id_, .output = result_.output, .errors = result_.errors}))
+      return;
     ::kill(id_, options_.signal);
     signal_sent_ = true;
   }

@@ -16,6 +16,7 @@ namespace doppler {
 struct RunningProcess {
   pid_t id = 0;
   const std::string& output;  // so far
+  const std::string& errors;
 };
 
 struct ProcessOptions {

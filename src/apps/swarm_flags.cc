@@ -1,0 +1,57 @@
+#include "apps/swarm_flags.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "swarm/torrent.h"
+
+namespace doppler {
+
+SwarmReach ReachOf(const SwarmFlags& flags) {
+  SwarmReach reach;
+  for (const std::string& text : flags.peers) {
+    for (const PeerAddress& peer : ResolvePeer(text)) {
+      if (flags.private_only && !IsPrivateAddress(peer)) {
+        throw UsageError(fmt::format(
+            "--private speaks only to private networks, and the peer {} is in none", text));
+      }
+      reach.peers.push_back(peer);
+    }
+  }
+  try {
+    for (const std::string& url : flags.trackers) RequireTracker(url);
+    for (const std::string& url : flags.web_seeds) RequireWebSeed(url);
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+  reach.trackers = flags.trackers;
+  reach.web_seeds = flags.web_seeds;
+  reach.port = flags.port;
+  reach.dht = flags.dht;
+  reach.local_discovery = flags.local_discovery;
+  reach.peer_exchange = flags.peer_exchange;
+  reach.private_only = flags.private_only;
+  reach.upload_limit = flags.upload_limit;
+  return reach;
+}
+
+StatusLine::StatusLine() : enabled_(::isatty(STDERR_FILENO) == 1) {}
+
+StatusLine::~StatusLine() {
+  if (drawn_) std::fputc('\n', stderr);
+}
+
+void StatusLine::Show(std::string_view text) {
+  if (!enabled_) return;
+  fmt::print(stderr, "\r{}\x1b[K", text);
+  std::fflush(stderr);
+  drawn_ = true;
+}
+
+void StatusLine::Clear() {
+  if (drawn_) fmt::print(stderr, "\r\x1b[K");
+  drawn_ = false;
+}
+
+}  // namespace doppler

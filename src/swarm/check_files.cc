@@ -1,0 +1,153 @@
+#include "swarm/check_files.h"
+
+#include <algorithm>
+#include <exception>
+#include <mutex>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/thread_pool.h"
+#include "format/artifact_files.h"
+#include "io/file.h"
+
+namespace doppler {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr Bytes kPortion = kMiB;
+
+// The length of a plain file; 0 if there is none.
+Bytes PlainFileSize(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::symlink_status(path, error);
+  if (status.type() == fs::file_type::not_found) return 0;
+  if (status.type() != fs::file_type::regular) {
+    Throw("'{}' is not a plain file; remove it", path.string());
+  }
+  const Bytes size = fs::file_size(path, error);
+  return error ? 0 : size;
+}
+
+std::vector<Digest> HashLeaves(const fs::path& path, Bytes size,
+                               const std::function<void(Bytes)>& on_progress) {
+  const File file(path, OpenMode::kRead);
+  std::vector<std::byte> buffer(std::min(size, kPortion));
+  std::vector<Digest> leaves;
+  leaves.reserve((size + kLeafBytes - 1) / kLeafBytes);
+  for (Bytes offset = 0; offset < size;) {
+    ThrowIfInterrupted();
+    const auto portion = std::span(buffer).first(std::min<Bytes>(kPortion, size - offset));
+    file.ReadAt(offset, portion);
+    Sha256OfParts(portion, kLeafBytes, [&leaves](const Digest& leaf) { leaves.push_back(leaf); });
+    file.DropCache(offset, portion.size());
+    offset += portion.size();
+    on_progress(portion.size());
+  }
+  return leaves;
+}
+
+// Whether piece `piece` has its hash, from leaves that may be fewer than the file's.
+bool PieceIsThere(const TorrentFile& file, std::size_t piece, std::span<const Digest> leaves) {
+  const std::size_t begin = piece * kPieceLeaves;
+  if (begin >= leaves.size()) return false;
+  MerkleFolder folder;
+  for (const Digest& leaf : leaves.subspan(begin, std::min(kPieceLeaves, leaves.size() - begin))) {
+    folder.Add(leaf);
+  }
+  return folder.RootOfHeight(kPieceLevel) == PieceHash(file, piece);
+}
+
+}  // namespace
+
+Bytes BytesThere(const TorrentFile& file, const FileCheck& check) {
+  Bytes total = 0;
+  for (std::size_t piece = 0; piece < check.pieces.size(); ++piece) {
+    if (check.pieces[piece]) total += std::min(kPieceBytes, file.size - piece * kPieceBytes);
+  }
+  return total;
+}
+
+FileCheck CheckFile(const fs::path& path, TorrentFile& file,
+                    const std::function<void(Bytes)>& on_progress) {
+  FileCheck check;
+  check.pieces.resize(PieceCount(file));
+  const Bytes size = std::min(PlainFileSize(path), file.size);
+  if (size == 0) return check;
+  std::vector<Digest> leaves = HashLeaves(path, size, on_progress);
+  if (size == file.size && MerkleRoot(leaves) == file.root) {
+    check.whole = true;
+    check.pieces.assign(check.pieces.size(), true);
+    file.layer = PieceLayer(leaves);
+    check.leaves = std::move(leaves);
+    return check;
+  }
+  if (file.layer.empty()) return check;
+  for (std::size_t piece = 0; piece < check.pieces.size(); ++piece) {
+    check.pieces[piece] = PieceIsThere(file, piece, leaves);
+  }
+  return check;
+}
+
+std::vector<FileCheck> CheckFiles(const fs::path& folder, Torrent& torrent,
+                                  const std::string& manifest_file, int threads,
+                                  const std::function<void(Bytes)>& on_progress) {
+  std::vector<FileCheck> checks(torrent.files.size());
+  std::mutex mutex;
+  Bytes done = 0;
+  std::exception_ptr problem;
+  const auto count = [&](Bytes bytes) {
+    const std::lock_guard lock(mutex);
+    on_progress(done += bytes);
+  };
+  ThreadPool pool(threads);
+  pool.ParallelFor(checks.size(), 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      TorrentFile& file = torrent.files[i];
+      try {
+        checks[i] = CheckFile(folder / (file.path == kManifestFile ? manifest_file : file.path),
+                              file, count);
+        checks[i].leaves = {};
+      } catch (const Error&) {
+        const std::lock_guard lock(mutex);
+        if (!problem) problem = std::current_exception();
+      }
+    }
+  });
+  if (problem) std::rethrow_exception(problem);
+  return checks;
+}
+
+Bytes BytesOnDisk(const fs::path& folder, const Torrent& torrent) {
+  Bytes total = 0;
+  for (const TorrentFile& file : torrent.files) {
+    std::error_code error;
+    const Bytes size = fs::file_size(folder / file.path, error);
+    if (!error) total += std::min(size, file.size);
+  }
+  return total;
+}
+
+std::vector<std::uint8_t> HaveBits(const std::vector<FileCheck>& checks) {
+  std::vector<std::uint8_t> bits;
+  std::size_t next = 0;
+  for (const FileCheck& check : checks) {
+    for (const bool there : check.pieces) {
+      if (next % 8 == 0) bits.push_back(0);
+      if (there) bits.back() = static_cast<std::uint8_t>(bits.back() | 0x80u >> next % 8);
+      ++next;
+    }
+  }
+  return bits;
+}
+
+std::vector<std::uint8_t> AllBits(const Torrent& torrent) {
+  std::vector<FileCheck> checks;
+  for (const TorrentFile& file : torrent.files) {
+    checks.push_back(
+        {.whole = true, .pieces = std::vector<bool>(PieceCount(file), true), .leaves = {}});
+  }
+  return HaveBits(checks);
+}
+
+}  // namespace doppler

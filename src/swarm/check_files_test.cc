@@ -1,0 +1,92 @@
+#include "swarm/check_files.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error_testing.h"
+#include "io/file.h"
+#include "swarm/artifact_torrent.h"
+#include "swarm/sample_artifact.h"
+
+namespace doppler {
+
+using testing::Each;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+namespace {
+
+constexpr const char* kExpertShard = "shards/00002.bin";  // of five pieces
+
+}  // namespace
+
+class CheckFilesTest : public testing::Test {
+ protected:
+  CheckFilesTest() : folder_(temp_.path() / "m") {
+    WriteSampleArtifact(folder_);
+    torrent_ = DescribeArtifact(folder_);
+    known_ = torrent_;
+    FillLayers(folder_, known_, [](Bytes) {});
+  }
+  // What there is of the expert shard, with its layer known or not.
+  FileCheck Check(const Torrent& torrent) {
+    TorrentFile file = *torrent.Find(kExpertShard);
+    return CheckFile(folder_ / kExpertShard, file, [](Bytes) {});
+  }
+
+  TempFolder temp_;
+  std::filesystem::path folder_;
+  Torrent torrent_;  // without layers
+  Torrent known_;
+};
+
+TEST_F(CheckFilesTest, FindsAWholeFileAndItsLayer) {
+  TorrentFile file = *torrent_.Find(kExpertShard);
+  const FileCheck check = CheckFile(folder_ / kExpertShard, file, [](Bytes) {});
+  EXPECT_TRUE(check.whole);
+  EXPECT_EQ(check.leaves.size(), 20u);
+  EXPECT_EQ(file.layer, known_.Find(kExpertShard)->layer);
+}
+
+TEST_F(CheckFilesTest, FindsPiecesWhereTheLayerIsKnown) {
+  std::string bytes = SampleBytes(2, 320 * kKiB);
+  bytes[kPieceBytes] = static_cast<char>(bytes[kPieceBytes] ^ 1);
+  bytes.resize(3 * kPieceBytes + 100);
+  WriteSampleFile(folder_ / kExpertShard, bytes);
+  EXPECT_THAT(Check(known_).pieces, ElementsAre(true, false, true, false, false));
+  EXPECT_EQ(BytesThere(*known_.Find(kExpertShard), Check(known_)), 2 * kPieceBytes);
+  EXPECT_THAT(Check(torrent_).pieces, Each(false));
+}
+
+TEST_F(CheckFilesTest, TakesNothingFromAMissingOrEmptyFile) {
+  WriteSampleFile(folder_ / kExpertShard, "");
+  EXPECT_THAT(Check(known_).pieces, Each(false));
+  std::filesystem::remove(folder_ / kExpertShard);
+  EXPECT_THAT(Check(known_).pieces, Each(false));
+}
+
+TEST_F(CheckFilesTest, RefusesALink) {
+  std::filesystem::remove(folder_ / kExpertShard);
+  std::filesystem::create_symlink(folder_ / "shards/00001.bin", folder_ / kExpertShard);
+  EXPECT_THAT(MessageOf([this] { Check(known_); }), HasSubstr("is not a plain file"));
+}
+
+TEST_F(CheckFilesTest, ChecksAllFilesAndCountsBytes) {
+  Bytes last = 0;
+  const auto checks = CheckFiles(folder_, torrent_, "manifest.json", 2, [&last](Bytes done) {
+    EXPECT_GT(done, last);
+    last = done;
+  });
+  EXPECT_EQ(last, BytesOnDisk(folder_, torrent_));
+  EXPECT_THAT(checks, Each(testing::Field(&FileCheck::whole, true)));
+  EXPECT_EQ(HaveBits(checks), AllBits(torrent_));
+  EXPECT_EQ(WriteTorrent(torrent_), WriteTorrent(known_));
+}
+
+TEST_F(CheckFilesTest, LooksForTheManifestUnderTheNameThatItHas) {
+  const auto checks = CheckFiles(folder_, known_, "other.json", 1, [](Bytes) {});
+  EXPECT_FALSE(checks.front().whole);
+  EXPECT_EQ(HaveBits(checks).front(), 0x7f);
+}
+
+}  // namespace doppler

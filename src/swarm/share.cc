@@ -1,0 +1,125 @@
+#include "swarm/share.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "format/artifact_files.h"
+#include "swarm/artifact_torrent.h"
+#include "swarm/check_files.h"
+#include "swarm/swarm_process.h"
+
+namespace doppler {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A process that served for a while before it died says nothing about the next.
+constexpr int kMostServeRestarts = 20;
+
+bool IsComplete(const fs::path& folder, const Torrent& torrent) {
+  return std::all_of(torrent.files.begin(), torrent.files.end(), [&](const TorrentFile& file) {
+    std::error_code error;
+    return fs::file_size(folder / file.path, error) == file.size && !error;
+  });
+}
+
+// A cache that cannot be written, as in a folder of another user, costs only time.
+void TryWriteCache(const ShareOptions& options, const Torrent& torrent, const ShareEvents& events) {
+  const std::optional<Torrent> cached = ReadTorrentCache(options.folder, InfoHash(torrent));
+  if (cached && WriteTorrent(*cached) == WriteTorrent(torrent)) return;
+  try {
+    WriteTorrentCache(options.folder, torrent);
+  } catch (const Error& error) {
+    events.notice(fmt::format("{}; shards are hashed again next time", error.what()));
+  }
+}
+
+// Serves with one swarm process. Returns when interrupted.
+void Serve(const StartMessage& start, const ShareEvents& events, StatusMessage& status,
+           std::uint16_t& port) {
+  SwarmProcess swarm(start);
+  while (!Interrupted()) {
+    const std::optional<Message> message = swarm.Receive(kLookInterval);
+    if (!message) {
+      events.status(status);
+    } else if (const auto* ready = std::get_if<ReadyMessage>(&*message)) {
+      if (!ready->confined) {
+        events.notice("this kernel cannot confine the swarm process to its folder");
+      }
+      if (port == 0) events.ready(ready->port);
+      port = ready->port;
+    } else if (const auto* news = std::get_if<StatusMessage>(&*message)) {
+      status = *news;
+      events.status(status);
+    }
+  }
+  swarm.Stop([&status](const Message& message) {
+    if (const auto* news = std::get_if<StatusMessage>(&message)) status = *news;
+  });
+}
+
+}  // namespace
+
+SharedModel PrepareShare(const ShareOptions& options, const ShareEvents& events) {
+  SharedModel model;
+  model.torrent = DescribeArtifact(options.folder);
+  model.link = {.info_hash = InfoHash(model.torrent),
+                .name = model.torrent.name,
+                .peers = options.addresses,
+                .trackers = options.reach.trackers,
+                .web_seeds = options.reach.web_seeds};
+  const Bytes total = BytesOnDisk(options.folder, model.torrent);
+  if (IsComplete(options.folder, model.torrent)) {
+    Bytes done = 0;
+    FillLayers(options.folder, model.torrent,
+               [&](Bytes bytes) { events.preparing("hashing", done += bytes, total); });
+    model.have = AllBits(model.torrent);
+    model.bytes = total;
+  } else {
+    if (const auto cached = ReadTorrentCache(options.folder, model.link.info_hash)) {
+      TakeLayers(model.torrent, *cached);
+    }
+    const std::vector<FileCheck> checks =
+        CheckFiles(options.folder, model.torrent, std::string(kManifestFile), options.threads,
+                   [&](Bytes done) { events.preparing("checking", done, total); });
+    model.have = HaveBits(checks);
+    for (std::size_t i = 0; i < checks.size(); ++i) {
+      model.bytes += BytesThere(model.torrent.files[i], checks[i]);
+    }
+  }
+  TryWriteCache(options, model.torrent, events);
+  model.torrent.trackers = options.reach.trackers;
+  model.torrent.web_seeds = options.reach.web_seeds;
+  return model;
+}
+
+ShareReport ServeModel(const SharedModel& model, const ShareOptions& options,
+                       const ShareEvents& events) {
+  StartMessage start = StartFor(options.reach);
+  start.task = StartMessage::Task::kSeed;
+  start.folder = fs::absolute(options.folder).lexically_normal();
+  start.manifest_file = kManifestFile;
+  start.torrent = WriteTorrent(model.torrent);
+  start.info_hash = model.link.info_hash;
+  start.have = model.have;
+  // What a seed would do with them is to fetch.
+  start.web_seeds.clear();
+  ShareReport report;
+  std::uint16_t port = 0;
+  while (!Interrupted()) {
+    StatusMessage status;
+    try {
+      Serve(start, events, status, port);
+    } catch (const SwarmEndedError& error) {
+      if (++report.restarts > kMostServeRestarts) throw;
+      events.notice(fmt::format("{}; starting another", error.what()));
+    }
+    report.uploaded += status.uploaded;
+    if (port != 0) start.port = port;  // that others know
+  }
+  return report;
+}
+
+}  // namespace doppler

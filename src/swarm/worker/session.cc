@@ -1,0 +1,298 @@
+#include "swarm/worker/session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <libtorrent/add_torrent_params.hpp>
+#include <libtorrent/alert_types.hpp>
+#include <libtorrent/disabled_disk_io.hpp>
+#include <libtorrent/peer_info.hpp>
+#include <libtorrent/posix_disk_io.hpp>
+#include <libtorrent/session_params.hpp>
+#include <libtorrent/torrent_flags.hpp>
+#include <libtorrent/torrent_info.hpp>
+#include <libtorrent/torrent_status.hpp>
+
+#include "base/error.h"
+#include "format/artifact_files.h"
+#include "swarm/torrent.h"
+#include "swarm/torrent_rules.h"
+#include "swarm/worker/settings.h"
+
+namespace doppler {
+namespace {
+
+namespace lt = libtorrent;
+using Task = StartMessage::Task;
+
+// Its answer is news too, and must not be asked for as soon as it has come.
+constexpr std::chrono::milliseconds kTickInterval(200);
+constexpr std::chrono::seconds kRedialInterval(1);
+constexpr std::chrono::seconds kLayersInterval(1);
+
+lt::session_params SessionParameters(const StartMessage& start) {
+  lt::session_params parameters(SessionSettings(start));
+  // Mapped files would count against memory budgets, and a full disk would be a signal.
+  parameters.disk_io_constructor = start.task == Task::kDescribe ? lt::disabled_disk_io_constructor
+                                                                 : lt::posix_disk_io_constructor;
+  return parameters;
+}
+
+lt::sha256_hash ToHash(const Digest& digest) {
+  return lt::sha256_hash(reinterpret_cast<const char*>(digest.data()));
+}
+
+PeerAddress ToPeer(const lt::tcp::endpoint& endpoint) {
+  return {.host = endpoint.address().to_string(), .port = endpoint.port()};
+}
+
+lt::tcp::endpoint ToEndpoint(const PeerAddress& peer) {
+  return {lt::make_address(peer.host), peer.port};
+}
+
+bool IsWhole(const std::vector<std::uint8_t>& have, std::size_t pieces) {
+  for (std::size_t i = 0; i < pieces; ++i) {
+    if ((have[i / 8] >> (7 - i % 8) & 1u) == 0) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+SwarmSession::SwarmSession(const StartMessage& start, bool confined, Emit emit,
+                           const std::function<void()>& on_news)
+    : start_(start),
+      confined_(confined),
+      emit_(std::move(emit)),
+      peers_(start.peers),
+      session_(SessionParameters(start)) {
+  session_.set_peer_class_filter(LimitsForAll());
+  if (start_.private_only) session_.set_ip_filter(PrivateNetworks());
+  session_.set_alert_notify(on_news);
+  AddTorrent();
+}
+
+SwarmSession::~SwarmSession() = default;
+
+lt::add_torrent_params SwarmSession::Parameters() const {
+  lt::add_torrent_params parameters;
+  parameters.info_hashes = lt::info_hash_t(ToHash(start_.info_hash));
+  parameters.save_path = start_.folder;
+  parameters.trackers = start_.trackers;
+  parameters.url_seeds = start_.web_seeds;
+  for (const PeerAddress& peer : peers_) parameters.peers.push_back(ToEndpoint(peer));
+  parameters.flags = lt::torrent_flags::update_subscribe;
+  if (!start_.dht) parameters.flags |= lt::torrent_flags::disable_dht;
+  if (!start_.local_discovery) parameters.flags |= lt::torrent_flags::disable_lsd;
+  if (!start_.peer_exchange) parameters.flags |= lt::torrent_flags::disable_pex;
+  return parameters;
+}
+
+void SwarmSession::AddTorrent() {
+  lt::add_torrent_params parameters = Parameters();
+  if (start_.task == Task::kDescribe) {
+    parameters.flags |= lt::torrent_flags::default_dont_download;
+  } else {
+    LoadTorrent(parameters);
+  }
+  lt::error_code error;
+  torrent_ = session_.add_torrent(std::move(parameters), error);
+  if (error) Throw("cannot begin: {}", error.message());
+}
+
+void SwarmSession::LoadTorrent(lt::add_torrent_params& parameters) {
+  lt::load_torrent_limits limits;
+  limits.max_buffer_size = static_cast<int>(std::min<std::size_t>(
+      start_.torrent.size(), static_cast<std::size_t>(std::numeric_limits<int>::max())));
+  limits.max_pieces = static_cast<int>(kMostPieces);
+  const auto info = std::make_shared<lt::torrent_info>(
+      lt::span<const char>(start_.torrent.data(),
+                           static_cast<std::ptrdiff_t>(start_.torrent.size())),
+      limits, lt::from_span);
+  const Torrent torrent = ParseTorrent(start_.torrent, "the torrent");
+  const auto pieces = static_cast<std::size_t>(info->num_pieces());
+  if (info->info_hashes().v2 != ToHash(start_.info_hash) || pieces != PieceCount(torrent) ||
+      start_.have.size() != (pieces + 7) / 8) {
+    Throw("the torrent is not the one that was named");
+  }
+  for (const lt::file_index_t index : info->files().file_range()) {
+    if (!info->files().pad_file_at(index)) files_.push_back(index);
+  }
+  DOPPLER_CHECK(files_.size() == torrent.files.size());
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    const std::string& path = torrent.files[i].path;
+    // Without the model's name in front: the folder may have another.
+    parameters.renamed_files[files_[i]] = path == kManifestFile ? start_.manifest_file : path;
+    layer_known_.push_back(HasPieceHashes(torrent.files[i]));
+  }
+  parameters.have_pieces.assign(reinterpret_cast<const char*>(start_.have.data()),
+                                static_cast<int>(pieces));
+  if (start_.task == Task::kSeed) {
+    parameters.flags |= lt::torrent_flags::upload_mode;
+    // A piece is then hashed before it is sent for the first time: a damaged file harms nobody.
+    if (IsWhole(start_.have, pieces)) parameters.flags |= lt::torrent_flags::seed_mode;
+  } else {
+    parameters.file_priorities.assign(static_cast<std::size_t>(info->num_files()),
+                                      lt::dont_download);
+  }
+  parameters.ti = info;
+}
+
+void SwarmSession::Want(const WantMessage& message) {
+  if (message.priorities.size() != files_.size()) Throw("a wish for files that there are not");
+  std::vector<lt::download_priority_t> priorities(
+      files_.empty() ? 0 : static_cast<std::size_t>(static_cast<int>(files_.back())) + 1,
+      lt::dont_download);
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    const std::uint8_t priority = std::min<std::uint8_t>(message.priorities[i], 7);
+    priorities[static_cast<std::size_t>(static_cast<int>(files_[i]))] =
+        lt::download_priority_t(priority);
+  }
+  torrent_.prioritize_files(priorities);
+}
+
+void SwarmSession::Connect(const ConnectMessage& message) {
+  for (const PeerAddress& peer : message.peers) {
+    if (std::find(peers_.begin(), peers_.end(), peer) == peers_.end()) peers_.push_back(peer);
+  }
+  next_redial_ = {};
+}
+
+void SwarmSession::Handle() {
+  std::vector<lt::alert*> alerts;
+  session_.pop_alerts(&alerts);
+  for (const lt::alert* alert : alerts) HandleAlert(*alert);
+}
+
+void SwarmSession::HandleAlert(const lt::alert& alert) {
+  if (const auto* update = lt::alert_cast<lt::state_update_alert>(&alert)) {
+    for (const lt::torrent_status& status : update->status) EmitStatus(status);
+  } else if (const auto* file = lt::alert_cast<lt::file_completed_alert>(&alert)) {
+    EmitFile(file->index);
+  } else if (lt::alert_cast<lt::piece_finished_alert>(&alert) != nullptr) {
+    new_pieces_ = true;
+  } else if (lt::alert_cast<lt::hash_failed_alert>(&alert) != nullptr) {
+    ++failed_pieces_;
+  } else if (const auto* ban = lt::alert_cast<lt::peer_ban_alert>(&alert)) {
+    const PeerAddress peer = ToPeer(ban->endpoint);
+    if (banned_.insert(peer).second) emit_(BannedMessage{peer});
+  } else if (lt::alert_cast<lt::metadata_received_alert>(&alert) != nullptr) {
+    Describe();
+  } else if (const auto* listen = lt::alert_cast<lt::listen_succeeded_alert>(&alert)) {
+    if (!std::exchange(ready_, true)) {
+      emit_(ReadyMessage{.port = static_cast<std::uint16_t>(listen->port), .confined = confined_});
+    }
+  } else {
+    HandleEnd(alert);
+  }
+}
+
+// What makes it impossible to go on.
+void SwarmSession::HandleEnd(const lt::alert& alert) {
+  if (const auto* file = lt::alert_cast<lt::file_error_alert>(&alert)) {
+    emit_(FailureMessage{
+        fmt::format("cannot use '{}': {}", file->filename(), file->error.message())});
+  } else if (const auto* failed = lt::alert_cast<lt::torrent_error_alert>(&alert)) {
+    emit_(FailureMessage{failed->error.message()});
+  } else if (const auto* listen = lt::alert_cast<lt::listen_failed_alert>(&alert)) {
+    // One of the two protocols suffices, and IPv6 is often missing.
+    if (ready_ || !listen->address.is_v4()) return;
+    emit_(FailureMessage{
+        fmt::format("cannot listen on port {}: {}", start_.port, listen->error.message())});
+  }
+}
+
+void SwarmSession::Describe() {
+  if (start_.task != Task::kDescribe) return;
+  const std::shared_ptr<const lt::torrent_info> info = torrent_.torrent_file();
+  if (info == nullptr) return;
+  const lt::span<const char> section = info->info_section();
+  emit_(DescriptionMessage{.info = {section.data(), static_cast<std::size_t>(section.size())},
+                           .peers = Connected()});
+}
+
+void SwarmSession::EmitStatus(const lt::torrent_status& status) {
+  const auto number = [](auto value) { return value < 0 ? 0u : static_cast<std::uint64_t>(value); };
+  StatusMessage message;
+  message.peers = static_cast<std::uint32_t>(number(status.num_peers));
+  message.seeds = static_cast<std::uint32_t>(number(status.num_seeds));
+  message.download_rate = number(status.download_payload_rate);
+  message.upload_rate = number(status.upload_payload_rate);
+  message.downloaded = number(status.total_payload_download);
+  message.uploaded = number(status.total_payload_upload);
+  message.wanted_done = number(status.total_wanted_done);
+  message.wanted = number(status.total_wanted);
+  message.failed_pieces = failed_pieces_;
+  emit_(message);
+}
+
+void SwarmSession::EmitFile(lt::file_index_t index) {
+  const auto found = std::lower_bound(files_.begin(), files_.end(), index);
+  if (found == files_.end() || *found != index) return;
+  emit_(FileMessage{static_cast<std::uint32_t>(found - files_.begin())});
+}
+
+void SwarmSession::EmitLayers() {
+  if (!std::exchange(new_pieces_, false)) return;
+  const Clock::time_point begin = Clock::now();
+  const auto layers = torrent_.piece_layers();
+  const lt::sha256_hash missing;
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    const auto place = static_cast<std::size_t>(static_cast<int>(files_[i]));
+    if (layer_known_[i] || place >= layers.size() || layers[place].empty()) continue;
+    if (layers[place].size() * sizeof(Digest) > kMostNewsBytes / 2) continue;
+    LayerMessage message{.file = static_cast<std::uint32_t>(i), .layer = {}};
+    const auto& layer = layers[place];
+    if (std::find(layer.begin(), layer.end(), missing) != layer.end()) continue;
+    for (const lt::sha256_hash& hash : layer) {
+      Digest& digest = message.layer.emplace_back();
+      std::copy(hash.begin(), hash.end(), digest.begin());
+    }
+    layer_known_[i] = true;
+    emit_(message);
+  }
+  // All layers are copied each time: a large model shall not do only that.
+  constexpr int kRestFactor = 50;
+  next_layers_ = Clock::now() +
+                 std::max<Clock::duration>(kLayersInterval, kRestFactor * (Clock::now() - begin));
+}
+
+std::vector<PeerAddress> SwarmSession::Connected() const {
+  std::vector<lt::peer_info> infos;
+  torrent_.get_peer_info(infos);
+  std::vector<PeerAddress> peers;
+  for (const lt::peer_info& info : infos) {
+    // The port of one that connected to us is not the one that it listens on.
+    if (info.flags & lt::peer_info::local_connection) peers.push_back(ToPeer(info.ip));
+  }
+  return peers;
+}
+
+void SwarmSession::Redial() {
+  const std::vector<PeerAddress> connected = Connected();
+  for (const PeerAddress& peer : peers_) {
+    const bool there = std::find(connected.begin(), connected.end(), peer) != connected.end();
+    if (!there && banned_.count(peer) == 0) torrent_.connect_peer(ToEndpoint(peer));
+  }
+}
+
+void SwarmSession::Tick() {
+  const Clock::time_point now = Clock::now();
+  if (now < next_tick_) return;
+  next_tick_ = now + kTickInterval;
+  session_.post_torrent_updates();
+  if (start_.task != Task::kDescribe && now >= next_layers_) EmitLayers();
+  if (now >= next_redial_) {
+    next_redial_ = now + kRedialInterval;
+    Redial();
+  }
+}
+
+void SwarmSession::Finish() {
+  if (start_.task == Task::kDescribe) return;
+  Handle();
+  EmitLayers();
+  EmitStatus(torrent_.status());
+}
+
+}  // namespace doppler

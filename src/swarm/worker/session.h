@@ -1,0 +1,71 @@
+// The BitTorrent session of one torrent: libtorrent behind the words of swarm/messages.h.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include <libtorrent/session.hpp>
+#include <libtorrent/torrent_handle.hpp>
+
+#include "swarm/messages.h"
+
+namespace doppler {
+
+// Used by one thread; libtorrent has its own.
+class SwarmSession {
+ public:
+  using Emit = std::function<void(const Message&)>;
+  using Clock = std::chrono::steady_clock;
+
+  // Begins. `emit` gets what there is to say, from within Handle and Tick; `on_news` is called from
+  // libtorrent's thread when Handle has something to do. Throws Error for a torrent that libtorrent
+  // does not take.
+  SwarmSession(const StartMessage& start, bool confined, Emit emit,
+               const std::function<void()>& on_news);
+  ~SwarmSession();
+  SwarmSession(const SwarmSession&) = delete;
+  SwarmSession& operator=(const SwarmSession&) = delete;
+
+  void Want(const WantMessage& message);
+  void Connect(const ConnectMessage& message);
+
+  void Handle();
+  // To be called a few times a second, or more often.
+  void Tick();
+  // Says what is not said yet: the end follows.
+  void Finish();
+
+ private:
+  void AddTorrent();
+  libtorrent::add_torrent_params Parameters() const;
+  void LoadTorrent(libtorrent::add_torrent_params& parameters);
+  void HandleAlert(const libtorrent::alert& alert);
+  void HandleEnd(const libtorrent::alert& alert);
+  void Describe();
+  void EmitStatus(const libtorrent::torrent_status& status);
+  void EmitFile(libtorrent::file_index_t index);
+  void EmitLayers();
+  void Redial();
+  std::vector<PeerAddress> Connected() const;
+
+  const StartMessage start_;
+  const bool confined_;
+  const Emit emit_;
+  std::vector<libtorrent::file_index_t> files_;  // [file of the torrent], without pad files
+  std::vector<bool> layer_known_;                // [file of the torrent], to the program
+  std::vector<PeerAddress> peers_;               // to stay connected to
+  std::set<PeerAddress> banned_;
+  std::uint64_t failed_pieces_ = 0;
+  bool ready_ = false;
+  bool new_pieces_ = false;
+  Clock::time_point next_tick_{};
+  Clock::time_point next_redial_{};
+  Clock::time_point next_layers_{};
+  libtorrent::session session_;
+  libtorrent::torrent_handle torrent_;
+};
+
+}  // namespace doppler
