@@ -38,4 +38,16 @@ void MatMulInt4G32(const MatMulTile& tile);
 void MatMulUnpacked(const MatMulTile& tile);
 }  // namespace avx512
 
+namespace neon {
+void MatMulQ80(const MatMulTile& tile);
+void MatMulQ40(const MatMulTile& tile);
+void MatMulQ4K(const MatMulTile& tile);
+void MatMulQ5K(const MatMulTile& tile);
+void MatMulQ6K(const MatMulTile& tile);
+void MatMulIq4Nl(const MatMulTile& tile);
+void MatMulMxfp4(const MatMulTile& tile);
+void MatMulInt4G32(const MatMulTile& tile);
+void MatMulUnpacked(const MatMulTile& tile);
+}  // namespace neon
+
 }  // namespace doppler
