@@ -104,20 +104,20 @@ const CpuKernels kAvx512VnniKernels = {
             avx512::MatMulQ4K,                // q4_k
             avx512::MatMulQ5K,                // q5_k
             avx512::MatMulQ6K,                // q6_k
-            avx512::MatMulUnpacked,           // q4_1
-            avx512::MatMulUnpacked,           // q5_0
-            avx512::MatMulUnpacked,           // q5_1
-            avx512::MatMulUnpacked,           // q2_k
-            avx512::MatMulUnpacked,           // q3_k
+            avx512::MatMulQ41,                // q4_1
+            avx512::MatMulQ50,                // q5_0
+            avx512::MatMulQ51,                // q5_1
+            avx512::MatMulQ2K,                // q2_k
+            avx512::MatMulQ3K,                // q3_k
             avx512::MatMulIq4Nl,              // iq4_nl
-            avx512::MatMulUnpacked,           // iq4_xs
-            avx512::MatMulUnpacked,           // iq3_xxs
-            avx512::MatMulUnpacked,           // iq3_s
-            avx512::MatMulUnpacked,           // iq2_xxs
-            avx512::MatMulUnpacked,           // iq2_xs
-            avx512::MatMulUnpacked,           // iq2_s
-            avx512::MatMulUnpacked,           // iq1_s
-            avx512::MatMulUnpacked,           // iq1_m
+            avx512::MatMulIq4Xs,              // iq4_xs
+            avx512::MatMulIq3Xxs,             // iq3_xxs
+            avx512::MatMulIq3S,               // iq3_s
+            avx512::MatMulIq2Xxs,             // iq2_xxs
+            avx512::MatMulIq2Xs,              // iq2_xs
+            avx512::MatMulIq2S,               // iq2_s
+            avx512::MatMulIq1S,               // iq1_s
+            avx512::MatMulIq1M,               // iq1_m
             avx512::MatMulMxfp4,              // mxfp4
             RunTile<FloatMatMul<V, F8E4M3>>,  // f8_e4m3
             avx512::MatMulInt4G32,            // int4_g32
