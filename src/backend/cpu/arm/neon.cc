@@ -5,6 +5,7 @@
 #include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/quant_matmul.h"
 #include "backend/cpu/vector_attention.h"
+#include "backend/cpu/vector_f8.h"
 #include "backend/cpu/vector_kernels.h"
 
 namespace doppler {
@@ -14,7 +15,14 @@ struct NeonVector {
   using F = float32x4_t;
   static constexpr int kLanes = 4;
   static constexpr int kRows = 4;
+  static constexpr int kPanelRows = 8;
+  static constexpr int kPanelTokens = 3;
+  static constexpr float kF8Factor = 256;
 
+  static F InRegister(F a) {
+    __asm__("" : "+w"(a));
+    return a;
+  }
   static F Zero() { return vdupq_n_f32(0); }
   static F Set1(float value) { return vdupq_n_f32(value); }
   static F Add(F a, F b) { return vaddq_f32(a, b); }
@@ -46,7 +54,7 @@ struct NeonVector {
     const uint16x4_t largest = vdup_n_u16(0x3f80);
     const uint16x4_t is_nan = vceq_u16(vand_u16(bits, largest), largest);
     const uint16x4_t f16 = vorr_u16(bits, vand_u16(is_nan, vdup_n_u16(0x7c00)));
-    return Mul(vcvt_f32_f16(vreinterpret_f16_u16(f16)), Set1(256.0f));
+    return vcvt_f32_f16(vreinterpret_f16_u16(f16));
   }
   template <class T>
   static uint16x4_t Load16(const T* from) {
@@ -87,31 +95,31 @@ const CpuKernels kNeonDotKernels = {
     .name = "neon-dot",
     .matmul =
         {
-            RunTile<FloatMatMul<V, float>>,   // f32
-            RunTile<FloatMatMul<V, Fp16>>,    // f16
-            RunTile<FloatMatMul<V, Bf16>>,    // bf16
-            neon::MatMulQ80,                  // q8_0
-            neon::MatMulQ40,                  // q4_0
-            neon::MatMulQ4K,                  // q4_k
-            neon::MatMulQ5K,                  // q5_k
-            neon::MatMulQ6K,                  // q6_k
-            neon::MatMulUnpacked,             // q4_1
-            neon::MatMulUnpacked,             // q5_0
-            neon::MatMulUnpacked,             // q5_1
-            neon::MatMulUnpacked,             // q2_k
-            neon::MatMulUnpacked,             // q3_k
-            neon::MatMulIq4Nl,                // iq4_nl
-            neon::MatMulUnpacked,             // iq4_xs
-            neon::MatMulUnpacked,             // iq3_xxs
-            neon::MatMulUnpacked,             // iq3_s
-            neon::MatMulUnpacked,             // iq2_xxs
-            neon::MatMulUnpacked,             // iq2_xs
-            neon::MatMulUnpacked,             // iq2_s
-            neon::MatMulUnpacked,             // iq1_s
-            neon::MatMulUnpacked,             // iq1_m
-            neon::MatMulMxfp4,                // mxfp4
-            RunTile<FloatMatMul<V, F8E4M3>>,  // f8_e4m3
-            neon::MatMulInt4G32,              // int4_g32
+            RunTile<FloatMatMul<V, float>>,  // f32
+            RunTile<FloatMatMul<V, Fp16>>,   // f16
+            RunTile<FloatMatMul<V, Bf16>>,   // bf16
+            neon::MatMulQ80,                 // q8_0
+            neon::MatMulQ40,                 // q4_0
+            neon::MatMulQ4K,                 // q4_k
+            neon::MatMulQ5K,                 // q5_k
+            neon::MatMulQ6K,                 // q6_k
+            neon::MatMulUnpacked,            // q4_1
+            neon::MatMulUnpacked,            // q5_0
+            neon::MatMulUnpacked,            // q5_1
+            neon::MatMulUnpacked,            // q2_k
+            neon::MatMulUnpacked,            // q3_k
+            neon::MatMulIq4Nl,               // iq4_nl
+            neon::MatMulUnpacked,            // iq4_xs
+            neon::MatMulUnpacked,            // iq3_xxs
+            neon::MatMulUnpacked,            // iq3_s
+            neon::MatMulUnpacked,            // iq2_xxs
+            neon::MatMulUnpacked,            // iq2_xs
+            neon::MatMulUnpacked,            // iq2_s
+            neon::MatMulUnpacked,            // iq1_s
+            neon::MatMulUnpacked,            // iq1_m
+            neon::MatMulMxfp4,               // mxfp4
+            F8MatMul<V>::Run,                // f8_e4m3
+            neon::MatMulInt4G32,             // int4_g32
         },
     .quantize = QuantizeRow<V>,
     .rms_norm = RmsNormRun<V>,

@@ -29,7 +29,7 @@ struct MinimumBlocks : SmallBlocks<Block, kBytes> {
 
   static Head Load(const Byte* chunk, int runs) {
     alignas(32) unsigned words[8] = {};
-    if (runs == 8) {
+    if (runs == 8) {  // nearly always, and then without a loop
       for (int run = 0; run < 8; ++run) __builtin_memcpy(words + run, chunk + run * kBytes, 4);
     } else {
       for (int run = 0; run < runs; ++run) __builtin_memcpy(words + run, chunk + run * kBytes, 4);
