@@ -29,11 +29,12 @@ class MatMulTest : public testing::TestWithParam<Parameters> {
   static CpuPath path() { return std::get<0>(GetParam()); }
   static DType dtype() { return std::get<1>(GetParam()); }
 
-  // One block, an odd number of blocks, several; for floats also lengths that fill no register.
+  // One block, an odd number of blocks, more than a kernel takes at once; for floats also lengths
+  // that fill no register.
   static std::vector<int> Columns() {
-    if (IsFloat(dtype()) || HasScaleGrid(dtype())) return {1, 7, 16, 37, 300};
+    if (IsFloat(dtype()) || HasScaleGrid(dtype())) return {1, 7, 16, 37, 300, 700};
     const int block = Traits(dtype()).block_elements;
-    return {block, 2 * block, 3 * block, 5 * block};
+    return {block, 2 * block, 3 * block, (block < 256 ? 11 : 5) * block};
   }
 
   static std::unique_ptr<Backend> Make(ThreadPool& pool, int cols) {
