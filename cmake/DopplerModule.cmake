@@ -24,7 +24,7 @@ function(doppler_module NAME)
 
   set(benches ${all})
   list(FILTER benches INCLUDE REGEX "_bench\\.cc$")
-  if(DOPPLER_TESTS AND benches)
+  if(TARGET benchmark::benchmark_main AND benches)
     add_executable(${NAME}_bench ${benches})
     target_link_libraries(${NAME}_bench doppler_${NAME} benchmark::benchmark_main)
   endif()
@@ -43,8 +43,8 @@ endfunction()
 
 # doppler_test(TARGET SOURCES ... LINK ...): one GoogleTest program.
 #
-# Each case is a ctest test. Under a sanitizer, where a process takes long to start, a ctest test is
-# one half of the program's cases; the perplexity of whole texts, which would take minutes there and
+# Each case is a ctest test. Under a sanitizer or an emulator, where a process takes long to start, a
+# ctest test is one half of the program's cases; the perplexity of whole texts, which would take minutes there and
 # does not depend on the build, is left out.
 # Test data is found under DOPPLER_SOURCE_DIR. Outside the sanitizers decode may not allocate.
 function(doppler_test TARGET)
@@ -58,6 +58,8 @@ function(doppler_test TARGET)
   set_target_properties(${TARGET} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
   if(NOT DOPPLER_SANITIZE)
     target_link_libraries(${TARGET} doppler_allocation_guard)
+  endif()
+  if(NOT DOPPLER_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
     gtest_discover_tests(${TARGET} DISCOVERY_TIMEOUT 60 NO_PRETTY_VALUES PROPERTIES TIMEOUT 300)
     return()
   endif()

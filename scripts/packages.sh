@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The Debian packages that Doppler needs, by purpose, and their installation.
 #
-#   scripts/packages.sh [build|test|lint|fuzz]...    installs what is missing (default: build test)
+#   scripts/packages.sh [build|test|lint|fuzz|aarch64]...    installs what is missing (default: build test)
 set -euo pipefail
 
 # shellcheck disable=SC2034  # read by name in install_packages
@@ -14,6 +14,7 @@ set -euo pipefail
   PACKAGES_test=(libgtest-dev libgmock-dev libbenchmark-dev)
   PACKAGES_lint=(clang-format clang-tidy)
   PACKAGES_fuzz=(clang libclang-rt-14-dev)
+  PACKAGES_aarch64=(g++-aarch64-linux-gnu qemu-user googletest)
 }
 
 # Prints those of the given packages that are not installed.
@@ -57,9 +58,9 @@ if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then
   if (($# == 0)); then set -- build test; fi
   for purpose in "$@"; do
     case "$purpose" in
-      build | test | lint | fuzz) ;;
+      build | test | lint | fuzz | aarch64) ;;
       *)
-        echo "error: unknown purpose '$purpose'; choose from build, test, lint, fuzz" >&2
+        echo "error: unknown purpose '$purpose'; choose from build, test, lint, fuzz, aarch64" >&2
         exit 2
         ;;
     esac

@@ -12,6 +12,7 @@ Without options: --stage release. Stages, in the order of --all:
   asan     all tests under Clang's address and undefined-behaviour sanitizers
   fuzz     every fuzz target for a short while (10 s, see --fuzz-seconds)
   tsan     the tests of what runs in several threads, under the thread sanitizer
+  aarch64  the kernels' tests, compiled for AArch64, under an emulator
   release  all tests of the optimised build; they abort when decode allocates memory
 END
 }
@@ -21,7 +22,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=scripts/packages.sh
 source scripts/packages.sh
 
-ALL_STAGES=(lint tidy asan fuzz tsan release)
+ALL_STAGES=(lint tidy asan fuzz tsan aarch64 release)
 FUZZ_SECONDS=10
 FUZZERS_AT_ONCE=2
 stage=""
@@ -63,6 +64,8 @@ run_tests() {
   without_address_randomisation ctest --preset "$1" -j "$(nproc)" --no-tests=error "${@:2}"
 }
 
+# There the other stages build and test those kernels.
+is_aarch64() { [[ "$(uname -m)" == aarch64 ]]; }
 
 stage_lint() {
   install_packages lint
@@ -74,19 +77,27 @@ stage_lint() {
   scripts/checks_test.sh
 }
 
+# tidy PRESET PATTERN: what that preset compiles of the files that match.
+tidy() {
+  local log="build/$1.tidy.log"
+  if ! run-clang-tidy -p "build/$1" -j "$(job_count)" -quiet -checks=-bugprone-suspicious-include \
+    "^$ROOT/$2$" >"$log" 2>&1; then
+    sed -i 's/\x1b\[[0-9;]*m//g' "$log"
+    grep -E '(error|warning):' "$log" | sort -u >&2 || tail -n 20 "$log" >&2
+    return 1
+  fi
+}
+
 # Reads each module in one go, as the asan build compiles it: most of the time goes into the headers
 # of libraries. Of the checks, only those for unused names need a file of its own (check_usings.sh).
 stage_tidy() {
   install_packages build test lint fuzz
   configure asan
-  local log=build/tidy.log
-  if ! run-clang-tidy -p build/asan -j "$(job_count)" -quiet -checks=-bugprone-suspicious-include \
-    "^$ROOT/(src/.*(?<!_test|bench|_fuzz)\.cc|build/asan/.*/doppler[a-z_]*\.dir/.*\.cxx)$" \
-    >"$log" 2>&1; then
-    sed -i 's/\x1b\[[0-9;]*m//g' "$log"
-    grep -E '(error|warning):' "$log" | sort -u >&2 || tail -n 20 "$log" >&2
-    return 1
-  fi
+  tidy asan "(src/.*(?<!_test|bench|_fuzz)\.cc|build/asan/.*/doppler[a-z_]*\.dir/.*\.cxx)"
+  if is_aarch64; then return; fi
+  install_packages aarch64
+  configure aarch64
+  tidy aarch64 "src/backend/cpu/arm/.*\.cc"
 }
 
 # All but the benchmarks, which would only cost time here.
@@ -105,6 +116,14 @@ stage_tsan() {
   local programs=(base_test io_test backend_test store_test convert_test engine_test golden_test tiers_test)
   build tsan "${programs[@]}"
   run_tests tsan -R "^($(IFS='|' && echo "${programs[*]}"))\\."
+}
+
+stage_aarch64() {
+  if is_aarch64; then return; fi
+  install_packages build aarch64
+  configure aarch64
+  build aarch64 all
+  run_tests aarch64
 }
 
 stage_release() {

@@ -55,18 +55,20 @@ void AddSizes(CLI::App& app, const char* flag, std::vector<Bytes>& sizes, const 
       ->type_name("SIZE,...");
 }
 
-// A flag that takes one of a few words.
+// A flag that takes one of a few words; `which` says in messages what they are, if that is not
+// clear.
 template <typename Value>
 void AddChoice(CLI::App& app, const char* flag, const std::map<std::string, Value>& choices,
-               const std::function<void(Value)>& set, const char* help) {
+               const std::function<void(Value)>& set, const char* help, const char* which = "") {
   std::string names;
   for (const auto& [name, value] : choices) names += (names.empty() ? "" : "|") + name;
   app.add_option_function<std::string>(
          flag,
-         [flag, choices, names, set](const std::string& text) {
+         [flag, choices, names, set, which](const std::string& text) {
            const auto found = choices.find(text);
            if (found == choices.end()) {
-             throw CLI::ValidationError(flag, fmt::format("'{}' is not one of {}", text, names));
+             throw CLI::ValidationError(flag,
+                                        fmt::format("'{}' is not one of {}{}", text, names, which));
            }
            set(found->second);
          },
@@ -87,9 +89,7 @@ void AddQuant(CLI::App& app, std::optional<DType>& quantize, const char* help) {
 
 std::map<std::string, CpuPath> CpuPaths() {
   std::map<std::string, CpuPath> paths;
-  for (int path = 0; path <= static_cast<int>(DetectCpuPath()); ++path) {
-    paths[std::string(CpuPathName(static_cast<CpuPath>(path)))] = static_cast<CpuPath>(path);
-  }
+  for (const CpuPath path : RunnableCpuPaths()) paths[std::string(CpuPathName(path))] = path;
   return paths;
 }
 
@@ -122,7 +122,8 @@ void AddEngine(CLI::App& app, EngineOptions& engine) {
       "Kernels: vectorised, or the slow ones that define what is right");
   AddChoice<CpuPath>(
       app, "--cpu-path", CpuPaths(), [&engine](CpuPath path) { engine.cpu_path = path; },
-      "Instruction set of the cpu backend; by default the best of this processor");
+      "Instruction set of the cpu backend; by default the best of this processor",
+      ", which this processor can run");
 }
 
 // For the commands that run for long.

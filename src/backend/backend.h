@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "backend/dtype.h"
 #include "backend/weight_matrix.h"
@@ -175,10 +176,12 @@ class Backend {
                          const KvView& kv, Rows out) = 0;
 };
 
-// Instruction sets of the cpu backend, best last.
-enum class CpuPath : std::uint8_t { kPortable, kAvx2, kAvx512Vnni };
+// Instruction sets of the cpu backend; of those of one kind of processor the best is last.
+enum class CpuPath : std::uint8_t { kPortable, kAvx2, kAvx512Vnni, kNeonDot };
 std::string_view CpuPathName(CpuPath path);
-// The best path that this processor can run.
+// Those that this processor can run, best last.
+std::vector<CpuPath> RunnableCpuPaths();
+// The best of them.
 CpuPath DetectCpuPath();
 
 // Plain loops with float32 accumulation: slow, obvious, the definition of right.

@@ -131,7 +131,7 @@ void SwiGlu(benchmark::State& state, CpuPath path) {
 
 const bool kRegistered = [] {
   benchmark::RegisterBenchmark("ReadMemory", ReadMemory)->Arg(1)->Arg(2)->UseRealTime();
-  for (const CpuPath path : RunnablePaths()) {
+  for (const CpuPath path : RunnableCpuPaths()) {
     const std::string suffix = "/" + std::string(CpuPathName(path));
     for (const DTypeTraits& traits : kDTypes) {
       const auto run = [path, dtype = traits.dtype](benchmark::State& state) {

@@ -16,14 +16,6 @@
 
 namespace doppler {
 
-inline std::vector<CpuPath> RunnablePaths() {
-  std::vector<CpuPath> paths;
-  for (const CpuPath path : {CpuPath::kPortable, CpuPath::kAvx2, CpuPath::kAvx512Vnni}) {
-    if (CanRun(path)) paths.push_back(path);
-  }
-  return paths;
-}
-
 template <typename Int>
 std::vector<float> GaussianValues(Int count, unsigned seed, float deviation = 1) {
   std::mt19937 random(seed);

@@ -70,6 +70,11 @@ struct Searched {
   DType dtype;
   double gaussian_error;
   double outlier_error;
+
+  // What GoogleTest would print of it by itself are its bytes, among them some that have no value.
+  friend std::ostream& operator<<(std::ostream& out, const Searched& searched) {
+    return out << DTypeName(searched.dtype);
+  }
 };
 
 class QuantizeSearch : public testing::TestWithParam<Searched> {};

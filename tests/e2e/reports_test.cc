@@ -55,6 +55,14 @@ TEST(ReportsTest, PlanOfAModel) {
               HasSubstr("host memory  1.00 GiB"));
 }
 
+TEST(ReportsTest, PlanNamesTheInstructionSet) {
+  const std::vector<std::string> plan = {"plan", MoeModel(), "--cpu-path", "portable"};
+  EXPECT_THAT(Output(plan), HasSubstr("kernels      cpu, portable\n"));
+  std::vector<std::string> json_plan = plan;
+  json_plan.emplace_back("--json");
+  EXPECT_EQ(JsonOutput(json_plan).at("cpu_path"), "portable");
+}
+
 TEST(ReportsTest, PlanOfAModelThatIsNotHere) {
   const fs::path config = Golden("qwen3-moe") / "config.json";
   const auto plan = [&config](const char* quant) {

@@ -40,6 +40,7 @@ const std::vector<WrongUsage> kWrongUsages = {
     {{"run", "MODEL", "--context", "0"}, {"--context", "0"}},
     {{"run", "MODEL", "--kv-type", "q4_0"}, {"--kv-type", "'q4_0'", "bf16|f16|f32"}},
     {{"run", "MODEL", "--backend", "gpu"}, {"--backend", "'gpu'", "cpu|reference"}},
+    {{"run", "MODEL", "--cpu-path", "mmx"}, {"--cpu-path", "'mmx'", "portable", "this processor"}},
     {{"run", "MODEL", "-p", "Hi", "-f", "file"}, {"--prompt", "--prompt-file"}},
     {{"run", "MODEL", "-p", "Hi", "--stats", "/"}, {"--stats", "'/'", "exists"}},
     {{"run", "MODEL", "-p", "Hi", "--stats", "/no/such/x.json"}, {"--stats", "'/no/such'"}},

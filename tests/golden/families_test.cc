@@ -149,7 +149,7 @@ TEST(Families, GptOssInFloatMatchesTheReference) {
 // Block types differ in how far each path rounds activations; MXFP4 has to agree on all.
 TEST(Families, Mxfp4MatchesTheReferenceOnEveryPath) {
   const ConvertedModel model(DataFolder() / "golden" / "gpt-oss");
-  for (const CpuPath path : RunnablePaths()) {
+  for (const CpuPath path : RunnableCpuPaths()) {
     ExpectGolden(model.path(), "gpt-oss", BackendKind::kCpu, path);
   }
 }

@@ -244,7 +244,7 @@ TEST_P(AttentionTest, DoesNotAllocate) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Paths, AttentionTest,
-                         testing::Combine(testing::ValuesIn(RunnablePaths()),
+                         testing::Combine(testing::ValuesIn(RunnableCpuPaths()),
                                           testing::Values(DType::kF32, DType::kF16, DType::kBf16)),
                          [](const auto& test) {
                            std::string name(CpuPathName(std::get<0>(test.param)));

@@ -487,9 +487,22 @@ std::string_view CpuPathName(CpuPath path) {
       return "avx2";
     case CpuPath::kAvx512Vnni:
       return "avx512-vnni";
+    case CpuPath::kNeonDot:
+      return "neon-dot";
   }
   return "unknown";
 }
+
+std::vector<CpuPath> RunnableCpuPaths() {
+  std::vector<CpuPath> paths;
+  for (const CpuPath path :
+       {CpuPath::kPortable, CpuPath::kAvx2, CpuPath::kAvx512Vnni, CpuPath::kNeonDot}) {
+    if (CanRun(path)) paths.push_back(path);
+  }
+  return paths;
+}
+
+CpuPath DetectCpuPath() { return RunnableCpuPaths().back(); }
 
 std::unique_ptr<Backend> MakeCpuBackend(ThreadPool& pool, CpuPath path) {
   return std::make_unique<CpuBackend>(pool, path);

@@ -214,7 +214,7 @@ TEST_P(CpuBackendTest, ScratchGrowsWithTheLimits) {
   EXPECT_EQ(many, 64 * one);
 }
 
-INSTANTIATE_TEST_SUITE_P(Paths, CpuBackendTest, testing::ValuesIn(RunnablePaths()),
+INSTANTIATE_TEST_SUITE_P(Paths, CpuBackendTest, testing::ValuesIn(RunnableCpuPaths()),
                          [](const auto& test) {
                            std::string name(CpuPathName(test.param));
                            std::replace(name.begin(), name.end(), '-', '_');

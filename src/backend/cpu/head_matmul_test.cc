@@ -161,7 +161,7 @@ TEST_P(HeadMatMulTest, ATokenAloneGetsTheSameBits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Paths, HeadMatMulTest,
-                         testing::Combine(testing::ValuesIn(RunnablePaths()),
+                         testing::Combine(testing::ValuesIn(RunnableCpuPaths()),
                                           testing::Values(DType::kF32, DType::kBf16, DType::kQ8_0,
                                                           DType::kQ4_K, DType::kF8E4M3)),
                          [](const auto& test) {

@@ -29,11 +29,12 @@ class MatMulTest : public testing::TestWithParam<Parameters> {
   static CpuPath path() { return std::get<0>(GetParam()); }
   static DType dtype() { return std::get<1>(GetParam()); }
 
-  // One block, an odd number of blocks, several; for floats also lengths that fill no register.
+  // One block, an odd number of blocks, more than a kernel takes at once; for floats also lengths
+  // that fill no register.
   static std::vector<int> Columns() {
-    if (IsFloat(dtype()) || HasScaleGrid(dtype())) return {1, 7, 16, 37, 300};
+    if (IsFloat(dtype()) || HasScaleGrid(dtype())) return {1, 7, 16, 37, 300, 700};
     const int block = Traits(dtype()).block_elements;
-    return {block, 2 * block, 3 * block, 5 * block};
+    return {block, 2 * block, 3 * block, (block < 256 ? 11 : 5) * block};
   }
 
   static std::unique_ptr<Backend> Make(ThreadPool& pool, int cols) {
@@ -215,7 +216,7 @@ TEST_P(MatMulTest, DoesNotAllocate) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Paths, MatMulTest,
-                         testing::Combine(testing::ValuesIn(RunnablePaths()),
+                         testing::Combine(testing::ValuesIn(RunnableCpuPaths()),
                                           testing::ValuesIn(AllTypes())),
                          [](const auto& test) {
                            std::string name(CpuPathName(std::get<0>(test.param)));
@@ -235,7 +236,7 @@ TEST(F8E4M3, EveryByteHasItsValueOnEveryPath) {
   matrix.bytes.insert(matrix.bytes.end(), grid.begin(), grid.end());
   matrix.view = {.data = matrix.bytes.data(), .dtype = DType::kF8E4M3, .rows = 256, .cols = kCols};
   ThreadPool pool(1);
-  for (const CpuPath path : RunnablePaths()) {
+  for (const CpuPath path : RunnableCpuPaths()) {
     const auto backend = MakeCpuBackend(pool, path);
     OwnedRows in(1, kCols);
     in.view().data[3] = 1;
@@ -255,9 +256,9 @@ TEST(F8E4M3, EveryByteHasItsValueOnEveryPath) {
 
 TEST(CpuPaths, TheDetectedPathIsTheBestOfTheRunnable) {
   EXPECT_TRUE(CanRun(CpuPath::kPortable));
-  EXPECT_EQ(DetectCpuPath(), RunnablePaths().back());
+  EXPECT_EQ(DetectCpuPath(), RunnableCpuPaths().back());
   ThreadPool pool(1);
-  for (const CpuPath path : RunnablePaths()) {
+  for (const CpuPath path : RunnableCpuPaths()) {
     EXPECT_EQ(MakeCpuBackend(pool, path)->path(), CpuPathName(path));
     EXPECT_EQ(KernelsOf(path).name, CpuPathName(path));
   }

@@ -3,8 +3,10 @@
 // V is a struct of an unnamed namespace, so that each instantiation stays inside its file. It has
 //   kLanes, kRows (of a register block, see matmul_tile.h), F (kLanes floats), Zero, Set1, Add,
 //   Sub, Mul, Div, Min, Max, Abs, Round, Fma(a, b, c) = a * b + c, PowerOfTwo(n) = 2^n for whole n,
-//   Sum, Largest, Load and LoadPart(from, n) (zeros after n values) from float, Fp16, Bf16 and
-//   F8E4M3, Store and StorePart(to, n, v) to float and Fp16, and StoreInt8 (of whole numbers).
+//   Sum, Largest, InRegister (its argument, which GCC else reads from memory at each use), Load and
+//   LoadPart(from, n) (zeros after n values) from float, Fp16, Bf16 and F8E4M3 (these divided by
+//   kF8Factor, a power of two), Store and StorePart(to, n, v) to float and Fp16, and StoreInt8 (of
+//   whole numbers).
 // Min and Max give their second argument if either is not a number.
 #pragma once
 
@@ -12,33 +14,13 @@
 
 namespace doppler {
 
-template <class T>
-inline constexpr bool kHasGrid = false;
-template <>
-inline constexpr bool kHasGrid<F8E4M3> = true;
-
 template <class V, class T>
 struct FloatMatMul {
   using F = typename V::F;
   static constexpr int kRows = V::kRows;
 
-  // Weights with their scale, if they have one. No product of activations is scaled instead: the
-  // weights then have the values that their format defines.
-  static F Scaled(F weights, F scale) {
-    if constexpr (kHasGrid<T>) return V::Mul(weights, scale);
-    return weights;
-  }
-  static F Scale(const MatMulTile& tile, int row, int c) {
-    if constexpr (!kHasGrid<T>) return V::Zero();
-    const auto at = static_cast<std::ptrdiff_t>((tile.first_row + row) / MatMulTile::kGridBlock) *
-                        tile.grid_cols +
-                    c / MatMulTile::kGridBlock;
-    return V::Set1(tile.grid[at]);
-  }
-
   template <int R, int N>
   static void Block(const MatMulTile& tile, int row, int token) {
-    const int step = kHasGrid<T> ? MatMulTile::kGridBlock : tile.cols;
     const T* weights[R];
     const float* in[N];
     F sums[R][N];
@@ -50,25 +32,20 @@ struct FloatMatMul {
     for (int r = 0; r < R; ++r) {
       for (int n = 0; n < N; ++n) sums[r][n] = V::Zero();
     }
-    for (int begin = 0; begin < tile.cols; begin += step) {
-      const int end = tile.cols - begin < step ? tile.cols : begin + step;
-      F scales[R];
-      for (int r = 0; r < R; ++r) scales[r] = Scale(tile, row + r, begin);
-      int c = begin;
-      for (; c + V::kLanes <= end; c += V::kLanes) {
-        F x[N];
-        for (int n = 0; n < N; ++n) x[n] = V::Load(in[n] + c);
-        for (int r = 0; r < R; ++r) {
-          const F w = Scaled(V::Load(weights[r] + c), scales[r]);
-          for (int n = 0; n < N; ++n) sums[r][n] = V::Fma(w, x[n], sums[r][n]);
-        }
+    int c = 0;
+    for (; c + V::kLanes <= tile.cols; c += V::kLanes) {
+      F x[N];
+      for (int n = 0; n < N; ++n) x[n] = V::Load(in[n] + c);
+      for (int r = 0; r < R; ++r) {
+        const F w = V::InRegister(V::Load(weights[r] + c));
+        for (int n = 0; n < N; ++n) sums[r][n] = V::Fma(w, x[n], sums[r][n]);
       }
-      if (const int left = end - c; left > 0) {
-        for (int r = 0; r < R; ++r) {
-          const F w = Scaled(V::LoadPart(weights[r] + c, left), scales[r]);
-          for (int n = 0; n < N; ++n) {
-            sums[r][n] = V::Fma(w, V::LoadPart(in[n] + c, left), sums[r][n]);
-          }
+    }
+    if (const int left = tile.cols - c; left > 0) {
+      for (int r = 0; r < R; ++r) {
+        const F w = V::LoadPart(weights[r] + c, left);
+        for (int n = 0; n < N; ++n) {
+          sums[r][n] = V::Fma(w, V::LoadPart(in[n] + c, left), sums[r][n]);
         }
       }
     }

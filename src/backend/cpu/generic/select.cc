@@ -6,8 +6,6 @@ namespace doppler {
 
 bool CanRun(CpuPath path) { return path == CpuPath::kPortable; }
 
-CpuPath DetectCpuPath() { return CpuPath::kPortable; }
-
 const CpuKernels& KernelsOf(CpuPath path) {
   DOPPLER_CHECK(CanRun(path));
   return kPortableKernels;

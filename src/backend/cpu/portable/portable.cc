@@ -3,6 +3,7 @@
 #include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/quant_matmul.h"
 #include "backend/cpu/vector_attention.h"
+#include "backend/cpu/vector_f8.h"
 #include "backend/cpu/vector_kernels.h"
 #include "base/float16.h"
 #include "base/float8.h"
@@ -16,7 +17,11 @@ struct Vector4 {
   using I = std::int32_t __attribute__((vector_size(16)));
   static constexpr int kLanes = 4;
   static constexpr int kRows = 2;
+  static constexpr int kPanelRows = 2;
+  static constexpr int kPanelTokens = 4;
+  static constexpr float kF8Factor = 1;
 
+  static F InRegister(F a) { return a; }
   static F Zero() { return F{}; }
   static F Set1(float value) { return F{value, value, value, value}; }
   static F Add(F a, F b) { return a + b; }
@@ -72,31 +77,31 @@ const CpuKernels kPortableKernels = {
     .name = "portable",
     .matmul =
         {
-            RunTile<FloatMatMul<V, float>>,   // f32
-            RunTile<FloatMatMul<V, Fp16>>,    // f16
-            RunTile<FloatMatMul<V, Bf16>>,    // bf16
-            portable::MatMulQ80,              // q8_0
-            portable::MatMulQ40,              // q4_0
-            portable::MatMulQ4K,              // q4_k
-            portable::MatMulQ5K,              // q5_k
-            portable::MatMulQ6K,              // q6_k
-            portable::MatMulUnpacked,         // q4_1
-            portable::MatMulUnpacked,         // q5_0
-            portable::MatMulUnpacked,         // q5_1
-            portable::MatMulUnpacked,         // q2_k
-            portable::MatMulUnpacked,         // q3_k
-            portable::MatMulUnpacked,         // iq4_nl
-            portable::MatMulUnpacked,         // iq4_xs
-            portable::MatMulUnpacked,         // iq3_xxs
-            portable::MatMulUnpacked,         // iq3_s
-            portable::MatMulUnpacked,         // iq2_xxs
-            portable::MatMulUnpacked,         // iq2_xs
-            portable::MatMulUnpacked,         // iq2_s
-            portable::MatMulUnpacked,         // iq1_s
-            portable::MatMulUnpacked,         // iq1_m
-            portable::MatMulUnpacked,         // mxfp4
-            RunTile<FloatMatMul<V, F8E4M3>>,  // f8_e4m3
-            portable::MatMulUnpacked,         // int4_g32
+            RunTile<FloatMatMul<V, float>>,  // f32
+            RunTile<FloatMatMul<V, Fp16>>,   // f16
+            RunTile<FloatMatMul<V, Bf16>>,   // bf16
+            portable::MatMulQ80,             // q8_0
+            portable::MatMulQ40,             // q4_0
+            portable::MatMulQ4K,             // q4_k
+            portable::MatMulQ5K,             // q5_k
+            portable::MatMulQ6K,             // q6_k
+            portable::MatMulUnpacked,        // q4_1
+            portable::MatMulUnpacked,        // q5_0
+            portable::MatMulUnpacked,        // q5_1
+            portable::MatMulUnpacked,        // q2_k
+            portable::MatMulUnpacked,        // q3_k
+            portable::MatMulUnpacked,        // iq4_nl
+            portable::MatMulUnpacked,        // iq4_xs
+            portable::MatMulUnpacked,        // iq3_xxs
+            portable::MatMulUnpacked,        // iq3_s
+            portable::MatMulUnpacked,        // iq2_xxs
+            portable::MatMulUnpacked,        // iq2_xs
+            portable::MatMulUnpacked,        // iq2_s
+            portable::MatMulUnpacked,        // iq1_s
+            portable::MatMulUnpacked,        // iq1_m
+            portable::MatMulUnpacked,        // mxfp4
+            F8MatMul<V>::Run,                // f8_e4m3
+            portable::MatMulUnpacked,        // int4_g32
         },
     .quantize = nullptr,
     .rms_norm = RmsNormRun<V>,

@@ -5,6 +5,7 @@
 #include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/quant_matmul.h"
 #include "backend/cpu/vector_attention.h"
+#include "backend/cpu/vector_f8.h"
 #include "backend/cpu/vector_kernels.h"
 
 namespace doppler {
@@ -14,7 +15,14 @@ struct Vector8 {
   using F = __m256;
   static constexpr int kLanes = 8;
   static constexpr int kRows = 2;
+  static constexpr int kPanelRows = 4;
+  static constexpr int kPanelTokens = 3;
+  static constexpr float kF8Factor = 256;
 
+  static F InRegister(F a) {
+    __asm__("" : "+x"(a));
+    return a;
+  }
   static F Zero() { return _mm256_setzero_ps(); }
   static F Set1(float value) { return _mm256_set1_ps(value); }
   static F Add(F a, F b) { return _mm256_add_ps(a, b); }
@@ -57,7 +65,7 @@ struct Vector8 {
     const __m128i largest = _mm_set1_epi16(0x3f80);
     const __m128i is_nan = _mm_cmpeq_epi16(_mm_and_si128(bits, largest), largest);
     const __m128i nan = _mm_and_si128(is_nan, _mm_set1_epi16(0x7c00));
-    return Mul(_mm256_cvtph_ps(_mm_or_si128(bits, nan)), Set1(256.0f));
+    return _mm256_cvtph_ps(_mm_or_si128(bits, nan));
   }
   template <class T>
   static F LoadPart(const T* from, int count) {
@@ -93,31 +101,31 @@ const CpuKernels kAvx2Kernels = {
     .name = "avx2",
     .matmul =
         {
-            RunTile<FloatMatMul<V, float>>,   // f32
-            RunTile<FloatMatMul<V, Fp16>>,    // f16
-            RunTile<FloatMatMul<V, Bf16>>,    // bf16
-            avx2::MatMulQ80,                  // q8_0
-            avx2::MatMulQ40,                  // q4_0
-            avx2::MatMulQ4K,                  // q4_k
-            avx2::MatMulQ5K,                  // q5_k
-            avx2::MatMulQ6K,                  // q6_k
-            avx2::MatMulUnpacked,             // q4_1
-            avx2::MatMulUnpacked,             // q5_0
-            avx2::MatMulUnpacked,             // q5_1
-            avx2::MatMulUnpacked,             // q2_k
-            avx2::MatMulUnpacked,             // q3_k
-            avx2::MatMulIq4Nl,                // iq4_nl
-            avx2::MatMulUnpacked,             // iq4_xs
-            avx2::MatMulUnpacked,             // iq3_xxs
-            avx2::MatMulUnpacked,             // iq3_s
-            avx2::MatMulUnpacked,             // iq2_xxs
-            avx2::MatMulUnpacked,             // iq2_xs
-            avx2::MatMulUnpacked,             // iq2_s
-            avx2::MatMulUnpacked,             // iq1_s
-            avx2::MatMulUnpacked,             // iq1_m
-            avx2::MatMulMxfp4,                // mxfp4
-            RunTile<FloatMatMul<V, F8E4M3>>,  // f8_e4m3
-            avx2::MatMulInt4G32,              // int4_g32
+            RunTile<FloatMatMul<V, float>>,  // f32
+            RunTile<FloatMatMul<V, Fp16>>,   // f16
+            RunTile<FloatMatMul<V, Bf16>>,   // bf16
+            avx2::MatMulQ80,                 // q8_0
+            avx2::MatMulQ40,                 // q4_0
+            avx2::MatMulQ4K,                 // q4_k
+            avx2::MatMulQ5K,                 // q5_k
+            avx2::MatMulQ6K,                 // q6_k
+            avx2::MatMulUnpacked,            // q4_1
+            avx2::MatMulUnpacked,            // q5_0
+            avx2::MatMulUnpacked,            // q5_1
+            avx2::MatMulUnpacked,            // q2_k
+            avx2::MatMulUnpacked,            // q3_k
+            avx2::MatMulIq4Nl,               // iq4_nl
+            avx2::MatMulUnpacked,            // iq4_xs
+            avx2::MatMulUnpacked,            // iq3_xxs
+            avx2::MatMulUnpacked,            // iq3_s
+            avx2::MatMulUnpacked,            // iq2_xxs
+            avx2::MatMulUnpacked,            // iq2_xs
+            avx2::MatMulUnpacked,            // iq2_s
+            avx2::MatMulUnpacked,            // iq1_s
+            avx2::MatMulUnpacked,            // iq1_m
+            avx2::MatMulMxfp4,               // mxfp4
+            F8MatMul<V>::Run,                // f8_e4m3
+            avx2::MatMulInt4G32,             // int4_g32
         },
     .quantize = QuantizeRow<V>,
     .rms_norm = RmsNormRun<V>,

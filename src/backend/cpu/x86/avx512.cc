@@ -5,6 +5,7 @@
 #include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/quant_matmul.h"
 #include "backend/cpu/vector_attention.h"
+#include "backend/cpu/vector_f8.h"
 #include "backend/cpu/vector_kernels.h"
 
 namespace doppler {
@@ -14,9 +15,16 @@ struct Vector16 {
   using F = __m512;
   static constexpr int kLanes = 16;
   static constexpr int kRows = 4;
+  static constexpr int kPanelRows = 8;
+  static constexpr int kPanelTokens = 3;
+  static constexpr float kF8Factor = 256;
 
   static __mmask16 First(int count) { return static_cast<__mmask16>((1u << count) - 1); }
 
+  static F InRegister(F a) {
+    __asm__("" : "+v"(a));
+    return a;
+  }
   static F Zero() { return _mm512_setzero_ps(); }
   static F Set1(float value) { return _mm512_set1_ps(value); }
   static F Add(F a, F b) { return _mm512_add_ps(a, b); }
@@ -63,10 +71,9 @@ struct Vector16 {
   static F WidenF8(__m128i f8) {
     const __m256i bits = _mm256_and_si256(_mm256_slli_epi16(_mm256_cvtepi8_epi16(f8), 7),
                                           _mm256_set1_epi16(-0x4080));
-    const __m256i largest = _mm256_set1_epi16(0x3f80);
-    const __m256i is_nan = _mm256_cmpeq_epi16(_mm256_and_si256(bits, largest), largest);
-    const __m256i nan = _mm256_and_si256(is_nan, _mm256_set1_epi16(0x7c00));
-    return Mul(_mm512_cvtph_ps(_mm256_or_si256(bits, nan)), Set1(256.0f));
+    const __mmask16 is_nan =
+        _mm_cmpeq_epi8_mask(_mm_or_si128(f8, _mm_set1_epi8(-128)), _mm_set1_epi8(-1));
+    return _mm512_cvtph_ps(_mm256_mask_mov_epi16(bits, is_nan, _mm256_set1_epi16(0x7e00)));
   }
   static F Widen(__m256i bf16) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bf16), 16));
@@ -96,31 +103,31 @@ const CpuKernels kAvx512VnniKernels = {
     .name = "avx512-vnni",
     .matmul =
         {
-            RunTile<FloatMatMul<V, float>>,   // f32
-            RunTile<FloatMatMul<V, Fp16>>,    // f16
-            RunTile<FloatMatMul<V, Bf16>>,    // bf16
-            avx512::MatMulQ80,                // q8_0
-            avx512::MatMulQ40,                // q4_0
-            avx512::MatMulQ4K,                // q4_k
-            avx512::MatMulQ5K,                // q5_k
-            avx512::MatMulQ6K,                // q6_k
-            avx512::MatMulUnpacked,           // q4_1
-            avx512::MatMulUnpacked,           // q5_0
-            avx512::MatMulUnpacked,           // q5_1
-            avx512::MatMulUnpacked,           // q2_k
-            avx512::MatMulUnpacked,           // q3_k
-            avx512::MatMulIq4Nl,              // iq4_nl
-            avx512::MatMulUnpacked,           // iq4_xs
-            avx512::MatMulUnpacked,           // iq3_xxs
-            avx512::MatMulUnpacked,           // iq3_s
-            avx512::MatMulUnpacked,           // iq2_xxs
-            avx512::MatMulUnpacked,           // iq2_xs
-            avx512::MatMulUnpacked,           // iq2_s
-            avx512::MatMulUnpacked,           // iq1_s
-            avx512::MatMulUnpacked,           // iq1_m
-            avx512::MatMulMxfp4,              // mxfp4
-            RunTile<FloatMatMul<V, F8E4M3>>,  // f8_e4m3
-            avx512::MatMulInt4G32,            // int4_g32
+            RunTile<FloatMatMul<V, float>>,  // f32
+            RunTile<FloatMatMul<V, Fp16>>,   // f16
+            RunTile<FloatMatMul<V, Bf16>>,   // bf16
+            avx512::MatMulQ80,               // q8_0
+            avx512::MatMulQ40,               // q4_0
+            avx512::MatMulQ4K,               // q4_k
+            avx512::MatMulQ5K,               // q5_k
+            avx512::MatMulQ6K,               // q6_k
+            avx512::MatMulQ41,               // q4_1
+            avx512::MatMulQ50,               // q5_0
+            avx512::MatMulQ51,               // q5_1
+            avx512::MatMulQ2K,               // q2_k
+            avx512::MatMulQ3K,               // q3_k
+            avx512::MatMulIq4Nl,             // iq4_nl
+            avx512::MatMulIq4Xs,             // iq4_xs
+            avx512::MatMulIq3Xxs,            // iq3_xxs
+            avx512::MatMulIq3S,              // iq3_s
+            avx512::MatMulIq2Xxs,            // iq2_xxs
+            avx512::MatMulIq2Xs,             // iq2_xs
+            avx512::MatMulIq2S,              // iq2_s
+            avx512::MatMulIq1S,              // iq1_s
+            avx512::MatMulIq1M,              // iq1_m
+            avx512::MatMulMxfp4,             // mxfp4
+            F8MatMul<V>::Run,                // f8_e4m3
+            avx512::MatMulInt4G32,           // int4_g32
         },
     .quantize = QuantizeRow<V>,
     .rms_norm = RmsNormRun<V>,

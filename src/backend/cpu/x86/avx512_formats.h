@@ -126,11 +126,12 @@ struct SuperBlocks {
   static constexpr bool kReadsResiduals = false;
   static constexpr bool kPairsOfNibbles = false;
   static constexpr int kChunkBytes = kBytes;
-  static constexpr bool kHeadsOfRows = true;
+  static constexpr bool kHeadsOfRows = false;
   static __m512i LastRun(const Byte*, int) { return _mm512_setzero_si512(); }
 };
 
 struct Q4K : SuperBlocks<32, Q4KLayout::kBytes> {
+  static constexpr bool kHeadsOfRows = true;
   static constexpr bool kPairsOfNibbles = true;
   static __m512i Nibbles(const Byte* block, int half) {
     return Load64(block + Q4KLayout::kNibbles + 64 * half);
@@ -150,6 +151,7 @@ struct Q4K : SuperBlocks<32, Q4KLayout::kBytes> {
 };
 
 struct Q5K : SuperBlocks<32, Q5KLayout::kBytes> {
+  static constexpr bool kHeadsOfRows = true;
   static_assert(Q5KLayout::kScale == 0 && Q5KLayout::kMinimum == 2 && Q5KLayout::kSubScales == 4);
   static Head Load(const Byte* block, int) {
     return LoadSubScales(block, block + Q5KLayout::kSubScales);
@@ -171,6 +173,7 @@ struct Q5K : SuperBlocks<32, Q5KLayout::kBytes> {
 };
 
 struct Q6K : SuperBlocks<16, Q6KLayout::kBytes> {
+  static constexpr bool kHeadsOfRows = true;
   static Head Load(const Byte* block, int) {
     const __m128i bytes =
         _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(block + Q6KLayout::kSubScales));

@@ -16,8 +16,9 @@
 #include <immintrin.h>
 
 #include "backend/cpu/quant_matmul.h"
+#include "backend/cpu/x86/avx512_codebooks.h"
 #include "backend/cpu/x86/avx512_formats.h"
-#include "backend/cpu/x86/unpacked_matmul.h"
+#include "backend/cpu/x86/avx512_plain_formats.h"
 
 namespace doppler {
 namespace {
@@ -143,10 +144,11 @@ struct RowProduct {
                                  eight);
   }
 
-  static __m512 Offsets(const Row& row, const QuantizedRows& x, std::ptrdiff_t first, __m512 sum) {
+  static __m512 Offsets(const Row& row, const QuantizedRows& x, std::ptrdiff_t first, int runs,
+                        __m512 sum) {
     const __m512 sums = Format::kRun == 16
                             ? _mm512_loadu_ps(x.sums16 + first / 16)
-                            : _mm512_maskz_loadu_ps(kEightLanes, x.sums32 + first / 32);
+                            : _mm512_maskz_loadu_ps(FirstLanes(runs), x.sums32 + first / 32);
     return _mm512_fmadd_ps(row.head.offsets, sums, sum);
   }
 
@@ -157,7 +159,8 @@ struct RowProduct {
     const Row row = Load<kWhole>(chunk, runs);
     for (int n = 0; n < N; ++n) {
       const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
-      if constexpr (Format::kHasOffsets) sums[n] = Offsets(row, tile.quantized, first, sums[n]);
+      if constexpr (Format::kHasOffsets)
+        sums[n] = Offsets(row, tile.quantized, first, runs, sums[n]);
       const __m512 scales =
           _mm512_mul_ps(row.head.scales, ActivationScales(tile.quantized, first, runs));
       const __m512i dots = AllDots<kWhole>(row, tile.quantized, first, runs);
@@ -295,11 +298,12 @@ struct PanelProduct {
 
   // Scales and offsets of eight lanes share a register.
   static void UnpackHeads(const Part& part, Panel& panel) {
-    static_assert(kLanes == kLanesAtOnce);
     __m512i heads[kRows];
     for (int r = 0; r < kRows; ++r) {
       const Head head = Format::Load(part.Row(r), part.runs);
-      heads[r] = _mm512_castps_si512(_mm512_shuffle_f32x4(head.scales, head.offsets, 0x44));
+      heads[r] = _mm512_castps_si512(part.first_lane == 0
+                                         ? _mm512_shuffle_f32x4(head.scales, head.offsets, 0x44)
+                                         : _mm512_shuffle_f32x4(head.scales, head.offsets, 0xee));
     }
     Transpose(heads);
     for (int lane = 0; lane < kLanesAtOnce; ++lane) {
@@ -441,13 +445,6 @@ void Multiply(const MatMulTile& tile) {
   for (; row < tile.rows; ++row) RowProduct<Format>::AllTokens(tile, row);
 }
 
-struct VnniDot {
-  static __m256i Dot(__m256i unsigned_values, __m256i signed_values) {
-    return _mm256_dpbusd_epi32(_mm256_setzero_si256(), unsigned_values, signed_values);
-  }
-  static float Sum(__m256 a) { return _mm512_reduce_add_ps(_mm512_zextps256_ps512(a)); }
-};
-
 }  // namespace
 
 namespace avx512 {
@@ -459,7 +456,19 @@ void MatMulQ6K(const MatMulTile& tile) { Multiply<Q6K>(tile); }
 void MatMulIq4Nl(const MatMulTile& tile) { Multiply<Iq4Nl>(tile); }
 void MatMulMxfp4(const MatMulTile& tile) { Multiply<Mxfp4>(tile); }
 void MatMulInt4G32(const MatMulTile& tile) { Multiply<Int4G32>(tile); }
-void MatMulUnpacked(const MatMulTile& tile) { UnpackedMatMul<VnniDot>::Run(tile); }
+void MatMulQ41(const MatMulTile& tile) { Multiply<Q41>(tile); }
+void MatMulQ50(const MatMulTile& tile) { Multiply<Q50>(tile); }
+void MatMulQ51(const MatMulTile& tile) { Multiply<Q51>(tile); }
+void MatMulQ2K(const MatMulTile& tile) { Multiply<Q2K>(tile); }
+void MatMulQ3K(const MatMulTile& tile) { Multiply<Q3K>(tile); }
+void MatMulIq4Xs(const MatMulTile& tile) { Multiply<Iq4Xs>(tile); }
+void MatMulIq3Xxs(const MatMulTile& tile) { Multiply<Iq3Xxs>(tile); }
+void MatMulIq3S(const MatMulTile& tile) { Multiply<Iq3S>(tile); }
+void MatMulIq2Xxs(const MatMulTile& tile) { Multiply<Iq2Xxs>(tile); }
+void MatMulIq2Xs(const MatMulTile& tile) { Multiply<Iq2Xs>(tile); }
+void MatMulIq2S(const MatMulTile& tile) { Multiply<Iq2S>(tile); }
+void MatMulIq1S(const MatMulTile& tile) { Multiply<Iq1S>(tile); }
+void MatMulIq1M(const MatMulTile& tile) { Multiply<Iq1M>(tile); }
 }  // namespace avx512
 
 }  // namespace doppler

@@ -21,9 +21,9 @@ bool HasAvx2() {
 }
 
 bool HasAvx512Vnni() {
-  return HasAvx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512vnni");
+  return HasAvx2() && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("avx512f") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
 
 }  // namespace
@@ -36,28 +36,21 @@ bool CanRun(CpuPath path) {
       return HasAvx2();
     case CpuPath::kAvx512Vnni:
       return HasAvx512Vnni();
+    default:
+      return false;
   }
-  return false;
-}
-
-CpuPath DetectCpuPath() {
-  for (const CpuPath path : {CpuPath::kAvx512Vnni, CpuPath::kAvx2}) {
-    if (CanRun(path)) return path;
-  }
-  return CpuPath::kPortable;
 }
 
 const CpuKernels& KernelsOf(CpuPath path) {
   DOPPLER_CHECK(CanRun(path));
   switch (path) {
-    case CpuPath::kPortable:
-      return kPortableKernels;
     case CpuPath::kAvx2:
       return kAvx2Kernels;
     case CpuPath::kAvx512Vnni:
       return kAvx512VnniKernels;
+    default:
+      return kPortableKernels;
   }
-  return kPortableKernels;
 }
 
 }  // namespace doppler

@@ -1,4 +1,5 @@
-// The matrix product over formats that are unpacked to int8 first, for every x86 path. A stretch of
+// The matrix product over formats that are unpacked to int8 first, for x86 paths without a way
+// of their own to read them. A stretch of
 // a row is unpacked once and multiplied with every token of the tile.
 //
 // D is a struct of an unnamed namespace, so that each instantiation stays inside its file; its
