@@ -23,6 +23,11 @@ Bytes PageTables(Bytes mapped) { return mapped / 512; }
 // for each page of 4096 unless these are parts of huge ones.
 Bytes ReadTables(Bytes memory) { return PageTables(memory) + memory / 256; }
 
+// What slots leave to the page cache, which containers count too: the program's own files as far as
+// nobody else has read them. It gives way when memory is short, so that a small budget does
+// without.
+Bytes CacheOfFiles(Bytes budget) { return std::min(budget / 256, 24 * kMiB); }
+
 class Planner {
  public:
   Planner(const ModelConfig& config, const ModelSizes& sizes, const PlanRequest& request,
@@ -160,8 +165,13 @@ class Planner {
     const Bytes fixed = plan.Total();
     if (fixed > plan.budget) return std::nullopt;
     if (sizes_.records == 0) return plan;
-    plan.slots_of_class = DealSlots(sizes_.slot_classes, NeededSlots(), plan.budget - fixed,
-                                    request_.most_slots, ReadTables);
+    const Bytes left = plan.budget - fixed;
+    const Bytes cache = std::min(left, CacheOfFiles(plan.budget));
+    for (const Bytes bytes : {left - cache, left}) {
+      plan.slots_of_class =
+          DealSlots(sizes_.slot_classes, NeededSlots(), bytes, request_.most_slots, ReadTables);
+      if (!plan.slots_of_class.empty()) break;
+    }
     if (plan.slots_of_class.empty()) return std::nullopt;
     for (std::size_t i = 0; i < plan.slots_of_class.size(); ++i) {
       const std::size_t slots = plan.slots_of_class[i];

@@ -137,6 +137,19 @@ TEST(PlanMemory, NeverSpendsMoreThanTheBudget) {
   }
 }
 
+TEST(PlanMemory, SlotsLeaveRoomForThePageCacheOfLargeBudgets) {
+  const Bytes record =
+      SizesOfConfig(Config(), FormatsFromBf16(Config(), DType::kQ4_K)).LargestRecord();
+  const auto left = [](Bytes budget) {
+    const PlanResult result = Plan({.budget = budget});
+    return budget - result.plan.value().Total();
+  };
+  EXPECT_GE(left(4 * kGiB), 16 * kMiB);
+  EXPECT_LT(left(4 * kGiB), 16 * kMiB + 2 * record);
+  EXPECT_GE(left(12 * kGiB), 24 * kMiB);
+  EXPECT_LT(left(12 * kGiB), 24 * kMiB + 2 * record);
+}
+
 TEST(PlanMemory, TheSmallestBudgetIsAcceptedAndOneByteLessIsNot) {
   const PlanResult refused = Plan({.budget = 100 * kMiB});
   EXPECT_FALSE(refused.plan);
