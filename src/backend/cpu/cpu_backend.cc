@@ -381,12 +381,15 @@ class CpuBackend final : public Backend {
                   int quantized_from, Rows out) const {
     const auto* data = reinterpret_cast<const unsigned char*>(weights.data);
     const MatMulKernel kernel = kernels_.matmul[static_cast<std::size_t>(weights.dtype)];
-    for (int token = 0; token < in.rows; token += kTokensAtOnce) {
+    // Parts of about the same size: a few tokens left over would cost as much as many.
+    const int parts = std::max(1, (in.rows + kTokensAtOnce - 1) / kTokensAtOnce);
+    const int step = (in.rows + parts - 1) / parts;
+    for (int token = 0; token < in.rows; token += step) {
       kernel({.weights = data + static_cast<std::size_t>(begin) * row_bytes,
               .row_bytes = row_bytes,
               .rows = end - begin,
               .cols = weights.cols,
-              .tokens = std::min(kTokensAtOnce, in.rows - token),
+              .tokens = std::min(step, in.rows - token),
               .unpacker = UnpackerOf(weights.dtype),
               .grid = GridOf(weights, row_bytes),
               .grid_cols = static_cast<int>(GridExtent(static_cast<std::uint64_t>(weights.cols))),

@@ -40,7 +40,7 @@ struct QuantizedRows {
 // Some rows of a weight matrix times some tokens. Float weights read `in`, others `quantized`
 // if the table can quantise.
 struct MatMulTile {
-  static constexpr int kMaxTokens = 32;
+  static constexpr int kMaxTokens = 64;
   static constexpr int kGridBlock = 128;
 
   const unsigned char* weights = nullptr;  // [rows], row_bytes apart
