@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "apps/pull_display.h"
-#include "apps/swarm_flags.h"
 #include "base/error.h"
 #include "format/artifact_files.h"
 #include "io/file.h"

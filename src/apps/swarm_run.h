@@ -7,6 +7,7 @@
 
 #include "apps/commands.h"
 #include "apps/report.h"
+#include "apps/swarm_flags.h"
 #include "swarm/shard_fetcher.h"
 
 namespace doppler {
