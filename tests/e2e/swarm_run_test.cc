@@ -156,7 +156,7 @@ TEST(SwarmRunTest, ARunThatIsKilledLosesNothing) {
   EXPECT_EQ(again.output, LocalText());
 }
 
-TEST(SwarmRunTest, RunnersServeOneAnother) {
+TEST(SwarmRunTest, WhatARunHasFetchedServesAnother) {
   Runner first;
   Seed seed(DemoModel());
   const ProcessResult result = first.Run(seed.link(), {"--peer", seed.peer()});
