@@ -235,6 +235,7 @@ void AddRunCommand(CLI::App& parent) {
       "Budget of GPU memory; this build has no accelerator backend, so only 0 is accepted");
   AddEngine(*app, command->engine);
   AddGiveBack(*app, command->engine);
+  AddRunFromSwarm(*app, *command);
   app->callback([command] { RunRun(*command); });
 }
 

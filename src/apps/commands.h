@@ -27,14 +27,31 @@ struct ConvertCommand {
 };
 void RunConvert(const ConvertCommand& command);
 
+// Where `share`, `pull` and `run --swarm` find peers, and whom they let be one.
+struct SwarmFlags {
+  std::vector<std::string> peers;
+  std::vector<std::string> trackers;
+  std::vector<std::string> web_seeds;
+  std::uint16_t port = 0;
+  bool private_only = false;
+  bool dht = true;
+  bool local_discovery = true;
+  bool peer_exchange = true;
+  Bytes upload_limit = 0;  // per second; 0: none
+};
+
 struct RunCommand {
-  std::string model;
+  std::string model;  // with from_swarm also a link or a .torrent file
   std::optional<std::string> prompt;
   std::string prompt_file;
   bool echo = false;
   std::string stats_file;
   std::string trace_file;
   bool cold = false;
+  bool from_swarm = false;  // experts that are not here are fetched
+  bool serve = true;        // with it
+  double swarm_timeout_seconds = 30;
+  SwarmFlags swarm;
   Bytes device_memory = 0;
   EngineOptions engine;
   GenerateOptions generate;
@@ -74,19 +91,6 @@ struct VerifyCommand {
   bool json = false;
 };
 void RunVerify(const VerifyCommand& command);
-
-// Where `share` and `pull` find peers, and whom they let be one.
-struct SwarmFlags {
-  std::vector<std::string> peers;
-  std::vector<std::string> trackers;
-  std::vector<std::string> web_seeds;
-  std::uint16_t port = 0;
-  bool private_only = false;
-  bool dht = true;
-  bool local_discovery = true;
-  bool peer_exchange = true;
-  Bytes upload_limit = 0;  // per second; 0: none
-};
 
 struct ShareCommand {
   std::string model;

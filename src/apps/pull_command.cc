@@ -1,96 +1,26 @@
-#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "apps/commands.h"
+#include "apps/pull_display.h"
 #include "apps/report.h"
 #include "apps/swarm_flags.h"
 #include "base/error.h"
 #include "io/file.h"
 #include "io/machine.h"
-#include "io/progress.h"
 #include "store/local_store.h"
-#include "swarm/link.h"
 #include "swarm/pull.h"
-#include "swarm/torrent.h"
 
 namespace doppler {
 namespace {
-
-constexpr Bytes kMostTorrentBytes = 2 * kGiB;
-
-// What a link or a .torrent file says, before anything is fetched.
-struct PullSource {
-  Link link;
-  std::optional<Torrent> torrent;
-};
-
-PullSource SourceOf(const std::string& text) {
-  PullSource source;
-  if (IsLink(text)) {
-    source.link = ParseLink(text);
-    return source;
-  }
-  source.torrent = ParseTorrent(ReadTextFile(text, kMostTorrentBytes), text);
-  source.link = {.info_hash = InfoHash(*source.torrent),
-                 .name = source.torrent->name,
-                 .peers = {},
-                 .trackers = std::exchange(source.torrent->trackers, {}),
-                 .web_seeds = std::exchange(source.torrent->web_seeds, {})};
-  return source;
-}
 
 std::filesystem::path FolderOf(const PullCommand& command, const Link& link) {
   if (!command.output.empty()) return WithoutTrailingSlash(command.output);
   if (link.name.empty()) throw UsageError("the link has no name; say where with --out DIR");
   return LocalStoreFolder() / link.name;
 }
-
-// In a private swarm a link's trackers and mirrors are not used: they were chosen by someone else.
-void AddReach(const Link& link, SwarmReach& reach) {
-  for (const PeerAddress& peer : link.peers) {
-    if (!reach.private_only || IsPrivateAddress(peer)) reach.peers.push_back(peer);
-  }
-  if (reach.private_only) return;
-  reach.trackers.insert(reach.trackers.end(), link.trackers.begin(), link.trackers.end());
-  reach.web_seeds.insert(reach.web_seeds.end(), link.web_seeds.begin(), link.web_seeds.end());
-}
-
-class PullDisplay {
- public:
-  void Show(const PullProgress& progress) {
-    if (progress.total == 0) {
-      if (progress.stage != "checking") {
-        line_.Show(fmt::format("{}   {} peers", progress.stage, progress.status.peers));
-      }
-      return;
-    }
-    if (!meter_ || stage_ != progress.stage) {
-      line_.Clear();
-      meter_.reset();
-      meter_.emplace(std::string(progress.stage), progress.total);
-      stage_ = progress.stage;
-    }
-    meter_->Update(progress.done);
-  }
-  void Notice(const std::string& text) {
-    line_.Clear();
-    meter_.reset();
-    spdlog::warn("{}", text);
-  }
-  void Finish() {
-    // Without an average: what was there at the start did not come.
-    meter_.reset();
-    line_.Clear();
-  }
-
- private:
-  StatusLine line_;
-  std::string stage_;
-  std::optional<ProgressMeter> meter_;
-};
 
 OrderedJson ToJson(const PullReport& report, const std::filesystem::path& folder) {
   OrderedJson banned = OrderedJson::array();
@@ -125,7 +55,7 @@ void PrintText(const PullReport& report, const std::filesystem::path& folder) {
 }  // namespace
 
 void RunPull(const PullCommand& command) {
-  PullSource source = SourceOf(command.source);
+  SwarmSource source = SourceOf(command.source);
   PullOptions options;
   options.info_hash = source.link.info_hash;
   options.torrent = std::move(source.torrent);
@@ -137,9 +67,7 @@ void RunPull(const PullCommand& command) {
   options.timeout_seconds = command.timeout_seconds;
   options.threads = DetectProcessor().threads;
   PullDisplay display;
-  const PullReport report =
-      PullModel(options, {.progress = [&](const PullProgress& progress) { display.Show(progress); },
-                          .notice = [&](const std::string& text) { display.Notice(text); }});
+  const PullReport report = PullModel(options, display.Events());
   display.Finish();
   if (command.json) {
     PrintJson(ToJson(report, options.folder));

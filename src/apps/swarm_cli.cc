@@ -113,4 +113,25 @@ void AddPullCommand(CLI::App& parent) {
   app->callback([command] { RunPull(*command); });
 }
 
+void AddRunFromSwarm(CLI::App& run, RunCommand& command) {
+  CLI::Option* swarm = run.add_flag(
+      "--swarm", command.from_swarm,
+      "Fetch experts that are not on this machine from peers, as they are needed; MODEL "
+      "may then be a link or a .torrent file");
+  const std::size_t before = run.get_options().size();
+  run.add_option("--peer", command.swarm.peers, "Fetch from this peer; may be repeated")
+      ->allow_extra_args(false)
+      ->type_name("HOST:PORT");
+  run.add_option("--swarm-timeout", command.swarm_timeout_seconds,
+                 "Fail when an expert is waited for and nothing has come for so many seconds")
+      ->check(CLI::Range(1.0, 1e9))
+      ->capture_default_str()
+      ->type_name("SECONDS");
+  run.add_flag_callback(
+      "--no-seed", [&command] { command.serve = false; }, "Send nothing to others meanwhile");
+  AddSwarmFlags(run, command.swarm);
+  const std::vector<CLI::Option*> options = run.get_options();
+  for (std::size_t i = before; i < options.size(); ++i) options[i]->needs(swarm);
+}
+
 }  // namespace doppler

@@ -1,4 +1,4 @@
-// The command line of `share` and `pull`.
+// The command line of `share`, `pull` and `run --swarm`.
 #pragma once
 
 namespace CLI {
@@ -7,7 +7,11 @@ class App;
 
 namespace doppler {
 
+struct RunCommand;
+
 void AddShareCommand(CLI::App& parent);
 void AddPullCommand(CLI::App& parent);
+// The flags of `run` that begin with --swarm, and what they make of a link.
+void AddRunFromSwarm(CLI::App& run, RunCommand& command);
 
 }  // namespace doppler

@@ -1,12 +1,47 @@
 #include "apps/swarm_flags.h"
 
+#include <utility>
+
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include "base/error.h"
-#include "swarm/torrent.h"
+#include "io/file.h"
 
 namespace doppler {
+namespace {
+
+constexpr Bytes kMostTorrentBytes = 2 * kGiB;
+
+}  // namespace
+
+bool IsSwarmSource(const std::string& text) {
+  return IsLink(text) || (text.ends_with(".torrent") && std::filesystem::is_regular_file(text));
+}
+
+SwarmSource SourceOf(const std::string& text) {
+  SwarmSource source;
+  if (IsLink(text)) {
+    source.link = ParseLink(text);
+    return source;
+  }
+  source.torrent = ParseTorrent(ReadTextFile(text, kMostTorrentBytes), text);
+  source.link = {.info_hash = InfoHash(*source.torrent),
+                 .name = source.torrent->name,
+                 .peers = {},
+                 .trackers = std::exchange(source.torrent->trackers, {}),
+                 .web_seeds = std::exchange(source.torrent->web_seeds, {})};
+  return source;
+}
+
+void AddReach(const Link& link, SwarmReach& reach) {
+  for (const PeerAddress& peer : link.peers) {
+    if (!reach.private_only || IsPrivateAddress(peer)) reach.peers.push_back(peer);
+  }
+  if (reach.private_only) return;
+  reach.trackers.insert(reach.trackers.end(), link.trackers.begin(), link.trackers.end());
+  reach.web_seeds.insert(reach.web_seeds.end(), link.web_seeds.begin(), link.web_seeds.end());
+}
 
 SwarmReach ReachOf(const SwarmFlags& flags) {
   SwarmReach reach;

@@ -1,17 +1,33 @@
-// What `share` and `pull` make of their flags, and show alike.
+// What `share`, `pull` and `run --swarm` make of their flags, and show alike.
 #pragma once
 
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "apps/commands.h"
+#include "swarm/link.h"
 #include "swarm/reach.h"
+#include "swarm/torrent.h"
 
 namespace doppler {
 
 // Looks up the names of peers. Throws Error, or UsageError for a wrong address.
 SwarmReach ReachOf(const SwarmFlags& flags);
+
+// What a link or a .torrent file says, before anything is fetched.
+struct SwarmSource {
+  Link link;
+  std::optional<Torrent> torrent;
+};
+// Whether `text` is one of these, and not a model on this machine.
+bool IsSwarmSource(const std::string& text);
+SwarmSource SourceOf(const std::string& text);
+
+// Where a link says that peers are. In a private swarm its trackers and mirrors are not used: they
+// were chosen by someone else.
+void AddReach(const Link& link, SwarmReach& reach);
 
 // A line on a terminal that is written over and over; nothing where standard error is none.
 class StatusLine {

@@ -73,7 +73,7 @@ ModelSizes SizesOf(const Artifact& artifact, const ModelConfig& config, const Ex
 }
 
 PreparedModel::PreparedModel(const fs::path& folder, const EngineOptions& options)
-    : artifact(folder, options.open_files),
+    : artifact(folder, options.open_files, options.shard_source),
       config(ConfigFromJson(artifact.manifest().architecture, (folder / "manifest.json").string())),
       pool(ThreadCount(options)) {
   CheckShapes(artifact.manifest(), config);
@@ -88,8 +88,10 @@ PreparedModel::PreparedModel(const fs::path& folder, const EngineOptions& option
 
 PlanResult PreparedModel::Plan(const EngineOptions& options) const {
   const Bytes budget = BudgetOf(options);
+  const ShardSource* const source = artifact.files().source();
+  const Bytes working = source == nullptr ? 0 : source->WorkingBytes();
   const PlanRequest request{.budget = budget,
-                            .process = ProcessBytes(CurrentResidentBytes()),
+                            .process = ProcessBytes(CurrentResidentBytes()) + working,
                             .context = options.context,
                             .ubatch = options.ubatch,
                             .logit_rows = options.logit_rows,

@@ -37,6 +37,7 @@ struct EngineOptions {
   BackendKind backend = BackendKind::kCpu;
   std::optional<CpuPath> cpu_path;        // nothing: the best for this processor
   std::optional<std::size_t> open_files;  // this process may open; nothing: what the system says
+  ShardSource* shard_source = nullptr;    // of expert shards that are missing; outlives the engine
   bool with_tokenizer = true;
   bool warm_start = false;  // read in the background what earlier runs used most
   // Experts of the next layer to guess in decode; 0: none, nothing: half of a token's.

@@ -81,10 +81,12 @@ bool ChildProcess::Send(std::string_view bytes) {
   return true;
 }
 
-ChildProcess::Received ChildProcess::Receive(std::chrono::milliseconds timeout, std::string& out) {
-  pollfd wanted = {socket_, POLLIN, 0};
-  const int ready = ::poll(&wanted, 1, static_cast<int>(timeout.count()));
-  if (ready <= 0) return Received::kNothing;
+ChildProcess::Received ChildProcess::Receive(std::chrono::milliseconds timeout, std::string& out,
+                                             int wake) {
+  // A descriptor below 0 is passed over.
+  std::array<pollfd, 2> wanted = {{{socket_, POLLIN, 0}, {wake, POLLIN, 0}}};
+  const int ready = ::poll(wanted.data(), wanted.size(), static_cast<int>(timeout.count()));
+  if (ready <= 0 || wanted[0].revents == 0) return Received::kNothing;
   std::array<char, 65536> buffer;
   const ssize_t got = ::recv(socket_, buffer.data(), buffer.size(), 0);
   if (got < 0 && (errno == EINTR || errno == EAGAIN)) return Received::kNothing;

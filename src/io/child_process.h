@@ -34,8 +34,9 @@ class ChildProcess {
   bool Send(std::string_view bytes);
 
   enum class Received : std::uint8_t { kBytes, kNothing, kEnd };
-  // Waits for at most `timeout`, or a signal, for something to read and appends it to `out`.
-  Received Receive(std::chrono::milliseconds timeout, std::string& out);
+  // Waits for at most `timeout`, or a signal, for something to read and appends it to `out`; or
+  // until the descriptor `wake` can be read, which it leaves to the caller.
+  Received Receive(std::chrono::milliseconds timeout, std::string& out, int wake = -1);
 
   // Closes this end of the socket and waits that the helper ends by itself, or ends it after
   // `timeout`. How it ended, for a message: "ended with status 3", "was ended by signal 11".

@@ -1,9 +1,11 @@
 #include "io/child_process.h"
 
+#include <array>
 #include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "base/error_testing.h"
 #include "io/file.h"
@@ -53,6 +55,19 @@ TEST(ChildProcessTest, IsEndedWhenItDoesNotEnd) {
   std::string nothing;
   EXPECT_EQ(child.Receive(milliseconds(1), nothing), ChildProcess::Received::kNothing);
   EXPECT_EQ(child.Join(milliseconds(1)), "was ended by signal 9");
+}
+
+TEST(ChildProcessTest, WaitsNoLongerThanUntilItIsWoken) {
+  const TempFolder temp;
+  ChildProcess child(Script(temp, "exec sleep 1000"));
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe(ends.data()), 0);
+  ASSERT_EQ(::write(ends[1], "x", 1), 1);
+  std::string nothing;
+  // Without the wake the test would not end in time.
+  EXPECT_EQ(child.Receive(std::chrono::hours(1), nothing, ends[0]),
+            ChildProcess::Received::kNothing);
+  for (const int end : ends) ::close(end);
 }
 
 TEST(ChildProcessTest, NamesAProgramThatIsMissing) {

@@ -65,6 +65,12 @@ File::File(const fs::path& path, OpenMode mode) : path_(path) {
   }
 }
 
+File File::ClosedAt(const fs::path& path) {
+  File file;
+  file.path_ = path;
+  return file;
+}
+
 File::~File() { Close(); }
 
 File::File(File&& other) noexcept

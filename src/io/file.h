@@ -26,6 +26,8 @@ class File {
   // With kDirect on a file system that has no O_DIRECT (tmpfs, some network file systems) the file
   // is opened for buffered reads, and direct() says so.
   File(const std::filesystem::path& path, OpenMode mode);
+  // One that is closed, to be opened with Reopen.
+  static File ClosedAt(const std::filesystem::path& path);
   ~File();
   File(File&& other) noexcept;
   File& operator=(File&& other) noexcept;

@@ -39,6 +39,9 @@ ExpertSchedule::ExpertSchedule(const Model& model, LayerId layer, int tokens,
   read_next_layer_ = tasks_.size() >= experts - experts / 8 &&
                      next.value < model.config.num_layers && model.config.HasExperts(next);
   SortResidentFirst();
+  if (together_) return;
+  // A network is slower than a disk: those that are acquired later begin their way now.
+  for (const ExpertTask& task : tasks_.subspan(resident_)) cache_.Expect(layer_, task.expert);
 }
 
 ExpertSchedule::~ExpertSchedule() {

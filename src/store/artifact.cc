@@ -51,20 +51,21 @@ Manifest ReadManifest(const fs::path& folder, Digest& id) {
 
 }  // namespace
 
-Artifact::Artifact(const fs::path& folder, std::optional<std::size_t> open_files)
+Artifact::Artifact(const fs::path& folder, std::optional<std::size_t> open_files,
+                   ShardSource* source)
     : folder_(folder), manifest_(ReadManifest(folder, id_)), leaves_(manifest_.shards.size()) {
-  OpenShards(open_files);
+  OpenShards(open_files, source);
   for (std::size_t i = 0; i < manifest_.shards.size(); ++i) {
     if (manifest_.shards[i].type != ShardType::kExpert) LoadLeaves(ShardId(i));
   }
   LoadNodes();
 }
 
-void Artifact::OpenShards(std::optional<std::size_t> open_files) {
+void Artifact::OpenShards(std::optional<std::size_t> open_files, ShardSource* source) {
   const std::span<const ShardEntry> shards = manifest_.shards;
   const std::size_t limit =
       open_files ? *open_files : RaiseOpenFileLimit(shards.size() + kOtherFiles);
-  files_ = std::make_unique<ShardFiles>(folder_, shards, MostExpertFiles(shards, limit));
+  files_ = std::make_unique<ShardFiles>(folder_, shards, MostExpertFiles(shards, limit), source);
 }
 
 void Artifact::LoadLeaves(ShardId id) {

@@ -37,8 +37,10 @@ class Artifact {
   // loaded from the sidecar files and checked against the manifest; where a sidecar is missing, the
   // shard is hashed whole, once, here. So are the nodes of expert shards, without whose file such a
   // shard can only be checked as a whole. Throws Error.
+  // With a source, which outlives it, expert shards may be missing: see ShardFiles.
   explicit Artifact(const std::filesystem::path& folder,
-                    std::optional<std::size_t> open_files = std::nullopt);
+                    std::optional<std::size_t> open_files = std::nullopt,
+                    ShardSource* source = nullptr);
 
   const std::filesystem::path& folder() const { return folder_; }
   const Manifest& manifest() const { return manifest_; }
@@ -67,7 +69,7 @@ class Artifact {
   Bytes LeafTableBytes() const;
 
  private:
-  void OpenShards(std::optional<std::size_t> open_files);
+  void OpenShards(std::optional<std::size_t> open_files, ShardSource* source);
   void LoadLeaves(ShardId shard);
   void LoadNodes();
   bool HasNodes(ShardId shard) const { return !nodes_.empty() && NodeCount(Shard(shard)) > 0; }

@@ -60,8 +60,8 @@ void ShardPin::Release() {
 }
 
 ShardFiles::ShardFiles(const fs::path& folder, std::span<const ShardEntry> shards,
-                       std::size_t most_expert_files)
-    : most_expert_files_(most_expert_files) {
+                       std::size_t most_expert_files, ShardSource* source)
+    : most_expert_files_(most_expert_files), source_(source) {
   for (const ShardEntry& shard : shards) {
     is_expert_.push_back(shard.type == ShardType::kExpert);
     expert_shards_ += is_expert_.back() ? 1 : 0;
@@ -71,13 +71,21 @@ ShardFiles::ShardFiles(const fs::path& folder, std::span<const ShardEntry> shard
   if (on_demand()) places_.resize(shards.size());
   for (std::size_t i = 0; i < shards.size(); ++i) {
     const fs::path path = folder / shards[i].file;
-    if (!fs::exists(path)) throw Error(MissingMessage(path));
-    files_.emplace_back(path, OpenMode::kDirect);
-    Check(shards[i]);
+    if (ToCome(ShardId(i))) {
+      files_.push_back(File::ClosedAt(path));
+    } else {
+      if (!fs::exists(path)) throw Error(MissingMessage(path));
+      files_.emplace_back(path, OpenMode::kDirect);
+      Check(shards[i]);
+      if (IsPooled(ShardId(i))) files_.back().Close();
+    }
     if (!IsPooled(ShardId(i))) continue;
-    files_.back().Close();
     places_[i].node = elsewhere_.insert(elsewhere_.end(), static_cast<std::uint32_t>(i));
   }
+}
+
+bool ShardFiles::ToCome(ShardId shard) const {
+  return source_ != nullptr && is_expert_[shard.index()] && !source_->Has(shard);
 }
 
 // The shard that was opened last.

@@ -2,7 +2,8 @@
 //
 // Where the limit holds all of them, all stay open. Where it does not, the shards of single experts
 // are opened when they are read, and the one whose last read is longest ago is closed to make room;
-// all other shards stay open.
+// all other shards stay open. Where a source has shards that are not here yet (shard_source.h),
+// those of single experts are opened on demand too.
 #pragma once
 
 #include <algorithm>
@@ -19,6 +20,7 @@
 #include "base/ids.h"
 #include "format/manifest.h"
 #include "io/file.h"
+#include "store/shard_source.h"
 
 namespace doppler {
 
@@ -68,10 +70,11 @@ struct ShardFileStats {
 class ShardFiles {
  public:
   // Opens every shard once, without the page cache, and compares its size with the manifest's; at
-  // most `most_expert_files` of type expert are open at once from then on. Throws Error.
+  // most `most_expert_files` of type expert are open at once from then on. Expert shards that
+  // `source` does not have yet are left out; it outlives this. Throws Error.
   // REQUIRES: most_expert_files > 0, unless there are no expert shards.
   ShardFiles(const std::filesystem::path& folder, std::span<const ShardEntry> shards,
-             std::size_t most_expert_files);
+             std::size_t most_expert_files, ShardSource* source = nullptr);
   ShardFiles(const ShardFiles&) = delete;
   ShardFiles& operator=(const ShardFiles&) = delete;
 
@@ -84,7 +87,9 @@ class ShardFiles {
   std::string ReadProblem(ShardId shard, int error) const;
 
   const std::filesystem::path& path(ShardId shard) const { return files_[shard.index()].path(); }
-  bool on_demand() const { return expert_shards_ > most_expert_files_; }
+  bool on_demand() const { return expert_shards_ > most_expert_files_ || source_ != nullptr; }
+  // Null if all shards are here.
+  ShardSource* source() const { return source_; }
   std::size_t expert_shards() const { return expert_shards_; }
   // How many of these are open at once at most.
   std::size_t most_expert_files() const { return std::min(expert_shards_, most_expert_files_); }
@@ -104,11 +109,13 @@ class ShardFiles {
   };
 
   void Check(const ShardEntry& shard);
+  bool ToCome(ShardId shard) const;
   bool IsPooled(ShardId shard) const { return on_demand() && is_expert_[shard.index()]; }
   void MakeRoom(std::unique_lock<std::mutex>& lock, const File& wanted);
   void Unpin(ShardId shard);
 
   const std::size_t most_expert_files_;
+  ShardSource* const source_;
   std::size_t expert_shards_ = 0;
   std::vector<bool> is_expert_;  // [ShardId]
 

@@ -10,7 +10,8 @@ ShardReader::ShardReader(ShardFiles& files, const ShardReaderOptions& options, R
     : files_(files),
       on_done_(std::move(on_done)),
       places_(static_cast<std::size_t>(options.depth)) {
-  DOPPLER_CHECK(!files.on_demand() || files.most_expert_files() >= places_.size());
+  DOPPLER_CHECK(!files.on_demand() || files.most_expert_files() >= places_.size() ||
+                files.most_expert_files() == files.expert_shards());
   free_.reserve(places_.size());
   for (std::size_t i = 0; i < places_.size(); ++i) free_.push_back(i);
   reader_ = options.make_reader(

@@ -131,7 +131,7 @@ void Body(Wire& wire, Of<Wire, StartMessage>& message) {
   wire.Flag(message.private_only);
   wire.Flag(message.serve);
   wire.Unsigned(message.upload_limit);
-  if (message.task > StartMessage::Task::kFetch) Throw("a frame names a task that is not known");
+  if (message.task > StartMessage::Task::kOnDemand) Throw("a frame names a task that is not known");
 }
 
 template <typename Wire>
@@ -191,6 +191,12 @@ void Body(Wire& wire, Of<Wire, BannedMessage>& message) {
 template <typename Wire>
 void Body(Wire& wire, Of<Wire, FailureMessage>& message) {
   wire.Text(message.problem);
+}
+
+template <typename Wire>
+void Body(Wire& wire, Of<Wire, WantFileMessage>& message) {
+  wire.Unsigned(message.file);
+  wire.Unsigned(message.priority);
 }
 
 template <std::size_t kKind = 0>

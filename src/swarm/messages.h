@@ -27,6 +27,7 @@ struct StartMessage {
     kDescribe,  // fetch the info dictionary; no file is touched
     kSeed,      // serve what is there; the folder is only read
     kFetch,     // fetch the files that are wanted, and serve
+    kOnDemand,  // likewise, of which each is asked for by a message of its own
   };
   Task task = Task::kSeed;
   std::string folder;         // the artifact's
@@ -59,6 +60,12 @@ struct ConnectMessage {
 };
 
 struct StopMessage {};
+
+// One file is wanted, beside those before it: what costs as little for a model of many files.
+struct WantFileMessage {
+  std::uint32_t file = 0;
+  std::uint8_t priority = 0;  // as in WantMessage
+};
 
 // From the swarm process: it listens.
 struct ReadyMessage {
@@ -106,7 +113,7 @@ struct FailureMessage {
 
 using Message = std::variant<StartMessage, WantMessage, ConnectMessage, StopMessage, ReadyMessage,
                              DescriptionMessage, StatusMessage, FileMessage, LayerMessage,
-                             BannedMessage, FailureMessage>;
+                             BannedMessage, FailureMessage, WantFileMessage>;
 
 // A torrent of 2 TiB with all its piece layers.
 inline constexpr Bytes kMostFrameBytes = 2 * kGiB;

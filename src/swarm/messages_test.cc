@@ -50,7 +50,8 @@ TEST(MessagesTest, ReadsWhatItWritesInAnyPortions) {
                                          FileMessage{17},
                                          LayerMessage{3, {Digest{1}, Digest{2}}},
                                          BannedMessage{{"1.2.3.4", 5}},
-                                         FailureMessage{"disk full"}};
+                                         FailureMessage{"disk full"},
+                                         WantFileMessage{.file = 5, .priority = 7}};
   std::string text;
   for (const Message& message : messages) text += EncodeFrame(message);
   for (const std::size_t portion : {std::size_t{1}, std::size_t{7}, text.size()}) {

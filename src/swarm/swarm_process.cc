@@ -20,13 +20,13 @@ void SwarmProcess::Send(const Message& message) {
   if (!child_.Send(EncodeFrame(message))) Ended();
 }
 
-std::optional<Message> SwarmProcess::Receive(std::chrono::milliseconds timeout) {
+std::optional<Message> SwarmProcess::Receive(std::chrono::milliseconds timeout, int wake) {
   std::optional<Message> message;
   try {
     message = frames_.Next();
     if (!message) {
       std::string bytes;
-      if (child_.Receive(timeout, bytes) == ChildProcess::Received::kEnd) Ended();
+      if (child_.Receive(timeout, bytes, wake) == ChildProcess::Received::kEnd) Ended();
       frames_.Add(std::as_bytes(std::span(bytes)));
       message = frames_.Next();
     }

@@ -36,8 +36,8 @@ class SwarmProcess {
   void Send(const Message& message);
 
   // The next message, if one comes within `timeout`. Throws SwarmEndedError; and Error for a
-  // FailureMessage, with its words.
-  std::optional<Message> Receive(std::chrono::milliseconds timeout);
+  // FailureMessage, with its words. Does not wait longer than until `wake` can be read.
+  std::optional<Message> Receive(std::chrono::milliseconds timeout, int wake = -1);
 
   // Tells it to end and takes what it still has to say, to `on_message`.
   template <typename OnMessage>

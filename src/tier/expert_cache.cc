@@ -108,6 +108,9 @@ ExpertCache::ExpertCache(const Artifact& artifact, ExpertTable table, MemoryBudg
   LayOutSlots(options.slots);
   LayOutRegions();
   StartReader(options);
+  if (shard_source() == nullptr) return;
+  shard_source()->SetListener(
+      [this](ShardId shard, const std::string& problem) { OnShard(shard, problem); });
 }
 
 void ExpertCache::LayOutSlots(std::span<const std::size_t> slots_of_class) {
@@ -147,7 +150,10 @@ void ExpertCache::StartReader(const ExpertCacheOptions& options) {
                                     [this](std::uint64_t tag, int error) { OnRead(tag, error); });
 }
 
-ExpertCache::~ExpertCache() { queue_->Stop(); }
+ExpertCache::~ExpertCache() {
+  if (shard_source() != nullptr) shard_source()->SetListener({});
+  queue_->Stop();
+}
 
 std::size_t ExpertCache::Key(LayerId layer, ExpertId expert) const {
   return first_key_[layer.index()] + expert.index();
@@ -207,6 +213,7 @@ AcquireResult ExpertCache::Acquire(LayerId layer, std::span<const ExpertId> expe
   }
   RestoreReserve();
   for (const std::size_t slot : to_read_) PrepareReads(slot);
+  std::erase_if(to_read_, [this](std::size_t slot) { return ParkIfMissing(slot); });
   for (const bool first_parts : {true, false}) {
     for (const std::size_t slot : to_read_) QueueReads(slot, ReadPriority::kDemand, first_parts);
   }
@@ -218,6 +225,7 @@ bool ExpertCache::ReadAhead(LayerId layer, ExpertId expert, std::size_t spare, R
   if (replace == Replace::kPassing) CloseSpeculation();
   const std::size_t key = Key(layer, expert);
   if (slot_of_[key] != kNoSlot) return true;
+  if (AskForShard(Source(layer, expert), ShardUrgency::kSoon)) return true;
   const std::size_t record_class = class_of_[layer.index()];
   if (Unpinned(record_class) <= spare) return false;
   const std::size_t index = FirstToGo(record_class);
@@ -339,6 +347,7 @@ void ExpertCache::Forget(std::size_t index) {
 }
 
 void ExpertCache::Unpin(std::size_t index) {
+  if (shard_source() != nullptr && UnpinParked(index)) return;
   Slot& slot = slots_[index];
   // An abandoned lease must not let its slot be evicted while the device still writes into it.
   std::uint32_t state = slot.state.load(std::memory_order_acquire);

@@ -5,7 +5,8 @@
 //
 // A record is read in steps that are verified as they arrive, so that its gate projection can be
 // used while its down projection is still on the device. Reads go past the page cache and run while
-// the caller computes.
+// the caller computes. A record whose shard is not on disk yet waits for the shard's source first
+// (store/shard_source.h), and stands in no other read's way.
 #pragma once
 
 #include <algorithm>
@@ -84,7 +85,7 @@ class ExpertLease {
   // Whether Wait would return, or throw, at once.
   bool Ready(ExpertPart part) const;
   // Waits for one projection's bytes, or for all. Throws Error if the record could not be read or
-  // has the wrong hash.
+  // has the wrong hash, or if its shard does not come.
   void Wait(ExpertPart part);
   void Wait();
   // REQUIRES: Wait has returned for the parts that are used.
@@ -136,15 +137,20 @@ class ExpertCache {
   // Starts to read an expert in the background, if there is a slot that is empty or (with kPassing)
   // holds what was only passing, and `spare` slots that could hold it would still be free. What was
   // read ahead before stays until it is used. Says whether the expert is resident or on its way
-  // now. Does not wait and does not allocate.
+  // now, be it only to the disk. Does not wait and does not allocate.
   enum class Replace : std::uint8_t { kNothing, kPassing };
   bool ReadAhead(LayerId layer, ExpertId expert, std::size_t spare, Replace replace);
   // Starts to read those of `experts`, most probable first, that are missing, when the device has
   // nothing else to do. Takes only slots that are empty or hold what decode has not used or does
   // not keep, as long as `spare` slots that could hold such records would still be free. What has
-  // not reached the device by the next Acquire is not read. Does not wait and does not allocate.
-  // REQUIRES: experts are distinct.
+  // not reached the device by the next Acquire is not read. Of those that are not on disk the
+  // shards are asked for, and no more. Does not wait and does not allocate. REQUIRES: experts are
+  // distinct.
   void Speculate(LayerId layer, std::span<const ExpertId> experts, std::size_t spare);
+
+  // If the expert is not on disk, has it fetched there behind those that are acquired. Does not
+  // wait and does not allocate.
+  void Expect(LayerId layer, ExpertId expert);
 
   // Records that are being read in the background.
   std::size_t BackgroundReads() const;
@@ -217,6 +223,7 @@ class ExpertCache {
     // If not demanded, the reads themselves hold one of the pins.
     ReadPriority reads = ReadPriority::kDemand;
     bool ahead = false;    // of ReadAhead, and not acquired yet
+    bool parked = false;   // its reads wait for the shard to come; demanded ones only
     int regions_away = 0;  // in which it has bytes; it cannot be used unless none is
     std::atomic<std::uint32_t> state{kSettled};
     std::array<std::atomic<std::uint32_t>, kExpertParts> steps_left{};  // that hold the part
@@ -257,6 +264,12 @@ class ExpertCache {
   void CloseSpeculation();
   void Forget(std::size_t slot);
   void CountUse(std::size_t slot, UseKind use);
+  ShardSource* shard_source() const { return artifact_.files().source(); }
+  bool AskForShard(const ExpertSource& source, ShardUrgency urgency);
+  bool ParkIfMissing(std::size_t slot);
+  bool UnpinParked(std::size_t slot);
+  void OnShard(ShardId shard, const std::string& problem);
+  void FailParked(Slot& slot, const std::string& problem);
   void PrepareReads(std::size_t slot);
   void QueueReads(std::size_t slot, ReadPriority priority, bool first_parts);
   void Submit(QueuedRead read, ReadPriority priority);

@@ -29,6 +29,7 @@ void ExpertCache::Speculate(LayerId layer, std::span<const ExpertId> experts, st
 bool ExpertCache::SpeculateOn(LayerId layer, ExpertId expert, std::size_t spare) {
   const std::size_t key = Key(layer, expert);
   if (slot_of_[key] != kNoSlot) return true;
+  if (AskForShard(Source(layer, expert), ShardUrgency::kSoon)) return true;
   const std::size_t record_class = class_of_[layer.index()];
   if (Unpinned(record_class) <= spare) return false;
   const std::size_t index = FirstToGo(record_class);

@@ -85,10 +85,11 @@ std::vector<std::string> PullArguments(const std::string& source, const fs::path
 }
 
 std::vector<pid_t> ChildrenOf(pid_t id) {
-  const std::string task = std::to_string(id);
-  std::ifstream file("/proc/" + task + "/task/" + task + "/children");
   std::vector<pid_t> children;
-  for (pid_t child = 0; file >> child;) children.push_back(child);
+  for (const auto& task : fs::directory_iterator("/proc/" + std::to_string(id) + "/task")) {
+    std::ifstream file(task.path() / "children");
+    for (pid_t child = 0; file >> child;) children.push_back(child);
+  }
   return children;
 }
 

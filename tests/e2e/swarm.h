@@ -59,7 +59,7 @@ class Seed {
 std::vector<std::string> PullArguments(const std::string& source, const fs::path& out,
                                        const std::vector<std::string>& flags = {});
 
-// The processes that a process has started.
+// The processes that a process has started, from all of its threads.
 std::vector<pid_t> ChildrenOf(pid_t id);
 
 // A port on which nothing listens now.

@@ -125,12 +125,19 @@ void SwarmSession::LoadTorrent(lt::add_torrent_params& parameters) {
     parameters.renamed_files[files_[i]] = path == kManifestFile ? start_.manifest_file : path;
     layer_known_.push_back(HasPieceHashes(torrent.files[i]));
   }
+  first_piece_ = {0};
+  for (const TorrentFile& file : torrent.files) {
+    first_piece_.push_back(first_piece_.back() + static_cast<int>(PieceCount(file)));
+  }
   parameters.have_pieces.assign(reinterpret_cast<const char*>(start_.have.data()),
                                 static_cast<int>(pieces));
   if (start_.task == Task::kSeed) {
     parameters.flags |= lt::torrent_flags::upload_mode;
     // A piece is then hashed before it is sent for the first time: a damaged file harms nobody.
     if (IsWhole(start_.have, pieces)) parameters.flags |= lt::torrent_flags::seed_mode;
+  } else if (start_.task == Task::kOnDemand) {
+    // By pieces and not by files: what is written of a file that nobody wants would not go there.
+    parameters.piece_priorities.assign(pieces, lt::dont_download);
   } else {
     parameters.file_priorities.assign(static_cast<std::size_t>(info->num_files()),
                                       lt::dont_download);
@@ -149,6 +156,16 @@ void SwarmSession::Want(const WantMessage& message) {
         lt::download_priority_t(priority);
   }
   torrent_.prioritize_files(priorities);
+}
+
+void SwarmSession::WantFile(const WantFileMessage& message) {
+  if (message.file >= files_.size()) Throw("a wish for a file that there is not");
+  const lt::download_priority_t priority(std::min<std::uint8_t>(message.priority, 7));
+  std::vector<std::pair<lt::piece_index_t, lt::download_priority_t>> pieces;
+  for (int i = first_piece_[message.file]; i < first_piece_[message.file + 1]; ++i) {
+    pieces.emplace_back(lt::piece_index_t(i), priority);
+  }
+  torrent_.prioritize_pieces(pieces);
 }
 
 void SwarmSession::Connect(const ConnectMessage& message) {

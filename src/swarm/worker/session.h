@@ -30,6 +30,7 @@ class SwarmSession {
   SwarmSession& operator=(const SwarmSession&) = delete;
 
   void Want(const WantMessage& message);
+  void WantFile(const WantFileMessage& message);
   void Connect(const ConnectMessage& message);
 
   void Handle();
@@ -55,6 +56,7 @@ class SwarmSession {
   const bool confined_;
   const Emit emit_;
   std::vector<libtorrent::file_index_t> files_;  // [file of the torrent], without pad files
+  std::vector<int> first_piece_;                 // [file of the torrent], and the end
   std::vector<bool> layer_known_;                // [file of the torrent], to the program
   std::vector<PeerAddress> peers_;               // to stay connected to
   std::set<PeerAddress> banned_;

@@ -79,6 +79,9 @@ class Worker {
       Start(*start);
     } else if (const auto* want = std::get_if<WantMessage>(&message); want != nullptr && session_) {
       session_->Want(*want);
+    } else if (const auto* file = std::get_if<WantFileMessage>(&message);
+               file != nullptr && session_) {
+      session_->WantFile(*file);
     } else if (const auto* connect = std::get_if<ConnectMessage>(&message);
                connect != nullptr && session_) {
       session_->Connect(*connect);
@@ -94,7 +97,9 @@ class Worker {
     ConfinementOptions options;
     options.readable = kSystemFiles;
     if (start.task == StartMessage::Task::kSeed) options.readable.emplace_back(start.folder);
-    if (start.task == StartMessage::Task::kFetch) options.writable.emplace_back(start.folder);
+    if (start.task == StartMessage::Task::kFetch || start.task == StartMessage::Task::kOnDemand) {
+      options.writable.emplace_back(start.folder);
+    }
     const Confinement confinement = ConfineProcess(options);
     session_ = std::make_unique<SwarmSession>(
         start, confinement.files, [this](const Message& message) { Send(message); },

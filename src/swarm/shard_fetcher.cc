@@ -1,0 +1,303 @@
+#include "swarm/shard_fetcher.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <poll.h>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "format/artifact_files.h"
+#include "io/file.h"
+#include "swarm/artifact_torrent.h"
+#include "swarm/sidecars.h"
+
+namespace doppler {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kMostFetchRestarts = 5;
+constexpr std::uint8_t kNowPriority = 7;
+constexpr std::uint8_t kSoonPriority = 1;
+
+Clock::duration Seconds(double seconds) {
+  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+}
+
+}  // namespace
+
+ShardFetcher::ShardFetcher(const ShardFetcherOptions& options, const ShardFetcherEvents& events)
+    : options_(options),
+      events_(events),
+      lock_(options.folder),
+      torrent_(DescribeArtifact(options.folder)),
+      info_hash_(InfoHash(torrent_)),
+      manifest_(ParseManifest(ReadTextFile(options.folder / kManifestFile),
+                              (options.folder / kManifestFile).string())),
+      last_news_(Clock::now()) {
+  if (const auto cached = ReadTorrentCache(options_.folder, info_hash_)) {
+    TakeLayers(torrent_, *cached);
+  }
+  Check();
+  thread_ = std::thread([this] { Run(); });
+}
+
+ShardFetcher::~ShardFetcher() {
+  stop_ = true;
+  wishes_->Wake();
+  thread_.join();
+}
+
+void ShardFetcher::Check() {
+  const Bytes total = BytesOnDisk(options_.folder, torrent_);
+  checks_ = CheckFiles(options_.folder, torrent_, std::string(kManifestFile), options_.threads,
+                       [&](Bytes done) { events_.checking(done, total); });
+  shard_of_.resize(torrent_.files.size());
+  std::vector<bool> has;
+  for (std::size_t i = 0; i < manifest_.shards.size(); ++i) {
+    const ShardEntry& shard = manifest_.shards[i];
+    const TorrentFile* file = torrent_.Find(shard.file);
+    DOPPLER_CHECK(file != nullptr);
+    file_of_.push_back(static_cast<std::size_t>(file - torrent_.files.data()));
+    if (shard.type == ShardType::kExpert) shard_of_[file_of_.back()] = ShardId(i);
+    // A longer file has the right bytes in front, and is not the shard.
+    std::error_code error;
+    const bool longer = fs::file_size(options_.folder / shard.file, error) > shard.size && !error;
+    if (longer) fs::resize_file(options_.folder / shard.file, shard.size);
+    has.push_back(checks_[file_of_.back()].whole);
+  }
+  for (std::size_t file = 0; file < checks_.size(); ++file) {
+    if (checks_[file].whole || shard_of_[file]) continue;
+    Throw("'{}' is missing or damaged; 'doppler pull' with the model's link mends it",
+          (options_.folder / torrent_.files[file].path).string());
+  }
+  wishes_ = std::make_unique<ShardWishes>(has);
+}
+
+void ShardFetcher::SetListener(Listener listener) {
+  const std::lock_guard lock(listener_mutex_);
+  listener_ = std::move(listener);
+}
+
+// Most of all when a swarm process is started: the torrent's text on its way, and the bytes of a
+// file that is hashed.
+Bytes ShardFetcher::WorkingBytes() const {
+  constexpr Bytes kHashing = 3 * kMiB;
+  constexpr Bytes kCopies = 4;
+  constexpr Bytes kFileBytes = 256;  // in the torrent's text, without the layer
+  const Bytes text = torrent_.files.size() * kFileBytes + PieceCount(torrent_) * sizeof(Digest);
+  return kHashing + kCopies * text;
+}
+
+void ShardFetcher::Tell(ShardId shard, const std::string& problem) {
+  const std::lock_guard lock(listener_mutex_);
+  if (listener_) listener_(shard, problem);
+}
+
+ShardFetcherStats ShardFetcher::stats() const {
+  const std::lock_guard lock(stats_mutex_);
+  ShardFetcherStats stats = stats_;
+  stats.waiting_seconds = wishes_->WaitingSeconds();
+  stats.downloaded += status_.downloaded;
+  stats.uploaded += status_.uploaded;
+  stats.failed_pieces += status_.failed_pieces;
+  return stats;
+}
+
+void ShardFetcher::Run() {
+  while (!stop_) {
+    try {
+      CheckAgain();
+      Exchange();
+    } catch (const SwarmEndedError& error) {
+      {
+        const std::lock_guard lock(stats_mutex_);
+        ++stats_.restarts;
+      }
+      if (++restarts_without_news_ > kMostFetchRestarts) {
+        Rest(error.what());
+      } else {
+        events_.notice(fmt::format("{}; starting another", error.what()));
+      }
+    } catch (const std::exception& error) {
+      Rest(error.what());
+    }
+    TakeStatus({});
+  }
+}
+
+// No swarm process can do what is wanted now: that fails, and the next wish tries again.
+void ShardFetcher::Rest(const std::string& problem) {
+  restarts_without_news_ = 0;
+  wishes_->TakeNew();
+  for (const ShardId shard : wishes_->Expire(Clock::time_point::max())) Fail(shard, problem);
+  pollfd wanted = {wishes_->wake(), POLLIN, 0};
+  while (!stop_ && ::poll(&wanted, 1, -1) <= 0) {
+  }
+}
+
+// What a swarm process that is gone has left of the files that are wanted.
+void ShardFetcher::CheckAgain() {
+  for (const ShardWishes::Wish& wish : wishes_->All()) {
+    const std::size_t index = file_of_[wish.shard.index()];
+    TorrentFile& file = torrent_.files[index];
+    checks_[index] = CheckFile(options_.folder / file.path, file, [](Bytes) {});
+    checks_[index].leaves = {};
+    if (checks_[index].whole) Came(wish.shard);
+  }
+}
+
+StartMessage ShardFetcher::Start() const {
+  StartMessage start = StartFor(options_.reach);
+  start.task = StartMessage::Task::kOnDemand;
+  start.folder = fs::absolute(options_.folder).lexically_normal();
+  start.manifest_file = kManifestFile;
+  start.torrent = WriteTorrent(torrent_);
+  start.info_hash = info_hash_;
+  start.have = HaveBits(checks_);
+  start.serve = options_.serve;
+  return start;
+}
+
+void ShardFetcher::Exchange() {
+  SwarmProcess swarm(Start());
+  wishes_->TakeNew();
+  SendWishes(swarm, wishes_->All());
+  while (!stop_) {
+    if (const std::optional<Message> message = swarm.Receive(kLookInterval, wishes_->wake())) {
+      Take(*message);
+    }
+    SendWishes(swarm, wishes_->TakeNew());
+    FailLate();
+  }
+  swarm.Stop([this](const Message& message) {
+    if (const auto* status = std::get_if<StatusMessage>(&message)) TakeStatus(*status);
+    if (const auto* layer = std::get_if<LayerMessage>(&message)) TakeLayer(*layer);
+  });
+  Keep();
+}
+
+void ShardFetcher::SendWishes(SwarmProcess& swarm,
+                              const std::vector<ShardWishes::Wish>& wishes) const {
+  for (const ShardWishes::Wish& wish : wishes) {
+    const bool now = wish.urgency == ShardUrgency::kNow;
+    swarm.Send(WantFileMessage{.file = static_cast<std::uint32_t>(file_of_[wish.shard.index()]),
+                               .priority = now ? kNowPriority : kSoonPriority});
+  }
+}
+
+void ShardFetcher::Take(const Message& message) {
+  if (const auto* status = std::get_if<StatusMessage>(&message)) {
+    if (status->downloaded > status_.downloaded) last_news_ = Clock::now();
+    TakeStatus(*status);
+  } else if (const auto* file = std::get_if<FileMessage>(&message)) {
+    Arrived(file->file);
+  } else if (const auto* layer = std::get_if<LayerMessage>(&message)) {
+    TakeLayer(*layer);
+  } else if (const auto* banned = std::get_if<BannedMessage>(&message)) {
+    {
+      const std::lock_guard lock(stats_mutex_);
+      ++stats_.banned;
+    }
+    events_.notice(fmt::format("the peer {} sent wrong bytes, nothing more is taken from it",
+                               FormatPeer(banned->peer)));
+  } else if (const auto* ready = std::get_if<ReadyMessage>(&message)) {
+    if (!ready->confined && !std::exchange(told_unconfined_, true)) {
+      events_.notice("this kernel cannot confine the swarm process to its folder");
+    }
+  }
+}
+
+// What a swarm process counts begins at 0: what one that has ended said last is added up.
+void ShardFetcher::TakeStatus(const StatusMessage& status) {
+  const std::lock_guard lock(stats_mutex_);
+  if (status.downloaded < status_.downloaded || status.uploaded < status_.uploaded) {
+    stats_.downloaded += status_.downloaded;
+    stats_.uploaded += status_.uploaded;
+    stats_.failed_pieces += status_.failed_pieces;
+  }
+  status_ = status;
+}
+
+void ShardFetcher::TakeLayer(const LayerMessage& message) {
+  if (message.file >= checks_.size()) return;
+  TorrentFile& file = torrent_.files[message.file];
+  if (!HasPieceHashes(file) && LayerFits(file, message.layer)) file.layer = message.layer;
+}
+
+void ShardFetcher::Arrived(std::uint32_t index) {
+  if (index >= checks_.size()) throw SwarmEndedError("the swarm process named no file");
+  if (!shard_of_[index] || checks_[index].whole) return;
+  TorrentFile& file = torrent_.files[index];
+  checks_[index] = CheckFile(options_.folder / file.path, file, [](Bytes) {});
+  checks_[index].leaves = {};
+  if (!checks_[index].whole) {
+    throw SwarmEndedError(fmt::format("the swarm process left '{}' damaged", file.path));
+  }
+  Came(*shard_of_[index]);
+}
+
+void ShardFetcher::Came(ShardId shard) {
+  last_news_ = Clock::now();
+  restarts_without_news_ = 0;
+  const ShardWishes::Arrival arrival = wishes_->Came(shard);
+  {
+    const std::lock_guard lock(stats_mutex_);
+    ++stats_.experts;
+    stats_.bytes += manifest_.shards[shard.index()].size;
+    if (arrival.demanded) {
+      ++stats_.demanded;
+      stats_.page_ins.Add(arrival.seconds);
+    }
+  }
+  Tell(shard, {});
+}
+
+void ShardFetcher::FailLate() {
+  if (Interrupted()) {
+    for (const ShardId shard : wishes_->Expire(Clock::time_point::max())) {
+      Fail(shard, InterruptedError().what());
+    }
+    return;
+  }
+  const Clock::time_point now = Clock::now();
+  const Clock::duration timeout = Seconds(options_.timeout_seconds);
+  if (now - last_news_ < timeout) return;
+  for (const ShardId shard : wishes_->Expire(now - timeout)) {
+    Fail(shard,
+         fmt::format("{} does not come from the swarm: nothing has come for {:.0f} s from {} "
+                     "peers; name a peer that has it with --peer, or wait longer with "
+                     "--swarm-timeout; what is here stays",
+                     NameOf(shard), options_.timeout_seconds, status_.peers));
+  }
+}
+
+void ShardFetcher::Fail(ShardId shard, const std::string& problem) {
+  {
+    const std::lock_guard lock(stats_mutex_);
+    ++stats_.late;
+  }
+  Tell(shard, problem);
+}
+
+// "expert 3 of layer 2 (shards/00012.bin)"
+std::string ShardFetcher::NameOf(ShardId id) const {
+  const ShardEntry& shard = manifest_.shards[id.index()];
+  const std::size_t middle = shard.expert_key.find('_');
+  if (middle == std::string::npos) return shard.file;
+  return fmt::format("expert {} of layer {} ({})", shard.expert_key.substr(middle + 1),
+                     shard.expert_key.substr(0, middle), shard.file);
+}
+
+// What makes the next start finer and cheaper.
+void ShardFetcher::Keep() {
+  try {
+    WriteTorrentCache(options_.folder, torrent_);
+    if (!fs::exists(options_.folder / kNodesFile)) WriteNodes(options_.folder, manifest_, torrent_);
+  } catch (const Error& error) {
+    events_.notice(error.what());
+  }
+}
+
+}  // namespace doppler

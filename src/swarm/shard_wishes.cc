@@ -1,0 +1,109 @@
+#include "swarm/shard_wishes.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+namespace doppler {
+
+ShardWishes::ShardWishes(const std::vector<bool>& has)
+    : has_(has.size()), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), entries_(has.size()) {
+  if (wake_ < 0) Throw("cannot make an event descriptor: {}", std::strerror(errno));
+  for (std::size_t i = 0; i < has.size(); ++i) has_[i] = has[i];
+  fresh_.reserve(has.size());
+  open_.reserve(has.size());
+}
+
+ShardWishes::~ShardWishes() { ::close(wake_); }
+
+void ShardWishes::Wake() const { ::eventfd_write(wake_, 1); }
+
+void ShardWishes::Request(ShardId shard, ShardUrgency urgency) {
+  const State wanted = urgency == ShardUrgency::kNow ? State::kNow : State::kSoon;
+  {
+    const std::lock_guard lock(mutex_);
+    Entry& entry = entries_[shard.index()];
+    if (Has(shard) || entry.state >= wanted) return;
+    if (entry.state == State::kNone) open_.push_back(shard);
+    entry.state = wanted;
+    if (wanted == State::kNow) {
+      entry.since = Clock::now();
+      CountNow(1);
+    }
+    if (!entry.is_new) fresh_.push_back(shard);
+    entry.is_new = true;
+  }
+  Wake();
+}
+
+std::vector<ShardWishes::Wish> ShardWishes::TakeNew() {
+  eventfd_t count = 0;
+  ::eventfd_read(wake_, &count);
+  std::vector<Wish> wishes;
+  const std::lock_guard lock(mutex_);
+  for (const ShardId shard : fresh_) {
+    Entry& entry = entries_[shard.index()];
+    entry.is_new = false;
+    if (entry.state == State::kNone) continue;
+    wishes.push_back(
+        {shard, entry.state == State::kNow ? ShardUrgency::kNow : ShardUrgency::kSoon});
+  }
+  fresh_.clear();
+  return wishes;
+}
+
+std::vector<ShardWishes::Wish> ShardWishes::All() const {
+  std::vector<Wish> wishes;
+  const std::lock_guard lock(mutex_);
+  for (const ShardId shard : open_) {
+    const bool now = entries_[shard.index()].state == State::kNow;
+    wishes.push_back({shard, now ? ShardUrgency::kNow : ShardUrgency::kSoon});
+  }
+  return wishes;
+}
+
+ShardWishes::Arrival ShardWishes::Came(ShardId shard) {
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entries_[shard.index()];
+  has_[shard.index()].store(true, std::memory_order_release);
+  const Arrival arrival = {
+      .demanded = entry.state == State::kNow,
+      .seconds = entry.state == State::kNow ? SecondsBetween(entry.since, Clock::now()) : 0};
+  if (arrival.demanded) CountNow(-1);
+  if (entry.state != State::kNone) std::erase(open_, shard);
+  entry.state = State::kNone;
+  return arrival;
+}
+
+// REQUIRES: mutex_ is held.
+void ShardWishes::CountNow(int more) {
+  const Clock::time_point now = Clock::now();
+  if (now_ == 0) waiting_since_ = now;
+  now_ += more;
+  if (now_ == 0) waiting_seconds_ += SecondsBetween(waiting_since_, now);
+}
+
+double ShardWishes::WaitingSeconds() const {
+  const std::lock_guard lock(mutex_);
+  return waiting_seconds_ + (now_ > 0 ? SecondsBetween(waiting_since_, Clock::now()) : 0);
+}
+
+std::vector<ShardId> ShardWishes::Expire(Clock::time_point before) {
+  std::vector<ShardId> expired;
+  const std::lock_guard lock(mutex_);
+  for (const ShardId shard : open_) {
+    Entry& entry = entries_[shard.index()];
+    if (entry.state != State::kNow || entry.since > before) continue;
+    entry.state = State::kSoon;
+    CountNow(-1);
+    expired.push_back(shard);
+  }
+  return expired;
+}
+
+}  // namespace doppler

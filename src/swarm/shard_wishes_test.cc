@@ -1,0 +1,69 @@
+#include "swarm/shard_wishes.h"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include "base/alloc_guard.h"
+
+namespace doppler {
+namespace {
+
+bool Awake(const ShardWishes& wishes) {
+  pollfd wanted = {wishes.wake(), POLLIN, 0};
+  return ::poll(&wanted, 1, 0) == 1;
+}
+
+constexpr auto kLongAgo = Clock::time_point::min();
+constexpr auto kLater = Clock::time_point::max();
+
+TEST(ShardWishesTest, TellsOfEachWishOnceAndWhenItBecomesUrgent) {
+  ShardWishes wishes({true, false, false});
+  EXPECT_FALSE(Awake(wishes));
+  {
+    const NoAllocScope no_alloc;
+    wishes.Request(ShardId(0), ShardUrgency::kNow);
+    wishes.Request(ShardId(1), ShardUrgency::kSoon);
+    wishes.Request(ShardId(1), ShardUrgency::kSoon);
+  }
+  EXPECT_TRUE(Awake(wishes));
+  std::vector<ShardWishes::Wish> fresh = wishes.TakeNew();
+  ASSERT_EQ(fresh.size(), 1u);
+  EXPECT_EQ(fresh[0].shard, ShardId(1));
+  EXPECT_EQ(fresh[0].urgency, ShardUrgency::kSoon);
+  EXPECT_FALSE(Awake(wishes));
+  wishes.Request(ShardId(1), ShardUrgency::kNow);
+  wishes.Request(ShardId(1), ShardUrgency::kSoon);
+  fresh = wishes.TakeNew();
+  ASSERT_EQ(fresh.size(), 1u);
+  EXPECT_EQ(fresh[0].urgency, ShardUrgency::kNow);
+  EXPECT_EQ(wishes.All().size(), 1u);
+}
+
+TEST(ShardWishesTest, WhatCameIsNotWanted) {
+  ShardWishes wishes({false, false});
+  wishes.Request(ShardId(0), ShardUrgency::kSoon);
+  wishes.Request(ShardId(1), ShardUrgency::kNow);
+  EXPECT_FALSE(wishes.Came(ShardId(0)).demanded);
+  const ShardWishes::Arrival arrival = wishes.Came(ShardId(1));
+  EXPECT_TRUE(arrival.demanded);
+  EXPECT_GE(arrival.seconds, 0);
+  EXPECT_TRUE(wishes.Has(ShardId(0)));
+  EXPECT_TRUE(wishes.All().empty());
+  EXPECT_TRUE(wishes.TakeNew().empty());
+}
+
+TEST(ShardWishesTest, WhatIsLateIsStillWantedAndCanBeAskedForAgain) {
+  ShardWishes wishes({false, false});
+  wishes.Request(ShardId(0), ShardUrgency::kSoon);
+  wishes.Request(ShardId(1), ShardUrgency::kNow);
+  wishes.TakeNew();
+  EXPECT_TRUE(wishes.Expire(kLongAgo).empty());
+  EXPECT_EQ(wishes.Expire(kLater), std::vector<ShardId>{ShardId(1)});
+  EXPECT_TRUE(wishes.Expire(kLater).empty());
+  EXPECT_EQ(wishes.All().size(), 2u);
+  wishes.Request(ShardId(1), ShardUrgency::kNow);
+  EXPECT_EQ(wishes.TakeNew().size(), 1u);
+}
+
+}  // namespace
+}  // namespace doppler

@@ -1,0 +1,112 @@
+// How long experts take from peers, from the request to the file that was hashed.
+//
+//   swarm_page_in make FOLDER EXPERTS MIB           writes an artifact without meaning
+//   swarm_page_in fetch FOLDER PAUSE_MS PEER...     fetches its experts, one after the other
+#include <algorithm>
+#include <condition_variable>
+#include <cstdio>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "format/artifact_files.h"
+#include "swarm/sample_artifact.h"
+#include "swarm/shard_fetcher.h"
+
+namespace doppler {
+namespace {
+
+// Fetches one shard after the other.
+class OneByOne {
+ public:
+  explicit OneByOne(const ShardFetcherOptions& options)
+      : fetcher_(options,
+                 {.checking = [](Bytes, Bytes) {},
+                  .notice = [](const std::string& text) { fmt::print(stderr, "{}\n", text); }}) {
+    fetcher_.SetListener([this](ShardId shard, const std::string& problem) {
+      const std::lock_guard lock(mutex_);
+      told_ = shard;
+      problem_ = problem;
+      is_told_ = true;
+      changed_.notify_all();
+    });
+  }
+
+  bool Has(ShardId shard) const { return fetcher_.Has(shard); }
+  double Fetch(ShardId shard) {
+    const Clock::time_point begin = Clock::now();
+    std::unique_lock lock(mutex_);
+    is_told_ = false;
+    fetcher_.Request(shard, ShardUrgency::kNow);
+    // The listener may come before this waits: it takes the lock.
+    changed_.wait(lock, [&] { return is_told_ && told_ == shard; });
+    if (!problem_.empty()) throw Error(problem_);
+    return SecondsBetween(begin, Clock::now());
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool is_told_ = false;
+  ShardId told_;
+  std::string problem_;
+  ShardFetcher fetcher_;
+};
+
+void Fetch(const std::vector<std::string>& arguments) {
+  ShardFetcherOptions options;
+  options.folder = arguments[0];
+  options.reach.private_only = true;
+  for (std::size_t i = 2; i < arguments.size(); ++i) {
+    options.reach.peers.push_back(ParsePeer(arguments[i]));
+  }
+  const std::filesystem::path path = options.folder / kManifestFile;
+  const Manifest manifest = ParseManifest(ReadTextFile(path), path.string());
+  OneByOne fetcher(options);
+  std::vector<double> milliseconds;
+  for (std::size_t i = 0; i < manifest.shards.size(); ++i) {
+    if (fetcher.Has(ShardId(i))) continue;
+    milliseconds.push_back(1000 * fetcher.Fetch(ShardId(i)));
+    std::this_thread::sleep_for(std::chrono::milliseconds(std::stoi(arguments[1])));
+  }
+  if (milliseconds.empty()) Throw("all experts are there");
+  const double first = milliseconds.front();
+  std::sort(milliseconds.begin(), milliseconds.end());
+  const auto at = [&](double part) {
+    return milliseconds[static_cast<std::size_t>(part *
+                                                 static_cast<double>(milliseconds.size() - 1))];
+  };
+  fmt::print("{} experts: first {:.0f} ms, p50 {:.1f}, p90 {:.1f}, p99 {:.1f}, longest {:.1f}\n",
+             milliseconds.size(), first, at(0.5), at(0.9), at(0.99), milliseconds.back());
+}
+
+void Make(const std::vector<std::string>& arguments) {
+  WriteSampleArtifact(arguments[0], {.name = "page-in",
+                                     .experts = std::stoi(arguments[1]),
+                                     .expert_bytes = std::stoull(arguments[2]) * kMiB});
+}
+
+}  // namespace
+}  // namespace doppler
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  try {
+    if (arguments.size() == 4 && arguments[0] == "make") {
+      doppler::Make({arguments.begin() + 1, arguments.end()});
+    } else if (arguments.size() >= 4 && arguments[0] == "fetch") {
+      doppler::Fetch({arguments.begin() + 1, arguments.end()});
+    } else {
+      std::fputs("swarm_page_in make FOLDER EXPERTS MIB | fetch FOLDER PAUSE_MS PEER...\n", stderr);
+      return 2;
+    }
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "swarm_page_in: {}\n", error.what());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,206 @@
+// Experts whose shards are not on disk: they come late, damaged or not at all.
+#include "store/shard_source.h"
+
+#include <cstring>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/alloc_guard.h"
+#include "base/error_testing.h"
+#include "support/fake_shards.h"
+#include "support/model_case.h"
+
+namespace doppler {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+const ConvertedModel& Original() {
+  static const ConvertedModel model(DataFolder() / "golden" / "qwen3-moe");
+  return model;
+}
+
+class ShardSourceTest : public testing::Test {
+ protected:
+  ShardSourceTest()
+      : shards_(Artifact(Original().path()).manifest().shards),
+        source_(Original().path(), folder(), shards_),
+        artifact_(folder(), std::nullopt, &source_) {
+    ExpertCacheOptions options;
+    options.slots = {4};
+    options.reserve = 2;
+    cache_ = std::make_unique<ExpertCache>(
+        artifact_, FindExperts(artifact_, std::vector<int>(3, 16)), budget_, options);
+  }
+
+  fs::path folder() const { return temp_.path() / "model"; }
+  ShardId ShardOf(int expert) const {
+    return FindExpertRecord(artifact_.manifest(), LayerId(0), ExpertId(expert)).shard;
+  }
+  ExpertLease Acquire(int expert) {
+    const NoAllocScope no_alloc;
+    ExpertLease lease;
+    const ExpertId id(expert);
+    EXPECT_EQ(cache_->Acquire(LayerId(0), {&id, 1}, {&lease, 1}), AcquireResult::kOk);
+    return lease;
+  }
+  bool Asked(int expert, ShardUrgency urgency) const {
+    const auto asked = source_.asked();
+    const auto found = asked.find(ShardOf(expert).value);
+    return found != asked.end() && found->second == urgency;
+  }
+
+  const TempFolder temp_;
+  const std::vector<ShardEntry> shards_;
+  FakeShards source_;
+  const Artifact artifact_;
+  MemoryBudget budget_{64 * kMiB};
+  std::unique_ptr<ExpertCache> cache_;
+};
+
+TEST_F(ShardSourceTest, AShardThatComesLateHoldsUpNoOther) {
+  ExpertLease late = Acquire(3);
+  EXPECT_TRUE(Asked(3, ShardUrgency::kNow));
+  source_.Bring(ShardOf(5));
+  ExpertLease other = Acquire(5);
+  other.Wait();
+  EXPECT_FALSE(late.Ready(ExpertPart::kGate));
+  std::thread bringer([this] { source_.Bring(ShardOf(3)); });
+  late.Wait();
+  bringer.join();
+  EXPECT_EQ(source_.requests(), 1);
+  EXPECT_EQ(cache_->stats().page_ins.total(), 2u);
+}
+
+TEST_F(ShardSourceTest, AShardThatDoesNotComeFailsAndIsAskedForAgain) {
+  ExpertLease lease = Acquire(3);
+  source_.Refuse(ShardOf(3), "no peer has it");
+  EXPECT_EQ(MessageOf([&] { lease.Wait(); }), "no peer has it");
+  lease = ExpertLease();
+  EXPECT_FALSE(cache_->Resident(LayerId(0), ExpertId(3)));
+  ExpertLease again = Acquire(3);
+  EXPECT_EQ(source_.requests(), 2);
+  source_.Bring(ShardOf(3));
+  again.Wait();
+}
+
+TEST_F(ShardSourceTest, AShardThatComesDamagedIsNotUsed) {
+  ExpertLease lease = Acquire(3);
+  const std::string& file = shards_[ShardOf(3).index()].file;
+  fs::copy_file(Original().path() / file, folder() / file);
+  FlipBit(folder() / file, 100);
+  source_.Announce(ShardOf(3));
+  EXPECT_THAT(MessageOf([&] { lease.Wait(); }), HasSubstr("is damaged"));
+  lease = ExpertLease();
+  FlipBit(folder() / file, 100);
+  Acquire(3).Wait();
+}
+
+// As when another expert of the same token has failed.
+TEST_F(ShardSourceTest, AnAbandonedLeaseDoesNotWait) {
+  { const ExpertLease abandoned = Acquire(3); }
+  EXPECT_FALSE(cache_->Resident(LayerId(0), ExpertId(3)));
+  // What comes then stands in no slot's way.
+  source_.Bring(ShardOf(3));
+  for (int expert = 4; expert < 9; ++expert) {
+    source_.Bring(ShardOf(expert));
+    Acquire(expert).Wait();
+  }
+  Acquire(3).Wait();
+}
+
+TEST_F(ShardSourceTest, TwoLeasesOfOneParkedSlot) {
+  ExpertLease first = Acquire(3);
+  { const ExpertLease second = Acquire(3); }
+  EXPECT_TRUE(cache_->Resident(LayerId(0), ExpertId(3)));
+  source_.Bring(ShardOf(3));
+  first.Wait();
+}
+
+TEST_F(ShardSourceTest, GuessesAskForShardsAndTakeNoSlot) {
+  const std::vector<ExpertId> guesses = {ExpertId(3), ExpertId(4)};
+  cache_->Speculate(LayerId(0), guesses, 1);
+  EXPECT_TRUE(Asked(3, ShardUrgency::kSoon));
+  EXPECT_TRUE(cache_->ReadAhead(LayerId(0), ExpertId(5), 1, ExpertCache::Replace::kNothing));
+  EXPECT_TRUE(Asked(5, ShardUrgency::kSoon));
+  cache_->Expect(LayerId(0), ExpertId(6));
+  EXPECT_TRUE(Asked(6, ShardUrgency::kSoon));
+  EXPECT_EQ(cache_->BackgroundReads(), 0u);
+  EXPECT_FALSE(cache_->Resident(LayerId(0), ExpertId(3)));
+  source_.Bring(ShardOf(3));
+  cache_->Speculate(LayerId(0), guesses, 1);
+  EXPECT_TRUE(cache_->Resident(LayerId(0), ExpertId(3)));
+  const ExpertLease lease = Acquire(4);
+  EXPECT_TRUE(Asked(4, ShardUrgency::kNow));
+}
+
+TEST_F(ShardSourceTest, ADamagedListOfShardsIsStillRefused) {
+  fs::remove(folder() / shards_[ShardOf(3).index()].file);
+  EXPECT_THAT(MessageOf([&] { Artifact{folder()}; }), HasSubstr("is missing"));
+}
+
+// Brings what is asked for, from a thread of its own; or refuses it.
+class Bringer {
+ public:
+  explicit Bringer(FakeShards& source) : source_(source), thread_([this] { Run(); }) {}
+  ~Bringer() {
+    stop_ = true;
+    thread_.join();
+  }
+  std::atomic<bool> refuse{false};
+
+ private:
+  void Run() {
+    while (!stop_) {
+      for (const auto& [shard, urgency] : source_.asked()) {
+        if (urgency != ShardUrgency::kNow) continue;
+        if (refuse) {
+          source_.Refuse(ShardId(shard), "no peer has it");
+        } else {
+          source_.Bring(ShardId(shard));
+        }
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+
+  FakeShards& source_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+// The answer is that of a model which is all there; a step that fails leaves the session usable.
+TEST(ShardSourceEngine, SameBitsFromAnEmptyDiskAndAfterAFailure) {
+  const fs::path original = DemoModel();
+  EngineOptions options;
+  options.with_tokenizer = false;
+  options.context = 64;
+  options.ubatch = 8;
+  options.logit_rows = 8;
+  options.threads = 2;
+  options.most_slots = 20;
+  options.speculate.reset();
+  const std::vector<TokenId> tokens = {5, 81, 3, 200, 17, 44, 9, 130, 7, 99, 61, 2};
+  const auto logits_of = [&](Engine& engine) { return AllLogits(engine, tokens, 4); };
+  Engine local(original, options);
+  const std::vector<float> expected = logits_of(local);
+  const TempFolder temp;
+  FakeShards source(original, temp.path() / "model", local.artifact().manifest().shards);
+  Bringer bringer(source);
+  bringer.refuse = true;
+  options.shard_source = &source;
+  Engine engine(temp.path() / "model", options);
+  for (int turn = 0; turn < 2; ++turn) {
+    EXPECT_EQ(MessageOf([&] { logits_of(engine); }), "no peer has it");
+  }
+  bringer.refuse = false;
+  const std::vector<float> got = logits_of(engine);
+  ASSERT_EQ(got.size(), expected.size());
+  EXPECT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0);
+}
+
+}  // namespace
+}  // namespace doppler
