@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/stopwatch.h"
 #include "format/artifact_files.h"
 #include "io/file.h"
 #include "io/folder_lock.h"
@@ -23,7 +24,6 @@ namespace doppler {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
 
 // The manifest until all that it promises to every reader is there.
 constexpr const char* kUnfinishedManifest = "manifest.json.partial";
