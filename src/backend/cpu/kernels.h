@@ -96,22 +96,24 @@ struct CpuKernels {
   // Writes one row of `out`. Null if every product reads floats.
   void (*quantize)(const float* in, const QuantizedRows& out);
 
-  void (*rms_norm)(const float* in, const float* weight, float epsilon, int size, float* out);
+  void (*rms_norm)(const float* in, const float* weight, float epsilon, int size,
+                   float* out) = nullptr;
   void (*layer_norm)(const float* in, const float* weight, const float* bias, float epsilon,
-                     int size, float* out);
-  void (*rope)(float* part, int half, const float* cos, const float* sin);
-  void (*rope_interleaved)(float* part, int half, const float* cos, const float* sin);
-  void (*swiglu)(const float* gate, const float* up, int size, float* out);
+                     int size, float* out) = nullptr;
+  void (*rope)(float* part, int half, const float* cos, const float* sin) = nullptr;
+  void (*rope_interleaved)(float* part, int half, const float* cos, const float* sin) = nullptr;
+  void (*swiglu)(const float* gate, const float* up, int size, float* out) = nullptr;
   void (*clamped_swiglu)(const float* gate, const float* up, float alpha, float limit, int size,
-                         float* out);
-  void (*add)(const float* y, int size, float* x);
-  void (*add_scaled)(const float* y, float factor, int size, float* x);  // x += factor * y
+                         float* out) = nullptr;
+  void (*add)(const float* y, int size, float* x) = nullptr;
+  void (*add_scaled)(const float* y, float factor, int size,
+                     float* x) = nullptr;  // x += factor * y
 
-  void (*to_f16)(const float* in, int size, Fp16* out);
-  void (*to_bf16)(const float* in, int size, Bf16* out);
-  AttentionKernel attend_f32;
-  AttentionKernel attend_f16;
-  AttentionKernel attend_bf16;
+  void (*to_f16)(const float* in, int size, Fp16* out) = nullptr;
+  void (*to_bf16)(const float* in, int size, Bf16* out) = nullptr;
+  AttentionKernel attend_f32 = nullptr;
+  AttentionKernel attend_f16 = nullptr;
+  AttentionKernel attend_bf16 = nullptr;
 };
 
 extern const CpuKernels kPortableKernels;

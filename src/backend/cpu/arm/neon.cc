@@ -4,9 +4,9 @@
 
 #include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/quant_matmul.h"
-#include "backend/cpu/vector_attention.h"
 #include "backend/cpu/vector_f8.h"
 #include "backend/cpu/vector_kernels.h"
+#include "backend/cpu/vector_table.h"
 
 namespace doppler {
 namespace {
@@ -91,7 +91,7 @@ using V = NeonVector;
 
 }  // namespace
 
-const CpuKernels kNeonDotKernels = {
+constinit const CpuKernels kNeonDotKernels = WithFloatKernels<V>({
     .name = "neon-dot",
     .matmul =
         {
@@ -122,19 +122,6 @@ const CpuKernels kNeonDotKernels = {
             neon::MatMulInt4G32,             // int4_g32
         },
     .quantize = QuantizeRow<V>,
-    .rms_norm = RmsNormRun<V>,
-    .layer_norm = LayerNormRun<V>,
-    .rope = RopeHead<V>,
-    .rope_interleaved = RopeInterleaved<V>,
-    .swiglu = SwiGluRow<V>,
-    .clamped_swiglu = ClampedSwiGluRow<V>,
-    .add = AddRow<V>,
-    .add_scaled = AddScaledRow<V>,
-    .to_f16 = ToFp16Row<V>,
-    .to_bf16 = ToBf16Row<V>,
-    .attend_f32 = Attend<V, float>,
-    .attend_f16 = Attend<V, Fp16>,
-    .attend_bf16 = Attend<V, Bf16>,
-};
+});
 
 }  // namespace doppler

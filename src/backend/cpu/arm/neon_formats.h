@@ -16,6 +16,7 @@
 #include <arm_neon.h>
 
 #include "backend/block_layout.h"
+#include "backend/cpu/block_factors.h"
 #include "backend/cpu/kernels.h"
 #include "backend/levels.h"
 
@@ -24,24 +25,10 @@ namespace doppler {
 // NOLINTBEGIN(misc-definitions-in-headers)
 namespace {
 
-using Byte = unsigned char;
-
 float LoadFp16(const Byte* from) {
   float16_t value;
   __builtin_memcpy(&value, from, sizeof(value));
   return value;
-}
-
-float LoadBf16(const Byte* from) {
-  unsigned short bits;
-  __builtin_memcpy(&bits, from, sizeof(bits));
-  return __builtin_bit_cast(float, static_cast<unsigned>(bits) << 16);
-}
-
-// 2^(exponent - 128).
-float LoadE8M0(const Byte* from) {
-  const unsigned exponent = *from;
-  return __builtin_bit_cast(float, exponent < 2 ? 0x00200000u << exponent : (exponent - 1) << 23);
 }
 
 // The low or high nibbles of 16 bytes.

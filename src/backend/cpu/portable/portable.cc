@@ -2,9 +2,9 @@
 
 #include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/quant_matmul.h"
-#include "backend/cpu/vector_attention.h"
 #include "backend/cpu/vector_f8.h"
 #include "backend/cpu/vector_kernels.h"
+#include "backend/cpu/vector_table.h"
 #include "base/float16.h"
 #include "base/float8.h"
 
@@ -73,7 +73,7 @@ using V = Vector4;
 
 }  // namespace
 
-const CpuKernels kPortableKernels = {
+constinit const CpuKernels kPortableKernels = WithFloatKernels<V>({
     .name = "portable",
     .matmul =
         {
@@ -104,19 +104,6 @@ const CpuKernels kPortableKernels = {
             portable::MatMulUnpacked,        // int4_g32
         },
     .quantize = nullptr,
-    .rms_norm = RmsNormRun<V>,
-    .layer_norm = LayerNormRun<V>,
-    .rope = RopeHead<V>,
-    .rope_interleaved = RopeInterleaved<V>,
-    .swiglu = SwiGluRow<V>,
-    .clamped_swiglu = ClampedSwiGluRow<V>,
-    .add = AddRow<V>,
-    .add_scaled = AddScaledRow<V>,
-    .to_f16 = ToFp16Row<V>,
-    .to_bf16 = ToBf16Row<V>,
-    .attend_f32 = Attend<V, float>,
-    .attend_f16 = Attend<V, Fp16>,
-    .attend_bf16 = Attend<V, Bf16>,
-};
+});
 
 }  // namespace doppler

@@ -4,9 +4,9 @@
 
 #include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/quant_matmul.h"
-#include "backend/cpu/vector_attention.h"
 #include "backend/cpu/vector_f8.h"
 #include "backend/cpu/vector_kernels.h"
+#include "backend/cpu/vector_table.h"
 
 namespace doppler {
 namespace {
@@ -99,7 +99,7 @@ using V = Vector16;
 
 }  // namespace
 
-const CpuKernels kAvx512VnniKernels = {
+constinit const CpuKernels kAvx512VnniKernels = WithFloatKernels<V>({
     .name = "avx512-vnni",
     .matmul =
         {
@@ -130,19 +130,6 @@ const CpuKernels kAvx512VnniKernels = {
             avx512::MatMulInt4G32,           // int4_g32
         },
     .quantize = QuantizeRow<V>,
-    .rms_norm = RmsNormRun<V>,
-    .layer_norm = LayerNormRun<V>,
-    .rope = RopeHead<V>,
-    .rope_interleaved = RopeInterleaved<V>,
-    .swiglu = SwiGluRow<V>,
-    .clamped_swiglu = ClampedSwiGluRow<V>,
-    .add = AddRow<V>,
-    .add_scaled = AddScaledRow<V>,
-    .to_f16 = ToFp16Row<V>,
-    .to_bf16 = ToBf16Row<V>,
-    .attend_f32 = Attend<V, float>,
-    .attend_f16 = Attend<V, Fp16>,
-    .attend_bf16 = Attend<V, Bf16>,
-};
+});
 
 }  // namespace doppler

@@ -4,28 +4,16 @@
 
 #include <immintrin.h>
 
+#include "backend/cpu/block_factors.h"
+
 namespace doppler {
 // NOLINTBEGIN(misc-definitions-in-headers)
 namespace {
-
-using Byte = unsigned char;
 
 float LoadFp16(const Byte* from) {
   unsigned short bits;
   __builtin_memcpy(&bits, from, sizeof(bits));
   return _cvtsh_ss(bits);
-}
-
-float LoadBf16(const Byte* from) {
-  unsigned short bits;
-  __builtin_memcpy(&bits, from, sizeof(bits));
-  return __builtin_bit_cast(float, static_cast<unsigned>(bits) << 16);
-}
-
-// 2^(exponent - 128).
-float LoadE8M0(const Byte* from) {
-  const unsigned exponent = *from;
-  return __builtin_bit_cast(float, exponent < 2 ? 0x00200000u << exponent : (exponent - 1) << 23);
 }
 
 __m128i Load16(const void* from) { return _mm_loadu_si128(static_cast<const __m128i_u*>(from)); }
