@@ -38,9 +38,8 @@ std::vector<Digest> HashLeaves(const fs::path& path, Bytes size,
   for (Bytes offset = 0; offset < size;) {
     ThrowIfInterrupted();
     const auto portion = std::span(buffer).first(std::min<Bytes>(kPortion, size - offset));
-    file.ReadAt(offset, portion);
+    file.ReadOnce(offset, portion);
     Sha256OfParts(portion, kLeafBytes, [&leaves](const Digest& leaf) { leaves.push_back(leaf); });
-    file.DropCache(offset, portion.size());
     offset += portion.size();
     on_progress(portion.size());
   }

@@ -68,6 +68,7 @@ class Pull {
   void Fetch();
   void Check();
   void CountStatus();
+  std::string ManifestText() const;
   void ReadManifest();
   void ChooseFiles();
   void RequireSpace() const;
@@ -223,14 +224,18 @@ void Pull::CountStatus() {
   report_.failed_pieces += last.failed_pieces;
 }
 
-void Pull::ReadManifest() {
+// The bytes that are used are checked, and not only those that were on disk before.
+std::string Pull::ManifestText() const {
   const TorrentFile& file = torrent_->files[IndexOf(kManifestFile)];
-  const std::string text = ReadTextFile(PathOf(file));
-  // The bytes that are used, and not only those that were on disk before.
+  std::string text = ReadTextFile(PathOf(file));
   if (text.size() != file.size || MerkleRootOf(std::as_bytes(std::span(text))) != file.root) {
     Throw("'{}' changed while it was read", PathOf(file).string());
   }
-  manifest_ = ParseManifest(text, "the manifest of this link");
+  return text;
+}
+
+void Pull::ReadManifest() {
+  manifest_ = ParseManifest(ManifestText(), "the manifest of this link");
   RequireSameShards(*torrent_, *manifest_);
   if (manifest_->model_id != torrent_->name) Throw("the torrent has another name than its model");
   ChooseFiles();
@@ -347,11 +352,7 @@ void Pull::Publish() {
     if (shard.type != ShardType::kExpert) MakeLeaves(shard);
   }
   if (manifest_file_ != kManifestFile) {
-    const std::string text = ReadTextFile(options_.folder / manifest_file_);
-    if (MerkleRootOf(std::as_bytes(std::span(text))) !=
-        torrent_->files[IndexOf(kManifestFile)].root) {
-      Throw("'{}' changed while it was read", (options_.folder / manifest_file_).string());
-    }
+    const std::string text = ManifestText();
     ReplaceFile(options_.folder / kManifestFile, std::as_bytes(std::span(text)));
   }
   published_ = true;
