@@ -15,8 +15,7 @@ namespace fs = std::filesystem;
 std::string MissingMessage(const fs::path& path) {
   return fmt::format(
       "the shard '{}' is missing; fetch it with 'doppler pull', copy it from where the model came "
-      "from, "
-      "or convert again",
+      "from, or convert again",
       path.string());
 }
 

@@ -108,6 +108,14 @@ void TakeLayers(Torrent& torrent, const Torrent& known) {
   }
 }
 
+bool TakeLayer(Torrent& torrent, std::size_t file, const std::vector<Digest>& layer) {
+  if (file >= torrent.files.size()) return false;
+  TorrentFile& taker = torrent.files[file];
+  if (HasPieceHashes(taker) || !LayerFits(taker, layer)) return false;
+  taker.layer = layer;
+  return true;
+}
+
 void WriteTorrentCache(const fs::path& folder, const Torrent& torrent) {
   const std::string text = WriteTorrent(torrent);
   ReplaceFile(folder / kTorrentCache, std::as_bytes(std::span(text)));

@@ -28,6 +28,9 @@ std::optional<Torrent> ReadTorrentCache(const std::filesystem::path& folder,
                                         const Digest& info_hash);
 // Takes the piece layers of `known`, a torrent of the same info-hash.
 void TakeLayers(Torrent& torrent, const Torrent& known);
+// Takes a file's piece layer, of which a swarm process has told. Says whether it was new, and
+// right.
+bool TakeLayer(Torrent& torrent, std::size_t file, const std::vector<Digest>& layer);
 // Replaces the cache. Throws Error.
 void WriteTorrentCache(const std::filesystem::path& folder, const Torrent& torrent);
 

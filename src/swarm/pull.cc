@@ -75,7 +75,9 @@ class Pull {
   void Exchange(SwarmProcess& swarm);
   void Take(const Message& message, SwarmProcess& swarm);
   void Arrived(std::uint32_t index, SwarmProcess& swarm);
-  void TakeLayer(const LayerMessage& message);
+  void Learn(const LayerMessage& message) {
+    if (TakeLayer(*torrent_, message.file, message.layer)) new_layers_ = true;
+  }
   void CheckTexts();
   void MakeLeaves(const ShardEntry& shard);
   void Publish();
@@ -164,7 +166,7 @@ void Pull::Fetch() {
   } catch (const InterruptedError&) {
     // What it has learnt of hash trees makes the next check finer.
     swarm.Stop([&](const Message& message) {
-      if (const auto* layer = std::get_if<LayerMessage>(&message)) TakeLayer(*layer);
+      if (const auto* layer = std::get_if<LayerMessage>(&message)) Learn(*layer);
     });
     SaveLayers();
     throw;
@@ -279,7 +281,7 @@ void Pull::Take(const Message& message, SwarmProcess& swarm) {
   } else if (const auto* file = std::get_if<FileMessage>(&message)) {
     Arrived(file->file, swarm);
   } else if (const auto* layer = std::get_if<LayerMessage>(&message)) {
-    TakeLayer(*layer);
+    Learn(*layer);
   } else if (const auto* banned = std::get_if<BannedMessage>(&message)) {
     report_.banned.push_back(banned->peer);
     events_.notice(fmt::format("the peer {} sent wrong bytes, nothing more is taken from it",
@@ -308,14 +310,6 @@ void Pull::Arrived(std::uint32_t index, SwarmProcess& swarm) {
     swarm.Send(WantMessage{wanted_});
   }
   if (manifest_) Publish();
-}
-
-void Pull::TakeLayer(const LayerMessage& message) {
-  if (message.file >= checks_.size()) return;
-  TorrentFile& file = torrent_->files[message.file];
-  if (HasPieceHashes(file) || !LayerFits(file, message.layer)) return;
-  file.layer = message.layer;
-  new_layers_ = true;
 }
 
 // The only files that a run does not hash: checked once more when nobody else can write to them.

@@ -173,7 +173,8 @@ void ShardFetcher::Exchange() {
   }
   swarm.Stop([this](const Message& message) {
     if (const auto* status = std::get_if<StatusMessage>(&message)) TakeStatus(*status);
-    if (const auto* layer = std::get_if<LayerMessage>(&message)) TakeLayer(*layer);
+    if (const auto* layer = std::get_if<LayerMessage>(&message))
+      TakeLayer(torrent_, layer->file, layer->layer);
   });
   Keep();
 }
@@ -194,7 +195,7 @@ void ShardFetcher::Take(const Message& message) {
   } else if (const auto* file = std::get_if<FileMessage>(&message)) {
     Arrived(file->file);
   } else if (const auto* layer = std::get_if<LayerMessage>(&message)) {
-    TakeLayer(*layer);
+    TakeLayer(torrent_, layer->file, layer->layer);
   } else if (const auto* banned = std::get_if<BannedMessage>(&message)) {
     {
       const std::lock_guard lock(stats_mutex_);
@@ -218,12 +219,6 @@ void ShardFetcher::TakeStatus(const StatusMessage& status) {
     stats_.failed_pieces += status_.failed_pieces;
   }
   status_ = status;
-}
-
-void ShardFetcher::TakeLayer(const LayerMessage& message) {
-  if (message.file >= checks_.size()) return;
-  TorrentFile& file = torrent_.files[message.file];
-  if (!HasPieceHashes(file) && LayerFits(file, message.layer)) file.layer = message.layer;
 }
 
 void ShardFetcher::Arrived(std::uint32_t index) {

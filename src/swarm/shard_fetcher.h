@@ -84,7 +84,6 @@ class ShardFetcher final : public ShardSource {
   void SendWishes(SwarmProcess& swarm, const std::vector<ShardWishes::Wish>& wishes) const;
   void Take(const Message& message);
   void TakeStatus(const StatusMessage& status);
-  void TakeLayer(const LayerMessage& layer);
   void Arrived(std::uint32_t file);
   void Came(ShardId shard);
   void FailLate();
