@@ -27,6 +27,7 @@ using Task = StartMessage::Task;
 
 // Its answer is news too, and must not be asked for as soon as it has come.
 constexpr std::chrono::milliseconds kTickInterval(200);
+constexpr std::chrono::milliseconds kWatchInterval(100);
 constexpr std::chrono::seconds kRedialInterval(1);
 constexpr std::chrono::seconds kLayersInterval(1);
 
@@ -57,6 +58,14 @@ bool IsWhole(const std::vector<std::uint8_t>& have, std::size_t pieces) {
   return true;
 }
 
+// Peers that are idle look for work when a file is wanted that was not, or else seconds later. This
+// is one that is here, so that nothing else changes.
+void AskAgain(const lt::torrent_handle& torrent) {
+  constexpr lt::piece_index_t kOfTheManifest(0);
+  torrent.piece_priority(kOfTheManifest, lt::low_priority);
+  torrent.piece_priority(kOfTheManifest, lt::dont_download);
+}
+
 }  // namespace
 
 SwarmSession::SwarmSession(const StartMessage& start, bool confined, Emit emit,
@@ -65,6 +74,7 @@ SwarmSession::SwarmSession(const StartMessage& start, bool confined, Emit emit,
       confined_(confined),
       emit_(std::move(emit)),
       peers_(start.peers),
+      watch_(std::make_shared<PeerWatch>()),
       session_(SessionParameters(start)) {
   session_.set_peer_class_filter(LimitsForAll());
   if (start_.private_only) session_.set_ip_filter(PrivateNetworks());
@@ -95,6 +105,8 @@ void SwarmSession::AddTorrent() {
   } else {
     LoadTorrent(parameters);
   }
+  parameters.extensions.emplace_back(
+      [watch = watch_](const lt::torrent_handle&, lt::client_data_t) { return watch; });
   lt::error_code error;
   torrent_ = session_.add_torrent(std::move(parameters), error);
   if (error) Throw("cannot begin: {}", error.message());
@@ -293,8 +305,21 @@ void SwarmSession::Redial() {
   }
 }
 
+void SwarmSession::WatchPeers() {
+  // Adds no extension: that is how a function comes to run in libtorrent's thread.
+  torrent_.add_extension([watch = watch_, on_demand = start_.task == Task::kOnDemand](
+                             const lt::torrent_handle& torrent, lt::client_data_t) {
+    if (watch->CutSilent(Clock::now()) && on_demand) AskAgain(torrent);
+    return std::shared_ptr<lt::torrent_plugin>();
+  });
+}
+
 void SwarmSession::Tick() {
   const Clock::time_point now = Clock::now();
+  if (now >= next_look_) {
+    next_look_ = now + kWatchInterval;
+    WatchPeers();
+  }
   if (now < next_tick_) return;
   next_tick_ = now + kTickInterval;
   session_.post_torrent_updates();

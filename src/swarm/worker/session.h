@@ -1,8 +1,8 @@
 // The BitTorrent session of one torrent: libtorrent behind the words of swarm/messages.h.
 #pragma once
 
-#include <chrono>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <set>
 #include <vector>
@@ -11,6 +11,7 @@
 #include <libtorrent/torrent_handle.hpp>
 
 #include "swarm/messages.h"
+#include "swarm/worker/peer_watch.h"
 
 namespace doppler {
 
@@ -18,7 +19,6 @@ namespace doppler {
 class SwarmSession {
  public:
   using Emit = std::function<void(const Message&)>;
-  using Clock = std::chrono::steady_clock;
 
   // Begins. `emit` gets what there is to say, from within Handle and Tick; `on_news` is called from
   // libtorrent's thread when Handle has something to do. Throws Error for a torrent that libtorrent
@@ -50,6 +50,7 @@ class SwarmSession {
   void EmitFile(libtorrent::file_index_t index);
   void EmitLayers();
   void Redial();
+  void WatchPeers();
   std::vector<PeerAddress> Connected() const;
 
   const StartMessage start_;
@@ -63,9 +64,11 @@ class SwarmSession {
   std::uint64_t failed_pieces_ = 0;
   bool ready_ = false;
   bool new_pieces_ = false;
+  Clock::time_point next_look_{};
   Clock::time_point next_tick_{};
   Clock::time_point next_redial_{};
   Clock::time_point next_layers_{};
+  const std::shared_ptr<PeerWatch> watch_;
   libtorrent::session session_;
   libtorrent::torrent_handle torrent_;
 };

@@ -19,7 +19,7 @@
 namespace doppler {
 namespace {
 
-constexpr int kTickMilliseconds = 250;
+constexpr int kTickMilliseconds = 100;
 
 // What names of hosts and https need; everything else is out of reach.
 const std::vector<std::filesystem::path> kSystemFiles = {
