@@ -6,74 +6,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "e2e/swarm.h"
+#include "e2e/swarm_runner.h"
 #include "io/file.h"
 
 namespace doppler {
 
 using testing::HasSubstr;
-
-namespace {
-
-// A machine of its own, as far as models are concerned.
-class Runner {
- public:
-  // The folder of the one model that was fetched; empty if there is none yet.
-  fs::path Folder() const {
-    const fs::path store = temp_.path() / "store";
-    const std::vector<std::string> names =
-        fs::exists(store) ? Entries(store) : std::vector<std::string>();
-    return names.empty() ? fs::path() : store / names.front();
-  }
-  // Experts of which bytes are here, once all else is.
-  std::size_t ExpertsBegun() const {
-    const fs::path folder = Folder();
-    if (folder.empty() || !fs::exists(folder / "manifest.json")) return 0;
-    std::size_t shards = 0;
-    for (const std::string& name : Entries(folder / "shards")) {
-      shards += name.ends_with(".bin") ? 1 : 0;
-    }
-    return shards - 1;
-  }
-  ProcessResult Run(const std::string& model, const std::vector<std::string>& flags,
-                    ProcessOptions options = {}) {
-    std::vector<std::string> arguments = {"run", model, "--swarm", "--private", "-p",   "Once upon",
-                                          "-n",  "16",  "--cold",  "--stats",   Stats()};
-    arguments.insert(arguments.end(), flags.begin(), flags.end());
-    fs::remove(Stats());
-    options.environment = {{"DOPPLER_STORE", temp_.path() / "store"}};
-    return Doppler(arguments, options);
-  }
-  nlohmann::json SwarmStats() const { return ReadJson(Stats())["swarm"]; }
-
- private:
-  fs::path Stats() const { return temp_.path() / "stats.json"; }
-
-  const TempFolder temp_;
-};
-
-std::string LocalText() {
-  static const std::string text =
-      Output({"run", DemoModel(), "-p", "Once upon", "-n", "16", "--cold"});
-  return text;
-}
-
-// Calls `action` once, when some of the experts have come.
-ProcessOptions InTheMiddle(const Runner& runner, const std::function<void(pid_t)>& action) {
-  ProcessOptions options;
-  options.signal_when = [&runner, action, done = false](const RunningProcess& process) mutable {
-    if (!done && runner.ExpertsBegun() >= 8) {
-      action(process.id);
-      done = true;
-    }
-    return false;
-  };
-  return options;
-}
-
-const std::vector<std::string> kSlow = {"--upload-limit", "6M"};
-
-}  // namespace
 
 TEST(SwarmRunTest, FromAnEmptyDiskItIsALocalRunAndThenNeedsNoNetwork) {
   Runner runner;

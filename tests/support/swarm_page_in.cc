@@ -1,7 +1,9 @@
 // How long experts take from peers, from the request to the file that was hashed.
 //
 //   swarm_page_in make FOLDER EXPERTS MIB           writes an artifact without meaning
-//   swarm_page_in fetch FOLDER PAUSE_MS PEER...     fetches its experts, one after the other
+//   swarm_page_in fetch FOLDER PAUSE_MS PEER...     fetches its experts, one after the other, each
+//                                                   again when it fails, up to ten times
+//   swarm_page_in relay PORT DELAY_MS BYTES/S       a way to a peer that is slow, until it is killed
 #include <algorithm>
 #include <condition_variable>
 #include <cstdio>
@@ -14,6 +16,7 @@
 
 #include "base/error.h"
 #include "format/artifact_files.h"
+#include "support/relay.h"
 #include "swarm/sample_artifact.h"
 #include "swarm/shard_fetcher.h"
 
@@ -37,18 +40,29 @@ class OneByOne {
   }
 
   bool Has(ShardId shard) const { return fetcher_.Has(shard); }
+  // Seconds from the first request.
   double Fetch(ShardId shard) {
+    constexpr int kMostFailures = 10;
     const Clock::time_point begin = Clock::now();
+    for (int failures = 0;; ++failures) {
+      const std::string problem = Ask(shard);
+      if (problem.empty()) return SecondsBetween(begin, Clock::now());
+      if (failures == kMostFailures) throw Error(problem);
+      fmt::print(stderr, "{}\n", problem);
+    }
+  }
+
+ private:
+  // What is wrong, once it is told; empty if the shard came.
+  std::string Ask(ShardId shard) {
     std::unique_lock lock(mutex_);
     is_told_ = false;
     fetcher_.Request(shard, ShardUrgency::kNow);
     // The listener may come before this waits: it takes the lock.
     changed_.wait(lock, [&] { return is_told_ && told_ == shard; });
-    if (!problem_.empty()) throw Error(problem_);
-    return SecondsBetween(begin, Clock::now());
+    return problem_;
   }
 
- private:
   std::mutex mutex_;
   std::condition_variable changed_;
   bool is_told_ = false;
@@ -61,6 +75,7 @@ void Fetch(const std::vector<std::string>& arguments) {
   ShardFetcherOptions options;
   options.folder = arguments[0];
   options.reach.private_only = true;
+  options.timeout_seconds = 2;
   for (std::size_t i = 2; i < arguments.size(); ++i) {
     options.reach.peers.push_back(ParsePeer(arguments[i]));
   }
@@ -84,6 +99,15 @@ void Fetch(const std::vector<std::string>& arguments) {
              milliseconds.size(), first, at(0.5), at(0.9), at(0.99), milliseconds.back());
 }
 
+[[noreturn]] void Forward(const std::vector<std::string>& arguments) {
+  const Relay relay({.to = static_cast<std::uint16_t>(std::stoi(arguments[0])),
+                     .delay = std::chrono::milliseconds(std::stoi(arguments[1])),
+                     .rate = std::stoull(arguments[2])});
+  fmt::print("{}\n", relay.port());
+  std::fflush(stdout);
+  for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+}
+
 void Make(const std::vector<std::string>& arguments) {
   WriteSampleArtifact(arguments[0], {.name = "page-in",
                                      .experts = std::stoi(arguments[1]),
@@ -100,8 +124,13 @@ int main(int argc, char** argv) {
       doppler::Make({arguments.begin() + 1, arguments.end()});
     } else if (arguments.size() >= 4 && arguments[0] == "fetch") {
       doppler::Fetch({arguments.begin() + 1, arguments.end()});
+    } else if (arguments.size() == 4 && arguments[0] == "relay") {
+      doppler::Forward({arguments.begin() + 1, arguments.end()});
     } else {
-      std::fputs("swarm_page_in make FOLDER EXPERTS MIB | fetch FOLDER PAUSE_MS PEER...\n", stderr);
+      std::fputs(
+          "swarm_page_in make FOLDER EXPERTS MIB | fetch FOLDER PAUSE_MS PEER... | "
+          "relay PORT DELAY_MS BYTES/S\n",
+          stderr);
       return 2;
     }
   } catch (const std::exception& error) {
