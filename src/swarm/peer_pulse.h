@@ -35,6 +35,7 @@ class PeerPulse {
   // Part of a block came.
   void Heard(Clock::time_point now) { last_sign_ = now; }
 
+  bool Owes() const { return owed_ > 0; }
   // Zero for a peer that owes nothing.
   Clock::duration Silence(Clock::time_point now) const {
     return owed_ > 0 ? now - last_sign_ : Clock::duration::zero();

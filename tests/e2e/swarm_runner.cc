@@ -21,7 +21,7 @@ std::size_t Runner::ExpertsBegun() const {
 ProcessResult Runner::Run(const std::string& model, const std::vector<std::string>& flags,
                           ProcessOptions options) const {
   std::vector<std::string> arguments = {"run", model, "--swarm", "--private", "-p",   "Once upon",
-                                        "-n",  "16",  "--cold",  "--stats",   Stats()};
+                                        "-n",  "6",   "--cold",  "--stats",   Stats()};
   arguments.insert(arguments.end(), flags.begin(), flags.end());
   fs::remove(Stats());
   options.environment = {{"DOPPLER_STORE", Store()}};
@@ -30,7 +30,7 @@ ProcessResult Runner::Run(const std::string& model, const std::vector<std::strin
 
 const std::string& LocalText() {
   static const std::string text =
-      Output({"run", DemoModel(), "-p", "Once upon", "-n", "16", "--cold"});
+      Output({"run", DemoModel(), "-p", "Once upon", "-n", "6", "--cold"});
   return text;
 }
 

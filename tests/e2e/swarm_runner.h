@@ -37,8 +37,8 @@ const std::string& LocalText();
 // Calls `action` once, with the run's process, when some of the experts have come.
 ProcessOptions InTheMiddle(const Runner& runner, const std::function<void(pid_t)>& action);
 
-// Makes a folder with the demo model of which only these experts are here, by their shards' numbers.
-// Its shards are links: not to be written to.
+// Makes a folder with the demo model of which only these experts are here, by their shards'
+// numbers. Its shards are links: not to be written to.
 void LinkDemoModel(const fs::path& to, const std::function<bool(std::size_t)>& has);
 
 // Flags of a seed that leaves time for something to happen.

@@ -1,5 +1,5 @@
-// Runs from the swarm while something goes wrong: peers that hang, lie, are slow or go, a disk that is
-// full. Peers are processes over loopback; those behind a Relay are far away.
+// Runs from the swarm while something goes wrong: peers that hang, lie, are slow or go, a disk that
+// is full. Peers are processes over loopback; those behind a Relay are far away.
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -77,11 +77,13 @@ TEST(SwarmTroubleTest, APeerThatHangsHoldsUpNothingBesideAnother) {
 TEST(SwarmTroubleTest, SlowPeersDoNotHoldUpAFastOne) {
   const Runner runner;
   Seed seed(DemoModel());
-  const Relay far({.to = seed.port(), .delay = std::chrono::milliseconds(100)});
-  const Relay narrow({.to = seed.port(), .rate = 1'250'000});
-  const ProcessResult result =
-      runner.Run(seed.link(), {"--peer", Loopback(far.port()), "--peer", Loopback(narrow.port()),
-                               "--peer", seed.peer()});
+  Seed far_seed(DemoModel());
+  Seed narrow_seed(DemoModel());
+  const Relay far({.to = far_seed.port(), .delay = std::chrono::milliseconds(100)});
+  const Relay narrow({.to = narrow_seed.port(), .rate = 1'250'000});  // 10 Mbit/s
+  const ProcessResult result = runner.Run(
+      seed.link(),
+      {"--peer", Loopback(far.port()), "--peer", Loopback(narrow.port()), "--peer", seed.peer()});
   ASSERT_EQ(result.status, kDone) << result.errors;
   EXPECT_EQ(result.output, LocalText());
   EXPECT_LT(LongestPageIn(runner), kBoundedSeconds);

@@ -40,7 +40,8 @@ class Direction {
  public:
   Direction(int from, int to, const RelayOptions& options) : from_(from), to_(to), o_(options) {}
 
-  // False at the end of the connection. Reads no more than the line holds, so that the sender notices.
+  // False at the end of the connection. Reads no more than the line holds, so that the sender
+  // notices.
   bool Move(RelayClock::time_point now) {
     if (held_ < Capacity()) {
       std::string bytes(kChunk, '\0');
@@ -88,7 +89,7 @@ class Direction {
   const int to_;
   const RelayOptions& o_;
   std::deque<Packet> line_;
-  std::size_t held_ = 0;                // bytes in line_
+  std::size_t held_ = 0;              // bytes in line_
   RelayClock::time_point free_at_{};  // when the line takes the next byte
 };
 

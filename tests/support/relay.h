@@ -14,8 +14,8 @@ struct RelayOptions {
   std::uint64_t rate = 0;              // bytes per second in each direction and connection; 0: any
 };
 
-// Listens on 127.0.0.1 and forwards what comes, late and slowly. For tests: a system call that fails
-// ends this process.
+// Listens on 127.0.0.1 and forwards what comes, late and slowly. For tests: a system call that
+// fails ends this process.
 class Relay {
  public:
   explicit Relay(const RelayOptions& options);

@@ -3,7 +3,8 @@
 //   swarm_page_in make FOLDER EXPERTS MIB           writes an artifact without meaning
 //   swarm_page_in fetch FOLDER PAUSE_MS PEER...     fetches its experts, one after the other, each
 //                                                   again when it fails, up to ten times
-//   swarm_page_in relay PORT DELAY_MS BYTES/S       a way to a peer that is slow, until it is killed
+//   swarm_page_in relay PORT DELAY_MS BYTES/S       a way to a peer that is slow, until it is
+//   killed
 #include <algorithm>
 #include <condition_variable>
 #include <cstdio>

@@ -38,8 +38,11 @@ class WatchedPeer final : public lt::peer_plugin {
     return false;
   }
 
+  void on_disconnect(const lt::error_code&) override { left_owing_ = pulse_.Owes(); }
+
   bool IsGone() const { return peer_.native_handle() == nullptr || peer_.is_disconnecting(); }
   lt::piece_index_t piece() const { return piece_; }
+  bool LeftOwing() const { return left_owing_; }
   const PeerPulse& pulse() const { return pulse_; }
 
   // It would send this piece if it were asked.
@@ -65,8 +68,9 @@ class WatchedPeer final : public lt::peer_plugin {
   lt::peer_connection_handle peer_;
   PeerPulse pulse_;
   lt::piece_index_t piece_{0};  // the last that was asked for
-  std::int64_t whole_ = 0;      // bytes of blocks that came
-  std::int64_t part_ = 0;       // of one that is coming, at the last look
+  bool left_owing_ = false;
+  std::int64_t whole_ = 0;  // bytes of blocks that came
+  std::int64_t part_ = 0;   // of one that is coming, at the last look
 };
 
 std::shared_ptr<lt::peer_plugin> PeerWatch::new_connection(const lt::peer_connection_handle& peer) {
@@ -80,16 +84,16 @@ bool PeerWatch::HasHelp(const WatchedPeer& silent, Clock::time_point now) const 
 }
 
 bool PeerWatch::CutSilent(Clock::time_point now) {
-  std::erase_if(peers_, [](const auto& peer) { return peer->IsGone(); });
-  bool cut = false;
   for (const std::shared_ptr<WatchedPeer>& peer : peers_) {
     const Clock::duration silence = peer->pulse().Silence(now);
-    if (silence < peer->pulse().Patience() || peer->ShowsLife(now)) continue;
+    if (peer->IsGone() || silence < peer->pulse().Patience() || peer->ShowsLife(now)) continue;
     if (silence < kPatienceWithTheOnlyOne && !HasHelp(*peer, now)) continue;
     peer->Cut();
-    cut = true;
   }
-  return cut;
+  const bool left_owing =
+      std::any_of(peers_.begin(), peers_.end(), [](const auto& peer) { return peer->LeftOwing(); });
+  std::erase_if(peers_, [](const auto& peer) { return peer->IsGone(); });
+  return left_owing;
 }
 
 }  // namespace doppler

@@ -22,7 +22,8 @@ class PeerWatch final : public libtorrent::torrent_plugin {
   std::shared_ptr<libtorrent::peer_plugin> new_connection(
       const libtorrent::peer_connection_handle& peer) override;
 
-  // To be called a few times a second. Whether there was one: its blocks can be asked for anew.
+  // To be called a few times a second. Whether peers are gone that owed blocks, cut off or on their
+  // own: these can be asked for anew.
   bool CutSilent(Clock::time_point now);
 
  private:
