@@ -64,6 +64,9 @@ __m512i AddQuarters(const __m512i (&dots)[4]) {
 
 template <class Format>
 struct RowProduct {
+  // What the processor's own prefetcher does not reach by itself.
+  static constexpr int kBytesAhead = 1024;
+
   struct Row {
     __m512i values[4];
     Head head;
@@ -157,6 +160,9 @@ struct RowProduct {
   static void Add(const MatMulTile& tile, const Byte* chunk, int begin, int token, int runs,
                   __m512 (&sums)[N]) {
     const Row row = Load<kWhole>(chunk, runs);
+    for (int i = 0; i < Format::kChunkBytes; i += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(chunk + kBytesAhead + i), _MM_HINT_T0);
+    }
     for (int n = 0; n < N; ++n) {
       const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
       if constexpr (Format::kHasOffsets)
