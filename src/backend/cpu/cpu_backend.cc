@@ -113,6 +113,8 @@ class CpuBackend final : public Backend {
     limits_ = limits;
     const ScratchLayout layout(limits, kernels_.quantize != nullptr);
     scratch_.resize(layout.end / sizeof(CacheLine));
+    gathered_.clear();
+    gathered_.reserve(static_cast<std::size_t>(limits.tokens));
     auto* base = reinterpret_cast<std::byte*>(scratch_.data());
     call_scratch_ = layout.call.At(base);
     kept_scratch_ = layout.kept.At(base);
@@ -129,18 +131,16 @@ class CpuBackend final : public Backend {
     DOPPLER_CHECK(in.rows <= limits_.tokens && in.cols <= limits_.kept_cols);
     kept_in_ = in;
     kept_.cols = 0;
+    gathered_.clear();
   }
 
   void MatMulOfKept(const WeightMatrix& weights, std::span<const int> rows, Rows out) override {
     DOPPLER_CHECK(kept_in_.cols == weights.cols && out.cols == weights.rows);
     DOPPLER_CHECK(static_cast<int>(rows.size()) == out.rows && out.rows <= limits_.tokens);
     for (const int row : rows) DOPPLER_CHECK(row >= 0 && row < kept_in_.rows);
-    ConstRows in{chosen_, out.rows, kept_in_.cols, kept_in_.cols};
+    const ConstRows in{chosen_, out.rows, kept_in_.cols, kept_in_.cols};
     if (ReadsInt8(weights.dtype)) {
-      QuantizeKept(weights.dtype);
-      quantized_ = PlaceFor(call_scratch_, weights.dtype, kept_in_.cols);
-      ForEachRow(out.rows, in.cols,
-                 [&](int i) { CopyRow(kept_, rows[static_cast<std::size_t>(i)], quantized_, i); });
+      GatherQuantized(weights.dtype, rows);
     } else {
       ForEachRow(out.rows, in.cols, [&](int i) {
         std::copy_n(kept_in_.Row(rows[static_cast<std::size_t>(i)]), in.cols,
@@ -341,6 +341,7 @@ class CpuBackend final : public Backend {
   void QuantizeActivations(DType weights, ConstRows in) {
     DOPPLER_CHECK(in.rows <= limits_.tokens && in.cols <= limits_.cols);
     quantized_ = PlaceFor(call_scratch_, weights, in.cols);
+    gathered_.clear();
     QuantizeRows(in, quantized_);
   }
 
@@ -352,10 +353,22 @@ class CpuBackend final : public Backend {
     QuantizeRows(kept_in_, kept_);
   }
 
+  // Some rows of what is kept. An expert's gate and up read the same ones: they are copied once.
+  void GatherQuantized(DType weights, std::span<const int> rows) {
+    QuantizeKept(weights);
+    const QuantizedRows wanted = PlaceFor(call_scratch_, weights, kept_in_.cols);
+    if (std::ranges::equal(rows, gathered_) && quantized_.residuals == wanted.residuals) return;
+    quantized_ = wanted;
+    gathered_.assign(rows.begin(), rows.end());
+    ForEachRow(static_cast<int>(rows.size()), quantized_.cols,
+               [&](int i) { CopyRow(kept_, rows[static_cast<std::size_t>(i)], quantized_, i); });
+  }
+
   // [heads, tokens, cols], so that a head's rows follow each other.
   void QuantizeHeads(DType weights, ConstRows in, int in_step, int heads, int cols) {
     DOPPLER_CHECK(in.rows <= limits_.tokens && heads * cols <= limits_.cols);
     quantized_ = PlaceFor(call_scratch_, weights, cols);
+    gathered_.clear();
     ForEachRow(in.rows, heads * cols, [&](int t) {
       for (int head = 0; head < heads; ++head) {
         kernels_.quantize(in.Row(t) + head * in_step, RowsFrom(quantized_, head * in.rows + t));
@@ -476,6 +489,8 @@ class CpuBackend final : public Backend {
   QuantizedRows kept_scratch_;
   float* chosen_ = nullptr;  // rows of kept_in_
   QuantizedRows quantized_;  // of the call in progress, in call_scratch_
+  // The rows of what is kept that `quantized_` holds; none if it holds something else.
+  std::vector<int> gathered_;
   ConstRows kept_in_;
   QuantizedRows kept_;  // kept_in_, in kept_scratch_; without columns until it is wanted
 };

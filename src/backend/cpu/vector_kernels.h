@@ -99,11 +99,10 @@ void QuantizeRow(const float* in, const QuantizedRows& out) {
     // Below this the inverse would overflow, and the values do not matter.
     const bool is_zero = scale < 1e-37f;
     const F inverse = V::Set1(is_zero ? 0.0f : 1.0f / scale);
-    float sums[2];
     F residuals = V::Zero();
-    for (int half = 0; half < 2; ++half) {
+    const auto quantize_half = [&](int from) {
       F sum = V::Zero();
-      for (int i = begin + 16 * half; i < begin + 16 * (half + 1); i += V::kLanes) {
+      for (int i = from; i < from + 16; i += V::kLanes) {
         const F x = V::Load(in + i);
         const F q = V::Round(V::Mul(x, inverse));
         V::StoreInt8(out.values + i, q);
@@ -112,14 +111,17 @@ void QuantizeRow(const float* in, const QuantizedRows& out) {
         }
         sum = V::Add(sum, q);
       }
-      sums[half] = V::Sum(sum);
-    }
+      return V::Sum(sum);
+    };
+    // Two variables and no array: written one by one and read as a pair, that would stall.
+    const float first_sum = quantize_half(begin);
+    const float second_sum = quantize_half(begin + 16);
     const float stored = is_zero ? 0.0f : scale;
-    const int whole = static_cast<int>(sums[0] + sums[1]);
+    const int whole = static_cast<int>(first_sum + second_sum);
     out.scales[begin / 32] = stored;
-    out.sums32[begin / 32] = stored * (sums[0] + sums[1]);
-    out.sums16[begin / 16] = stored * sums[0];
-    out.sums16[begin / 16 + 1] = stored * sums[1];
+    out.sums32[begin / 32] = stored * (first_sum + second_sum);
+    out.sums16[begin / 16] = stored * first_sum;
+    out.sums16[begin / 16 + 1] = stored * second_sum;
     out.whole_sums[begin / 32] =
         out.residuals == nullptr ? whole : 256 * whole + static_cast<int>(V::Sum(residuals));
   }
