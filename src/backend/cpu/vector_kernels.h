@@ -6,8 +6,8 @@
 //   Sum, Largest, InRegister (its argument, which GCC else reads from memory at each use), Load and
 //   LoadPart(from, n) (zeros after n values) from float, Fp16, Bf16 and F8E4M3 (these divided by
 //   kF8Factor, a power of two), Store and StorePart(to, n, v) to float and Fp16, and StoreInt8 (of
-//   whole numbers). Where it is faster than so many Sums, it has SumEach: of kLanes vectors, each
-//   added up in the order of Sum.
+//   whole numbers), and where products read it StoreUint8. Where it is faster than so many Sums, it
+//   has SumEach: of kLanes vectors, each added up in the order of Sum.
 // Min and Max give their second argument if either is not a number.
 #pragma once
 
@@ -77,15 +77,20 @@ typename V::F Exp(typename V::F x) {
   return V::Mul(p, V::PowerOfTwo(n));
 }
 
-// Stores what rounding `x` * `inverse` to `q` left, in 1/256, and returns it; a half becomes
-// 127/256 whatever its sign.
+// What rounding `x` * `inverse` to `q` left, in 1/256; a half becomes 127/256 whatever its sign.
 template <class V>
-typename V::F StoreResiduals(typename V::F x, typename V::F inverse, typename V::F q,
-                             std::int8_t* out) {
+typename V::F ResidualOf(typename V::F x, typename V::F inverse, typename V::F q) {
   const typename V::F left = V::Mul(V::Sub(V::Mul(x, inverse), q), V::Set1(256.0f));
-  const typename V::F residual = V::Max(V::Min(V::Round(left), V::Set1(127.0f)), V::Set1(-127.0f));
-  V::StoreInt8(out, residual);
-  return residual;
+  return V::Max(V::Min(V::Round(left), V::Set1(127.0f)), V::Set1(-127.0f));
+}
+
+// Whole numbers from -127 to 127, and plus 128 where products read that.
+template <class V>
+void StoreBytes(typename V::F whole, std::int8_t* to, std::uint8_t* to_unsigned) {
+  V::StoreInt8(to, whole);
+  if constexpr (requires { V::StoreUint8(to_unsigned, whole); }) {
+    V::StoreUint8(to_unsigned, V::Add(whole, V::Set1(128.0f)));
+  }
 }
 
 template <class V>
@@ -105,9 +110,11 @@ void QuantizeRow(const float* in, const QuantizedRows& out) {
       for (int i = from; i < from + 16; i += V::kLanes) {
         const F x = V::Load(in + i);
         const F q = V::Round(V::Mul(x, inverse));
-        V::StoreInt8(out.values + i, q);
+        StoreBytes<V>(q, out.values + i, out.unsigned_values + i);
         if (out.residuals != nullptr) {
-          residuals = V::Add(residuals, StoreResiduals<V>(x, inverse, q, out.residuals + i));
+          const F residual = ResidualOf<V>(x, inverse, q);
+          StoreBytes<V>(residual, out.residuals + i, out.unsigned_residuals + i);
+          residuals = V::Add(residuals, residual);
         }
         sum = V::Add(sum, q);
       }
@@ -120,6 +127,8 @@ void QuantizeRow(const float* in, const QuantizedRows& out) {
     const int whole = static_cast<int>(first_sum + second_sum);
     out.scales[begin / 32] = stored;
     out.sums32[begin / 32] = stored * (first_sum + second_sum);
+    out.whole_sums16[begin / 16] = static_cast<int>(first_sum);
+    out.whole_sums16[begin / 16 + 1] = static_cast<int>(second_sum);
     out.sums16[begin / 16] = stored * first_sum;
     out.sums16[begin / 16 + 1] = stored * second_sum;
     out.whole_sums[begin / 32] =

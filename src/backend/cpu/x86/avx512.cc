@@ -115,8 +115,12 @@ struct Vector16 {
   static void StorePart(Fp16* to, int count, F a) {
     _mm256_mask_storeu_epi16(to, First(count), ToFp16(a));
   }
+  static __m128i ToBytes(F a) { return _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)); }
   static void StoreInt8(std::int8_t* to, F a) {
-    _mm_storeu_si128(reinterpret_cast<__m128i_u*>(to), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
+    _mm_storeu_si128(reinterpret_cast<__m128i_u*>(to), ToBytes(a));
+  }
+  static void StoreUint8(std::uint8_t* to, F a) {
+    _mm_storeu_si128(reinterpret_cast<__m128i_u*>(to), ToBytes(a));
   }
 };
 
@@ -155,6 +159,7 @@ constinit const CpuKernels kAvx512VnniKernels = WithFloatKernels<V>({
             avx512::MatMulInt4G32,           // int4_g32
         },
     .quantize = QuantizeRow<V>,
+    .reads_unsigned = true,
 });
 
 }  // namespace doppler
