@@ -492,7 +492,7 @@ struct PanelProduct {
     for (int begin = 0; begin < tile.cols; begin += kChunks * kChunk) {
       Band band{.panel = panel,
                 .begin = begin,
-                .ahead = chunk + kRows * tile.row_bytes,
+                .ahead = row + 2 * kRows <= tile.rows ? chunk + kRows * tile.row_bytes : nullptr,
                 .row_bytes = tile.row_bytes};
       for (; band.chunks < kChunks; ++band.chunks, chunk += Format::kChunkBytes) {
         const int at = begin + band.chunks * kChunk;
