@@ -1,6 +1,7 @@
 #include "apps/swarm_cli.h"
 
 #include <charconv>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -26,6 +27,21 @@ double PartOf(const std::string& text) {
   return percent / 100;
 }
 
+void AddSwarmSize(CLI::App& app, const char* flag, const std::function<void(Bytes)>& set,
+                  const char* help, const char* type) {
+  app.add_option_function<std::string>(
+         flag,
+         [flag, set](const std::string& text) {
+           try {
+             set(ParseSize(text));
+           } catch (const Error& error) {
+             throw CLI::ValidationError(flag, error.what());
+           }
+         },
+         help)
+      ->type_name(type);
+}
+
 void AddSwarmFlags(CLI::App& app, SwarmFlags& swarm) {
   app.add_option("--tracker", swarm.trackers,
                  "Ask this tracker for peers (http://, https://, udp://); may be repeated")
@@ -48,17 +64,9 @@ void AddSwarmFlags(CLI::App& app, SwarmFlags& swarm) {
   app.add_flag_callback(
       "--no-pex", [&swarm] { swarm.peer_exchange = false; },
       "Do not exchange addresses of peers with peers");
-  app.add_option_function<std::string>(
-         "--upload-limit",
-         [&swarm](const std::string& text) {
-           try {
-             swarm.upload_limit = ParseSize(text);
-           } catch (const Error& error) {
-             throw CLI::ValidationError("--upload-limit", error.what());
-           }
-         },
-         "Bytes per second to send at most, as 5M")
-      ->type_name("RATE");
+  AddSwarmSize(
+      app, "--upload-limit", [&swarm](Bytes bytes) { swarm.upload_limit = bytes; },
+      "Bytes per second to send at most, as 5M", "RATE");
 }
 
 }  // namespace
@@ -113,24 +121,29 @@ void AddPullCommand(CLI::App& parent) {
   app->callback([command] { RunPull(*command); });
 }
 
-void AddRunFromSwarm(CLI::App& run, RunCommand& command) {
-  CLI::Option* swarm = run.add_flag(
-      "--swarm", command.from_swarm,
+void AddRunFromSwarm(CLI::App& app, RunFromSwarm& flags) {
+  CLI::Option* swarm = app.add_flag(
+      "--swarm", flags.on,
       "Fetch experts that are not on this machine from peers, as they are needed; MODEL "
       "may then be a link or a .torrent file");
-  const std::size_t before = run.get_options().size();
-  run.add_option("--peer", command.swarm.peers, "Fetch from this peer; may be repeated")
+  // Without --swarm it is refused with more words than those of the others.
+  AddSwarmSize(
+      app, "--disk-cache", [&flags](Bytes bytes) { flags.disk_cache = bytes; },
+      "With --swarm: bytes of experts to keep on disk at most; those least used are removed",
+      "SIZE");
+  const std::size_t before = app.get_options().size();
+  app.add_option("--peer", flags.swarm.peers, "Fetch from this peer; may be repeated")
       ->allow_extra_args(false)
       ->type_name("HOST:PORT");
-  run.add_option("--swarm-timeout", command.swarm_timeout_seconds,
+  app.add_option("--swarm-timeout", flags.timeout_seconds,
                  "Fail when an expert is waited for and nothing has come for so many seconds")
       ->check(CLI::Range(1.0, 1e9))
       ->capture_default_str()
       ->type_name("SECONDS");
-  run.add_flag_callback(
-      "--no-seed", [&command] { command.serve = false; }, "Send nothing to others meanwhile");
-  AddSwarmFlags(run, command.swarm);
-  const std::vector<CLI::Option*> options = run.get_options();
+  app.add_flag_callback(
+      "--no-seed", [&flags] { flags.serve = false; }, "Send nothing to others meanwhile");
+  AddSwarmFlags(app, flags.swarm);
+  const std::vector<CLI::Option*> options = app.get_options();
   for (std::size_t i = before; i < options.size(); ++i) options[i]->needs(swarm);
 }
 

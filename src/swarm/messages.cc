@@ -111,6 +111,7 @@ constexpr auto kPeerItem = [](auto& wire, auto& peer) {
   wire.Text(peer.host);
   wire.Unsigned(peer.port);
 };
+constexpr auto kNumberItem = [](auto& wire, auto& number) { wire.Unsigned(number); };
 constexpr auto kHashItem = [](auto& wire, auto& hash) { wire.Hash(hash); };
 
 template <typename Wire>
@@ -198,6 +199,14 @@ void Body(Wire& wire, Of<Wire, WantFileMessage>& message) {
   wire.Unsigned(message.file);
   wire.Unsigned(message.priority);
 }
+
+template <typename Wire>
+void Body(Wire& wire, Of<Wire, ForgetMessage>& message) {
+  wire.List(message.files, kNumberItem);
+}
+
+template <typename Wire>
+void Body(Wire& /*wire*/, Of<Wire, ForgottenMessage>& /*message*/) {}
 
 template <std::size_t kKind = 0>
 Message ReadBody(std::size_t kind, Reader& reader) {

@@ -67,6 +67,12 @@ struct WantFileMessage {
   std::uint8_t priority = 0;  // as in WantMessage
 };
 
+// These files are not to be served or kept any more: the program will remove them. One such message
+// at a time.
+struct ForgetMessage {
+  std::vector<std::uint32_t> files;
+};
+
 // From the swarm process: it listens.
 struct ReadyMessage {
   std::uint16_t port = 0;
@@ -106,14 +112,18 @@ struct BannedMessage {
   PeerAddress peer;
 };
 
+// The last ForgetMessage was done: nobody is told that the files are here, and none is open.
+struct ForgottenMessage {};
+
 // What makes it impossible to go on.
 struct FailureMessage {
   std::string problem;
 };
 
-using Message = std::variant<StartMessage, WantMessage, ConnectMessage, StopMessage, ReadyMessage,
-                             DescriptionMessage, StatusMessage, FileMessage, LayerMessage,
-                             BannedMessage, FailureMessage, WantFileMessage>;
+using Message =
+    std::variant<StartMessage, WantMessage, ConnectMessage, StopMessage, ReadyMessage,
+                 DescriptionMessage, StatusMessage, FileMessage, LayerMessage, BannedMessage,
+                 FailureMessage, WantFileMessage, ForgetMessage, ForgottenMessage>;
 
 // A torrent of 2 TiB with all its piece layers.
 inline constexpr Bytes kMostFrameBytes = 2 * kGiB;

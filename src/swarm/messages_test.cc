@@ -51,7 +51,9 @@ TEST(MessagesTest, ReadsWhatItWritesInAnyPortions) {
                                          LayerMessage{3, {Digest{1}, Digest{2}}},
                                          BannedMessage{{"1.2.3.4", 5}},
                                          FailureMessage{"disk full"},
-                                         WantFileMessage{.file = 5, .priority = 7}};
+                                         WantFileMessage{.file = 5, .priority = 7},
+                                         ForgetMessage{{5, 1u << 31u}},
+                                         ForgottenMessage{}};
   std::string text;
   for (const Message& message : messages) text += EncodeFrame(message);
   for (const std::size_t portion : {std::size_t{1}, std::size_t{7}, text.size()}) {
