@@ -222,47 +222,49 @@ struct PanelProduct {
   static constexpr int kRows = 16;
   static constexpr int kLanes = kLanesOf<Format>;
   static constexpr int kWords = Format::kRun / 4;
-  // So that their sums stay in the first-level cache.
+  // Unpacked together: 32 KiB of weights, which stay in the second-level cache while all tokens
+  // pass.
+  static constexpr int kChunks = 8;
+  // Tokens whose sums fit into registers beside their dot products.
+  static constexpr int kTokens = 8;
+  // Unpacked in one go.
   static constexpr int kLanesAtOnce = 8;
   static constexpr int kPairsAtOnce = kLanesAtOnce * Format::kRun / 64;
 
-  // Some lanes of a chunk of sixteen rows: words of four weights, and scales, of all rows side by
-  // side.
+  // Some chunks of sixteen rows: words of four weights, and scales, of all rows side by side.
   struct Panel {
-    __m512i words[kLanesAtOnce][kWords];
-    __m512 scales[kLanesAtOnce];
-    __m512 offsets[kLanesAtOnce];
+    __m512i words[kLanes][kChunks][kWords];
+    __m512 scales[kLanes][kChunks];
+    __m512 offsets[kLanes][kChunks];
   };
 
   // [lane][token]: a register with a row in each of its lanes.
   using Sums = __m512[kLanes][MatMulTile::kMaxTokens];
 
-  // Where weights are, and which of them.
+  // Which chunk of which rows is unpacked, and to where.
   struct Part {
     const Byte* chunk;
     std::size_t row_bytes;
-    int runs;        // of the chunk
-    int first_lane;  // and the next ones
+    int runs;  // of the chunk
+    int index;
+    Panel& panel;
 
     const Byte* Row(int row) const { return chunk + static_cast<std::size_t>(row) * row_bytes; }
+    __m512i& Word(int lane, int i) const { return panel.words[lane][index][i]; }
   };
 
-  static void Unpack(const Part& part, Panel& panel) {
+  static void Unpack(const Part& part) {
     if constexpr (Format::kPairsOfNibbles) {
-      UnpackNibbles(part, panel);
+      UnpackNibbles(part);
     } else {
-      UnpackValues(part, panel);
+      for (int lane = 0; lane < kLanes; lane += kLanesAtOnce) UnpackValues(part, lane);
     }
-    if constexpr (Format::kHeadsOfRows) {
-      Format::LoadHeads(part.chunk, part.row_bytes, part.first_lane, panel.scales, panel.offsets);
-    } else {
-      UnpackHeads(part, panel);
-    }
+    for (int lane = 0; lane < kLanes; lane += kLanesAtOnce) UnpackHeads(part, lane);
   }
 
-  static void UnpackValues(const Part& part, Panel& panel) {
+  static void UnpackValues(const Part& part, int first_lane) {
     __m512i values[kPairsAtOnce][kRows];
-    const int first_pair = part.first_lane * Format::kRun / 64;
+    const int first_pair = first_lane * Format::kRun / 64;
     for (int r = 0; r < kRows; ++r) {
       for (int pair = 0; pair < kPairsAtOnce; ++pair) {
         values[pair][r] = part.runs == kLanes ? Format::Values(part.Row(r), first_pair + pair)
@@ -273,15 +275,14 @@ struct PanelProduct {
     for (int pair = 0; pair < kPairsAtOnce; ++pair) {
       Transpose(values[pair]);
       for (int i = 0; i < 16; ++i) {
-        const int word = 16 * pair + i;
-        panel.words[word / kWords][word % kWords] = values[pair][i];
+        const int word = 16 * (first_pair + pair) + i;
+        part.Word(word / kWords, word % kWords) = values[pair][i];
       }
     }
   }
 
   // Nibbles are transposed before they are unpacked, half as many words.
-  static void UnpackNibbles(const Part& part, Panel& panel) {
-    static_assert(kLanes == kLanesAtOnce);
+  static void UnpackNibbles(const Part& part) {
     const __m512i low = _mm512_set1_epi8(15);
     for (int half = 0; half < 2; ++half) {
       __m512i words[kRows];
@@ -290,25 +291,40 @@ struct PanelProduct {
       for (int i = 0; i < 16; ++i) {
         // The low nibbles of eight words are a run, the high ones the next.
         const int lane = 4 * half + i / kWords * 2;
-        panel.words[lane][i % kWords] = _mm512_and_si512(words[i], low);
-        panel.words[lane + 1][i % kWords] = _mm512_and_si512(_mm512_srli_epi32(words[i], 4), low);
+        part.Word(lane, i % kWords) = _mm512_and_si512(words[i], low);
+        part.Word(lane + 1, i % kWords) = _mm512_and_si512(_mm512_srli_epi32(words[i], 4), low);
       }
     }
   }
 
+  static void UnpackHeads(const Part& part, int first_lane) {
+    __m512 scales[kLanesAtOnce];
+    __m512 offsets[kLanesAtOnce];
+    if constexpr (Format::kHeadsOfRows) {
+      Format::LoadHeads(part.chunk, part.row_bytes, first_lane, scales, offsets);
+    } else {
+      TransposeHeads(part, first_lane, scales, offsets);
+    }
+    for (int i = 0; i < kLanesAtOnce; ++i) {
+      part.panel.scales[first_lane + i][part.index] = scales[i];
+      part.panel.offsets[first_lane + i][part.index] = offsets[i];
+    }
+  }
+
   // Scales and offsets of eight lanes share a register.
-  static void UnpackHeads(const Part& part, Panel& panel) {
+  static void TransposeHeads(const Part& part, int first_lane, __m512 (&scales)[kLanesAtOnce],
+                             __m512 (&offsets)[kLanesAtOnce]) {
     __m512i heads[kRows];
     for (int r = 0; r < kRows; ++r) {
       const Head head = Format::Load(part.Row(r), part.runs);
-      heads[r] = _mm512_castps_si512(part.first_lane == 0
+      heads[r] = _mm512_castps_si512(first_lane == 0
                                          ? _mm512_shuffle_f32x4(head.scales, head.offsets, 0x44)
                                          : _mm512_shuffle_f32x4(head.scales, head.offsets, 0xee));
     }
     Transpose(heads);
-    for (int lane = 0; lane < kLanesAtOnce; ++lane) {
-      panel.scales[lane] = _mm512_castsi512_ps(heads[lane]);
-      panel.offsets[lane] = _mm512_castsi512_ps(heads[kLanesAtOnce + lane]);
+    for (int i = 0; i < kLanesAtOnce; ++i) {
+      scales[i] = _mm512_castsi512_ps(heads[i]);
+      offsets[i] = _mm512_castsi512_ps(heads[kLanesAtOnce + i]);
     }
   }
 
@@ -346,60 +362,76 @@ struct PanelProduct {
     }
   }
 
-  // One lane of N tokens, whose run begins at `first`. `kFirst`: what `sums` holds does not count.
-  template <bool kFirst, int N>
-  static void AddTokens(const QuantizedRows& x, std::ptrdiff_t first,
-                        const __m512i (&words)[kWords], __m512 scales, __m512 offsets,
-                        __m512* sums) {
+  // One run of N tokens, which begins at `first`.
+  template <int N>
+  static void AddRun(const QuantizedRows& x, std::ptrdiff_t first, const __m512i (&words)[kWords],
+                     __m512 scales, __m512 offsets, __m512 (&sums)[N]) {
     const std::ptrdiff_t stride = x.cols;
     __m512i dots[N];
     AllDots(words, x, first, stride, dots);
     for (int n = 0; n < N; ++n) {
       const std::ptrdiff_t at = first + n * stride;
-      __m512 sum = kFirst ? _mm512_setzero_ps() : sums[n];
       if constexpr (Format::kHasOffsets) {
         const float of_run = Format::kRun == 16 ? x.sums16[at / 16] : x.sums32[at / 32];
-        sum = _mm512_fmadd_ps(offsets, _mm512_set1_ps(of_run), sum);
+        sums[n] = _mm512_fmadd_ps(offsets, _mm512_set1_ps(of_run), sums[n]);
       }
       const __m512 scale = _mm512_mul_ps(scales, _mm512_set1_ps(x.scales[at / 32] * kStep<Format>));
-      sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[n]), scale, sum);
+      sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[n]), scale, sums[n]);
     }
   }
 
-  // One lane of all tokens, whose run begins at column `begin`.
-  template <bool kFirst>
-  static void Add(const MatMulTile& tile, int begin, int lane, const Panel& panel,
-                  __m512 (&sums)[MatMulTile::kMaxTokens]) {
-    constexpr int kTokens = 4;
-    const QuantizedRows x = tile.quantized;
-    __m512i words[kWords];
-    for (int i = 0; i < kWords; ++i) words[i] = panel.words[lane][i];
-    const __m512 scales = panel.scales[lane];
-    const __m512 offsets = panel.offsets[lane];
-    const int tokens = tile.tokens;
-    std::ptrdiff_t first = begin;
-    int t = 0;
-    for (; t + kTokens <= tokens; t += kTokens, first += kTokens * x.cols) {
-      AddTokens<kFirst, kTokens>(x, first, words, scales, offsets, sums + t);
-    }
-    for (; t < tokens; ++t, first += x.cols) {
-      AddTokens<kFirst, 1>(x, first, words, scales, offsets, sums + t);
-    }
-  }
+  // Some chunks of the rows, from column `begin` on.
+  struct Band {
+    const Panel& panel;
+    int begin;
+    int chunks = 0;
+    int last_runs = 0;  // of the last chunk
+    const Byte* ahead;  // the same chunks of the next sixteen rows, or null
+    std::size_t row_bytes;
 
-  // Some lanes of the chunk that begins at column `begin`.
-  template <bool kFirst>
-  static void AddChunk(const MatMulTile& tile, int begin, const Part& part, Sums& sums) {
-    Panel panel;
-    Unpack(part, panel);
-    for (int i = 0; i < kLanesAtOnce; ++i) {
-      const int lane = part.first_lane + i;
-      if (lane < part.runs) {
-        Add<kFirst>(tile, begin + lane * Format::kRun, i, panel, sums[lane]);
-      } else if (kFirst) {
-        for (int t = 0; t < tile.tokens; ++t) sums[lane][t] = _mm512_setzero_ps();
+    int ChunksOf(int lane) const { return lane < last_runs ? chunks : chunks - 1; }
+  };
+
+  // Brings a lane's share of the next panel into the second-level cache: the processor's own
+  // prefetcher does not follow sixteen rows.
+  static void Prefetch(const Band& band, int lane) {
+    constexpr int kRowsPerLane = kRows / kLanes;
+    for (int r = lane * kRowsPerLane; r < (lane + 1) * kRowsPerLane; ++r) {
+      const Byte* row = band.ahead + static_cast<std::size_t>(r) * band.row_bytes;
+      for (int i = 0; i < band.chunks * Format::kChunkBytes; i += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(row + i), _MM_HINT_T1);
       }
     }
+  }
+
+  // N tokens from `token` on.
+  template <int N>
+  static void AddTokens(const MatMulTile& tile, const Band& band, int token, Sums& sums) {
+    const QuantizedRows& x = tile.quantized;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      if (token == 0 && band.ahead != nullptr) Prefetch(band, lane);
+      __m512 in_registers[N];
+      for (int n = 0; n < N; ++n) {
+        in_registers[n] = band.begin == 0 ? _mm512_setzero_ps() : sums[lane][token + n];
+      }
+      std::ptrdiff_t first =
+          static_cast<std::ptrdiff_t>(token) * x.cols + band.begin + lane * Format::kRun;
+      for (int c = 0, end = band.ChunksOf(lane); c < end; ++c, first += kChunk) {
+        AddRun<N>(x, first, band.panel.words[lane][c], band.panel.scales[lane][c],
+                  band.panel.offsets[lane][c], in_registers);
+      }
+      for (int n = 0; n < N; ++n) sums[lane][token + n] = in_registers[n];
+    }
+  }
+
+  static void AddBand(const MatMulTile& tile, const Band& band, Sums& sums) {
+    int token = 0;
+    for (; token + kTokens <= tile.tokens; token += kTokens) {
+      AddTokens<kTokens>(tile, band, token, sums);
+    }
+    for (; token + 4 <= tile.tokens; token += 4) AddTokens<4>(tile, band, token, sums);
+    for (; token + 2 <= tile.tokens; token += 2) AddTokens<2>(tile, band, token, sums);
+    if (token < tile.tokens) AddTokens<1>(tile, band, token, sums);
   }
 
   // As AddLanes.
@@ -416,17 +448,24 @@ struct PanelProduct {
 
   static void Run(const MatMulTile& tile, int row) {
     Sums sums;
-    for (int lane = 0; lane < kLanes; lane += kLanesAtOnce) {
-      Part part{.chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes,
+    Panel panel;
+    const Byte* chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
+    for (int begin = 0; begin < tile.cols; begin += kChunks * kChunk) {
+      Band band{.panel = panel,
+                .begin = begin,
+                .ahead = row + 2 * kRows <= tile.rows ? chunk + kRows * tile.row_bytes : nullptr,
+                .row_bytes = tile.row_bytes};
+      for (; band.chunks < kChunks; ++band.chunks, chunk += Format::kChunkBytes) {
+        const int at = begin + band.chunks * kChunk;
+        if (at >= tile.cols) break;
+        band.last_runs = RunsAt<Format>(tile, at);
+        Unpack({.chunk = chunk,
                 .row_bytes = tile.row_bytes,
-                .runs = RunsAt<Format>(tile, 0),
-                .first_lane = lane};
-      AddChunk<true>(tile, 0, part, sums);
-      for (int begin = kChunk; begin < tile.cols; begin += kChunk) {
-        part.chunk += Format::kChunkBytes;
-        part.runs = RunsAt<Format>(tile, begin);
-        AddChunk<false>(tile, begin, part, sums);
+                .runs = band.last_runs,
+                .index = band.chunks,
+                .panel = panel});
       }
+      AddBand(tile, band, sums);
     }
     for (int t = 0; t < tile.tokens; ++t) {
       _mm512_storeu_ps(tile.out + t * tile.out_stride + row, Total(sums, t));
