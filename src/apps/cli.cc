@@ -438,7 +438,7 @@ int RunCommandLine(int argc, char** argv) {
   for (const auto add :
        {AddConvertCommand, AddRunCommand, AddChatCommand, AddPlanCommand, AddInspectCommand,
         AddVerifyCommand, AddTokenizeCommand, AddLogitsCommand, AddPerplexityCommand,
-        AddBenchCommand, AddReplayCommand, AddShareCommand, AddPullCommand}) {
+        AddBenchCommand, AddReplayCommand, AddShareCommand, AddPullCommand, AddPeersCommand}) {
     add(app);
   }
   try {

@@ -120,6 +120,15 @@ struct PullCommand {
 };
 void RunPull(const PullCommand& command);
 
+struct PeersCommand {
+  std::string model;  // or a link, or a .torrent file
+  double seconds = 5;
+  Bytes probe = 0;
+  bool json = false;
+  SwarmFlags swarm;
+};
+void RunPeers(const PeersCommand& command);
+
 struct TokenizeCommand {
   std::string model;                // or a hub folder, or a GGUF file
   std::optional<std::string> text;  // one of these three

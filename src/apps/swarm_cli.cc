@@ -121,6 +121,28 @@ void AddPullCommand(CLI::App& parent) {
   app->callback([command] { RunPull(*command); });
 }
 
+void AddPeersCommand(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand("peers", "Who has how much of a model");
+  const auto command = std::make_shared<PeersCommand>();
+  app->add_option("MODEL", command->model,
+                  "Artifact folder, the name of a model in the local store, a link or a .torrent "
+                  "file")
+      ->required();
+  app->add_option("--wait", command->seconds, "Listen for so many seconds")
+      ->check(CLI::Range(0.5, 1e6))
+      ->capture_default_str()
+      ->type_name("SECONDS");
+  AddSwarmSize(
+      *app, "--probe", [command](Bytes bytes) { command->probe = bytes; },
+      "Fetch so many bytes of experts, to be thrown away, to see how fast peers are", "SIZE");
+  app->add_option("--peer", command->swarm.peers, "Connect to this peer; may be repeated")
+      ->allow_extra_args(false)
+      ->type_name("HOST:PORT");
+  app->add_flag("--json", command->json, "Print JSON");
+  AddSwarmFlags(*app, command->swarm);
+  app->callback([command] { RunPeers(*command); });
+}
+
 void AddRunFromSwarm(CLI::App& app, RunFromSwarm& flags) {
   CLI::Option* swarm = app.add_flag(
       "--swarm", flags.on,

@@ -11,6 +11,7 @@ struct RunFromSwarm;
 
 void AddShareCommand(CLI::App& parent);
 void AddPullCommand(CLI::App& parent);
+void AddPeersCommand(CLI::App& parent);
 // --swarm and the flags that go with it, of a command that runs a model.
 void AddRunFromSwarm(CLI::App& app, RunFromSwarm& flags);
 

@@ -310,6 +310,7 @@ void SwarmSession::Tick() {
   next_tick_ = now + kTickInterval;
   session_.post_torrent_updates();
   if (start_.task != Task::kDescribe && now >= next_layers_) EmitLayers();
+  if (start_.watch) EmitPeers();
   if (now >= next_redial_) {
     next_redial_ = now + kRedialInterval;
     Redial();
@@ -321,6 +322,7 @@ void SwarmSession::Finish() {
   Handle();
   EmitLayers();
   EmitStatus(torrent_.status());
+  if (start_.watch) EmitPeers();
 }
 
 }  // namespace doppler

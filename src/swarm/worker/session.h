@@ -53,6 +53,7 @@ class SwarmSession {
   void EmitStatus(const libtorrent::torrent_status& status);
   void EmitFile(libtorrent::file_index_t index);
   void EmitLayers();
+  void EmitPeers() const;
   void Redial();
   std::vector<PeerAddress> Connected() const;
 
