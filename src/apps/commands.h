@@ -47,6 +47,7 @@ struct RunFromSwarm {
   bool serve = true;
   double timeout_seconds = 30;
   std::optional<Bytes> disk_cache;  // of expert shards; nothing: no bound
+  std::string trust;                // as in PullCommand, and also of a model on this machine
   SwarmFlags swarm;
 };
 
@@ -104,6 +105,7 @@ struct ShareCommand {
   std::string model;
   std::string torrent_file;            // to write; empty: none
   std::vector<std::string> addresses;  // of this machine, for the link
+  std::string signing_key;             // file; empty: none
   bool json = false;
   SwarmFlags swarm;
 };
@@ -113,6 +115,7 @@ struct PullCommand {
   std::string source;  // a link or a .torrent file
   std::string output;  // empty: in the local store, under the model's name
   double experts = 1;  // the part of them
+  std::string trust;   // file of the only key to trust; empty: any
   bool serve = true;
   double timeout_seconds = 0;
   bool json = false;

@@ -57,7 +57,9 @@ fs::path FetchDense(const std::string& model, const RunFromSwarm& flags, SwarmRe
   }
   fs::path folder = LocalStoreFolder() / source.link.name;
   AddReach(source.link, reach);
+  const auto signature = CheckedSignature(source.link, folder, flags.trust);
   if (!IsThere(folder, source.link.info_hash)) Pull(source, flags, reach, folder);
+  if (signature) WriteSignatureFile(folder, *signature);
   return folder;
 }
 
@@ -80,10 +82,16 @@ RunnableModel::RunnableModel(const std::string& model, const RunFromSwarm& flags
   if (!flags.on) {
     RequireLocal(model, flags);
     folder_ = ResolveModel(model);
+    RequireTrusted(folder_, flags.trust);
     return;
   }
   SwarmReach reach = ReachOf(flags.swarm);
-  folder_ = IsSwarmSource(model) ? FetchDense(model, flags, reach) : ResolveModel(model);
+  if (IsSwarmSource(model)) {
+    folder_ = FetchDense(model, flags, reach);
+  } else {
+    folder_ = ResolveModel(model);
+    RequireTrusted(folder_, flags.trust);
+  }
   StatusLine line;
   const auto checking = [&line](Bytes done, Bytes total) {
     line.Show(fmt::format("checking {} of {}", FormatSize(done), FormatSize(total)));

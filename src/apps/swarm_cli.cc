@@ -42,6 +42,13 @@ void AddSwarmSize(CLI::App& app, const char* flag, const std::function<void(Byte
       ->type_name(type);
 }
 
+void AddTrust(CLI::App& app, std::string& trust) {
+  app.add_option("--trust", trust,
+                 "Refuse a model that is not signed with the Ed25519 key whose public half is in "
+                 "this PEM file")
+      ->type_name("KEY");
+}
+
 void AddSwarmFlags(CLI::App& app, SwarmFlags& swarm) {
   app.add_option("--tracker", swarm.trackers,
                  "Ask this tracker for peers (http://, https://, udp://); may be repeated")
@@ -84,6 +91,9 @@ void AddShareCommand(CLI::App& parent) {
                   "be repeated")
       ->allow_extra_args(false)
       ->type_name("HOST:PORT");
+  app->add_option("--sign", command->signing_key,
+                  "Sign the model with the Ed25519 key in this PEM file")
+      ->type_name("KEY");
   app->add_option("--peer", command->swarm.peers, "Connect to this peer; may be repeated")
       ->allow_extra_args(false)
       ->type_name("HOST:PORT");
@@ -107,6 +117,7 @@ void AddPullCommand(CLI::App& parent) {
   app->add_flag_callback(
          "--dense-only", [command] { command->experts = 0; }, "The same as --experts none")
       ->excludes(experts);
+  AddTrust(*app, command->trust);
   app->add_option("--peer", command->swarm.peers, "Fetch from this peer; may be repeated")
       ->allow_extra_args(false)
       ->type_name("HOST:PORT");
@@ -153,6 +164,7 @@ void AddRunFromSwarm(CLI::App& app, RunFromSwarm& flags) {
       app, "--disk-cache", [&flags](Bytes bytes) { flags.disk_cache = bytes; },
       "With --swarm: bytes of experts to keep on disk at most; those least used are removed",
       "SIZE");
+  AddTrust(app, flags.trust);
   const std::size_t before = app.get_options().size();
   app.add_option("--peer", flags.swarm.peers, "Fetch from this peer; may be repeated")
       ->allow_extra_args(false)

@@ -36,6 +36,17 @@ void TryWriteCache(const ShareOptions& options, const Torrent& torrent, const Sh
   }
 }
 
+std::optional<ModelSignature> SignatureFor(const ShareOptions& options, const Digest& info_hash) {
+  if (options.signing_key.empty()) {
+    const std::optional<ModelSignature> kept = ReadSignatureFile(options.folder);
+    RequireSignature(kept, info_hash, {});
+    return kept;
+  }
+  const ModelSignature signature = SignModel(info_hash, options.signing_key);
+  WriteSignatureFile(options.folder, signature);
+  return signature;
+}
+
 // Serves with one swarm process. Returns when interrupted.
 void Serve(const StartMessage& start, const ShareEvents& events, StatusMessage& status,
            std::uint16_t& port) {
@@ -67,6 +78,7 @@ SharedModel PrepareShare(const ShareOptions& options, const ShareEvents& events)
   model.torrent = DescribeArtifact(options.folder);
   model.link = {.info_hash = InfoHash(model.torrent),
                 .name = model.torrent.name,
+                .signature = SignatureFor(options, InfoHash(model.torrent)),
                 .peers = options.addresses,
                 .trackers = options.reach.trackers,
                 .web_seeds = options.reach.web_seeds};
@@ -90,6 +102,7 @@ SharedModel PrepareShare(const ShareOptions& options, const ShareEvents& events)
     }
   }
   TryWriteCache(options, model.torrent, events);
+  model.torrent.signature = model.link.signature;
   model.torrent.trackers = options.reach.trackers;
   model.torrent.web_seeds = options.reach.web_seeds;
   return model;
