@@ -171,8 +171,8 @@ void Engine::LetShardsGo(const ShardSource& source) {
     if (shard.type == ShardType::kExpert) bytes += shard.size;
   }
   const Bytes record = std::max<Bytes>(1, bytes / experts_->records());
-  const auto cycle = static_cast<std::size_t>(prepared_.config.NumMoeLayers() *
-                                              prepared_.config.experts_per_token);
+  const auto layers = static_cast<std::size_t>(prepared_.config.NumMoeLayers());
+  const std::size_t cycle = layers * static_cast<std::size_t>(prepared_.config.experts_per_token);
   const auto records = static_cast<std::size_t>(*source.DiskBudget() / record);
   experts_->LetShardsGo(PolicyOf(DefaultPolicy(records, cycle)));
 }

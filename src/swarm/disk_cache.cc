@@ -1,7 +1,6 @@
 #include "swarm/disk_cache.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "base/error.h"
@@ -34,9 +33,15 @@ bool DiskCache::Fits(ShardId shard) const {
 bool DiskCache::UrgentWait() const { return !waiting_.empty() && IsUrgent(waiting_.front()); }
 
 std::vector<ShardWishes::Wish> DiskCache::Admit(std::span<const ShardWishes::Wish> wishes) {
+  const auto waited = static_cast<std::ptrdiff_t>(waiting_.size());
   for (const ShardWishes::Wish& wish : wishes) {
-    std::erase_if(waiting_, [&](const auto& other) { return other.shard == wish.shard; });
-    waiting_.push_back(wish);
+    const auto known = std::find_if(waiting_.begin(), waiting_.begin() + waited,
+                                    [&](const auto& other) { return other.shard == wish.shard; });
+    if (known == waiting_.begin() + waited) {
+      waiting_.push_back(wish);
+    } else {
+      *known = wish;
+    }
   }
   std::stable_partition(waiting_.begin(), waiting_.end(), IsUrgent);
   std::vector<ShardWishes::Wish> admitted;
@@ -62,55 +67,70 @@ bool DiskCache::NeedsRoom() const {
 
 std::vector<ShardId> DiskCache::Choose(std::span<const double> ranks) {
   if (!NeedsRoom()) return {};
-  const auto rank_of = [ranks](ShardId shard) { return ranks[shard.index()]; };
-  Bytes wanted = 0;
-  double below = std::numeric_limits<double>::infinity();
-  if (UrgentWait()) {
-    for (const ShardWishes::Wish& wish : waiting_) {
-      if (IsUrgent(wish)) wanted += sizes_[wish.shard.index()];
-    }
-  } else if (!waiting_.empty() && used_ <= *budget_) {
-    const auto best = std::max_element(
-        waiting_.begin(), waiting_.end(),
-        [&](const auto& a, const auto& b) { return rank_of(a.shard) < rank_of(b.shard); });
-    wanted = sizes_[best->shard.index()];
-    below = rank_of(best->shard);
-  }
+  const bool over = used_ > *budget_;
   // Before looking for leases: one that ends afterwards wakes, and is seen then.
-  wishes_.WaitForLeases(UrgentWait() || used_ > *budget_);
-  const Bytes least = used_ + wanted <= *budget_ ? 0 : used_ + wanted - *budget_;
-  const Bytes part = wanted > 0 ? *budget_ / kPartAtOnce : 0;
-  TakeColdest(ranks, below, least, std::max(least, part));
-  if (going_.empty() && !UrgentWait()) DropSoon();
+  wishes_.WaitForLeases(over || UrgentWait());
+  if (over || UrgentWait()) {
+    TakeForUrgent(ranks);
+  } else {
+    TakeForGuesses(ranks);
+  }
   return going_;
 }
 
-// Takes shards away until `most` bytes go. Of guesses, which have a `below`, nothing goes unless
-// `least` bytes do.
-void DiskCache::TakeColdest(std::span<const double> ranks, double below, Bytes least, Bytes most) {
+// The shards that may have to go, coldest first.
+std::vector<ShardId> DiskCache::Coldest(std::span<const double> ranks) const {
   std::vector<ShardId> cold;
-  Bytes bytes = 0;
   for (std::size_t i = 0; i < places_.size(); ++i) {
-    if (places_[i] != Place::kHeld || sizes_[i] == 0 || !(ranks[i] < below)) continue;
-    cold.emplace_back(i);
-    bytes += sizes_[i];
+    if (places_[i] == Place::kHeld && sizes_[i] > 0) cold.emplace_back(i);
   }
-  if (below < std::numeric_limits<double>::infinity() && bytes < least) return;
   std::stable_sort(cold.begin(), cold.end(),
                    [ranks](ShardId a, ShardId b) { return ranks[a.index()] < ranks[b.index()]; });
+  return cold;
+}
+
+// Says how many bytes go with the shard: none if it has to stay.
+Bytes DiskCache::Take(ShardId shard) {
+  if (!wishes_.TakeAway(shard)) return 0;
+  places_[shard.index()] = Place::kGoing;
+  going_.push_back(shard);
+  return sizes_[shard.index()];
+}
+
+void DiskCache::TakeForUrgent(std::span<const double> ranks) {
+  Bytes wanted = 0;
+  for (const ShardWishes::Wish& wish : waiting_) {
+    if (IsUrgent(wish)) wanted += sizes_[wish.shard.index()];
+  }
+  const Bytes least = used_ + wanted <= *budget_ ? 0 : used_ + wanted - *budget_;
+  const Bytes most = std::max(least, wanted > 0 ? *budget_ / kPartAtOnce : 0);
   Bytes taken = 0;
-  for (const ShardId shard : cold) {
-    if (taken >= most) break;
-    if (!wishes_.TakeAway(shard)) continue;
-    places_[shard.index()] = Place::kGoing;
-    going_.push_back(shard);
-    taken += sizes_[shard.index()];
+  for (const ShardId shard : Coldest(ranks)) {
+    if (taken >= most) return;
+    taken += Take(shard);
   }
 }
 
-void DiskCache::DropSoon() {
-  for (const ShardWishes::Wish& wish : waiting_) wishes_.TakeAway(wish.shard);
-  waiting_.clear();
+// The hottest guess displaces the coldest shards, and so on until a guess is the colder one.
+void DiskCache::TakeForGuesses(std::span<const double> ranks) {
+  const auto rank_of = [ranks](ShardId shard) { return ranks[shard.index()]; };
+  std::stable_sort(waiting_.begin(), waiting_.end(), [&](const auto& a, const auto& b) {
+    return rank_of(a.shard) > rank_of(b.shard);
+  });
+  const std::vector<ShardId> cold = Coldest(ranks);
+  auto next = cold.begin();
+  Bytes free = *budget_ - used_;
+  auto wish = waiting_.begin();
+  for (; wish != waiting_.end(); ++wish) {
+    const Bytes size = sizes_[wish->shard.index()];
+    while (free < size && next != cold.end() && rank_of(*next) < rank_of(wish->shard)) {
+      free += Take(*next++);
+    }
+    if (free < size) break;
+    free -= size;
+  }
+  for (auto dropped = wish; dropped != waiting_.end(); ++dropped) wishes_.TakeAway(dropped->shard);
+  waiting_.erase(wish, waiting_.end());
 }
 
 void DiskCache::Gone() {

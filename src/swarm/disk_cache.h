@@ -7,6 +7,7 @@
 // folder larger than its budget. Nothing here touches the disk.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -27,15 +28,15 @@ class DiskCache {
   void Found(ShardId shard);
 
   // Takes room for these and for wishes that waited, the urgent ones first, and gives those that
-  // may be fetched now. The others wait.
+  // may be fetched now. The others wait. REQUIRES: `wishes` names no shard twice.
   std::vector<ShardWishes::Wish> Admit(std::span<const ShardWishes::Wish> wishes);
 
   // Whether Choose has anything to do.
   bool NeedsRoom() const;
   // Shards to remove, which nobody can lease from now on: for what is over the budget, and for
-  // wishes that wait. An urgent wish displaces any; the most probable of the others those of lower
-  // rank, and if there are not enough, all of these are dropped. Where something goes, as much goes
-  // at once as is worth the trouble. REQUIRES: ranks.size() is the number of shards.
+  // wishes that wait. An urgent wish displaces any, and as much goes at once as is worth the
+  // trouble. The others displace those of lower rank than their own, and are dropped where there
+  // are none. REQUIRES: ranks.size() is the number of shards.
   std::vector<ShardId> Choose(std::span<const double> ranks);
   // Of the last Choose, while they have not gone.
   const std::vector<ShardId>& going() const { return going_; }
@@ -51,8 +52,10 @@ class DiskCache {
 
   bool Fits(ShardId shard) const;
   bool UrgentWait() const;
-  void DropSoon();
-  void TakeColdest(std::span<const double> ranks, double below, Bytes least, Bytes most);
+  std::vector<ShardId> Coldest(std::span<const double> ranks) const;
+  Bytes Take(ShardId shard);
+  void TakeForUrgent(std::span<const double> ranks);
+  void TakeForGuesses(std::span<const double> ranks);
 
   const std::optional<Bytes> budget_;
   const std::vector<Bytes> sizes_;  // [ShardId]

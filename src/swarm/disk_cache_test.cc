@@ -126,6 +126,17 @@ TEST_F(DiskCacheTest, AGuessDisplacesOnlyWhatIsColder) {
   EXPECT_THAT(Choose(), ElementsAre(3));
 }
 
+TEST_F(DiskCacheTest, TheHottestGuessesDisplaceTheColdest) {
+  Have({1, 2, 3, 6, 7});
+  EXPECT_THAT(Admit({4, 8, 5}, kSoon), IsEmpty());
+  EXPECT_THAT(Choose(), ElementsAre(1, 2, 3));
+  disk_.Gone();
+  EXPECT_THAT(Admit({}, kSoon), ElementsAre(8, 5, 4));
+  for (const int shard : {4, 5, 8}) wishes_.Came(ShardId(shard));
+  EXPECT_THAT(Admit({1, 2}, kSoon), IsEmpty());
+  EXPECT_THAT(Choose(), IsEmpty());
+}
+
 TEST_F(DiskCacheTest, WhatIsOverTheBudgetAtTheStartGoes) {
   Have({1, 2, 3, 4, 5, 6, 7, 8});
   EXPECT_TRUE(disk_.NeedsRoom());

@@ -10,6 +10,7 @@
 #include "format/artifact_files.h"
 #include "io/file.h"
 #include "swarm/artifact_torrent.h"
+#include "swarm/notices.h"
 #include "swarm/sidecars.h"
 
 namespace doppler {
@@ -61,10 +62,7 @@ void ShardFetcher::Check() {
     DOPPLER_CHECK(file != nullptr);
     file_of_.push_back(static_cast<std::size_t>(file - torrent_.files.data()));
     if (shard.type == ShardType::kExpert) shard_of_[file_of_.back()] = ShardId(i);
-    // A longer file has the right bytes in front, and is not the shard.
-    std::error_code error;
-    const bool longer = fs::file_size(options_.folder / shard.file, error) > shard.size && !error;
-    if (longer) fs::resize_file(options_.folder / shard.file, shard.size);
+    CutToSize(options_.folder / shard.file, shard.size);
     has.push_back(checks_[file_of_.back()].whole);
   }
   for (std::size_t file = 0; file < checks_.size(); ++file) {
@@ -261,13 +259,12 @@ void ShardFetcher::Take(const Message& message) {
       const std::lock_guard lock(stats_mutex_);
       ++stats_.banned;
     }
-    events_.notice(fmt::format("the peer {} sent wrong bytes, nothing more is taken from it",
-                               FormatPeer(banned->peer)));
+    events_.notice(BannedNotice(*banned));
   } else if (std::holds_alternative<ForgottenMessage>(message)) {
     RemoveGoing();
   } else if (const auto* ready = std::get_if<ReadyMessage>(&message)) {
     if (!ready->confined && !std::exchange(told_unconfined_, true)) {
-      events_.notice("this kernel cannot confine the swarm process to its folder");
+      events_.notice(std::string(kUnconfinedNotice));
     }
   }
 }

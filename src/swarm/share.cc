@@ -8,6 +8,7 @@
 #include "format/artifact_files.h"
 #include "swarm/artifact_torrent.h"
 #include "swarm/check_files.h"
+#include "swarm/notices.h"
 #include "swarm/swarm_process.h"
 
 namespace doppler {
@@ -57,7 +58,7 @@ void Serve(const StartMessage& start, const ShareEvents& events, StatusMessage& 
       events.status(status);
     } else if (const auto* ready = std::get_if<ReadyMessage>(&*message)) {
       if (!ready->confined) {
-        events.notice("this kernel cannot confine the swarm process to its folder");
+        events.notice(std::string(kUnconfinedNotice));
       }
       if (port == 0) events.ready(ready->port);
       port = ready->port;
