@@ -24,7 +24,7 @@ namespace doppler {
 namespace {
 
 // From so many tokens on unpacking sixteen rows pays.
-constexpr int kLeastForPanels = 6;
+constexpr int kLeastForPanels = 4;
 
 template <class Format>
 constexpr int kLanesOf = kChunk / Format::kRun;
@@ -64,6 +64,9 @@ __m512i AddQuarters(const __m512i (&dots)[4]) {
 
 template <class Format>
 struct RowProduct {
+  // What the processor's own prefetcher does not reach by itself.
+  static constexpr int kBytesAhead = 1024;
+
   struct Row {
     __m512i values[4];
     Head head;
@@ -130,7 +133,9 @@ struct RowProduct {
   static __m512i AllDots(const Row& row, const QuantizedRows& x, std::ptrdiff_t first, int runs) {
     const __m512i dots = Dots<kWhole>(row, x, first, runs);
     if constexpr (Format::kZero == 0) return dots;
-    const __m512i sums = _mm512_maskz_loadu_epi32(FirstLanes(runs), x.whole_sums + first / 32);
+    const std::int32_t* whole_sums =
+        Format::kRun == 16 ? x.whole_sums16 + first / 16 : x.whole_sums + first / 32;
+    const __m512i sums = _mm512_maskz_loadu_epi32(FirstLanes(runs), whole_sums);
     return _mm512_sub_epi32(dots, _mm512_mullo_epi32(sums, _mm512_set1_epi32(Format::kZero)));
   }
 
@@ -157,6 +162,9 @@ struct RowProduct {
   static void Add(const MatMulTile& tile, const Byte* chunk, int begin, int token, int runs,
                   __m512 (&sums)[N]) {
     const Row row = Load<kWhole>(chunk, runs);
+    for (int i = 0; i < Format::kChunkBytes; i += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(chunk + kBytesAhead + i), _MM_HINT_T0);
+    }
     for (int n = 0; n < N; ++n) {
       const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
       if constexpr (Format::kHasOffsets)
@@ -227,6 +235,9 @@ struct PanelProduct {
   static constexpr int kChunks = 8;
   // Tokens whose sums fit into registers beside their dot products.
   static constexpr int kTokens = 8;
+  // Weights around a zero are signed here, and the activations unsigned: what these have too much
+  // is then a number of the weights alone.
+  static constexpr bool kSigned = Format::kZero != 0;
   // Unpacked in one go.
   static constexpr int kLanesAtOnce = 8;
   static constexpr int kPairsAtOnce = kLanesAtOnce * Format::kRun / 64;
@@ -235,7 +246,7 @@ struct PanelProduct {
   struct Panel {
     __m512i words[kLanes][kChunks][kWords];
     __m512 scales[kLanes][kChunks];
-    __m512 offsets[kLanes][kChunks];
+    __m512 offsets[kLanes][kChunks];  // or what signed weights start with, as whole numbers
   };
 
   // [lane][token]: a register with a row in each of its lanes.
@@ -260,6 +271,19 @@ struct PanelProduct {
       for (int lane = 0; lane < kLanes; lane += kLanesAtOnce) UnpackValues(part, lane);
     }
     for (int lane = 0; lane < kLanes; lane += kLanesAtOnce) UnpackHeads(part, lane);
+    if constexpr (kSigned) {
+      for (int lane = 0; lane < kLanes; ++lane) SetStart(part, lane);
+    }
+  }
+
+  // The products of weights with the 128 that unsigned activations have too much.
+  static void SetStart(const Part& part, int lane) {
+    __m512i too_much = _mm512_setzero_si512();
+    for (int i = 0; i < kWords; ++i) {
+      too_much = _mm512_dpbusd_epi32(too_much, _mm512_set1_epi8(-128), part.Word(lane, i));
+    }
+    part.panel.offsets[lane][part.index] =
+        _mm512_castsi512_ps(_mm512_sub_epi32(_mm512_setzero_si512(), too_much));
   }
 
   static void UnpackValues(const Part& part, int first_lane) {
@@ -276,7 +300,8 @@ struct PanelProduct {
       Transpose(values[pair]);
       for (int i = 0; i < 16; ++i) {
         const int word = 16 * (first_pair + pair) + i;
-        part.Word(word / kWords, word % kWords) = values[pair][i];
+        part.Word(word / kWords, word % kWords) =
+            _mm512_sub_epi8(values[pair][i], _mm512_set1_epi8(static_cast<char>(Format::kZero)));
       }
     }
   }
@@ -307,7 +332,7 @@ struct PanelProduct {
     }
     for (int i = 0; i < kLanesAtOnce; ++i) {
       part.panel.scales[first_lane + i][part.index] = scales[i];
-      part.panel.offsets[first_lane + i][part.index] = offsets[i];
+      if constexpr (!kSigned) part.panel.offsets[first_lane + i][part.index] = offsets[i];
     }
   }
 
@@ -330,35 +355,34 @@ struct PanelProduct {
 
   // Adds the products of one run with N tokens, `stride` apart. The tokens take turns, since a
   // product waits for the one before it of the same token.
-  template <int N>
-  static void Dot(const __m512i (&words)[kWords], const std::int8_t* x, std::ptrdiff_t stride,
+  template <int N, class X>
+  static void Dot(const __m512i (&words)[kWords], const X* x, std::ptrdiff_t stride,
                   __m512i (&dots)[N]) {
     for (int i = 0; i < kWords; ++i) {
       for (int n = 0; n < N; ++n) {
-        int four;
-        __builtin_memcpy(&four, x + n * stride + 4 * i, sizeof(four));
-        dots[n] = _mm512_dpbusd_epi32(dots[n], words[i], _mm512_set1_epi32(four));
+        int word;
+        __builtin_memcpy(&word, x + n * stride + 4 * i, sizeof(word));
+        const __m512i four = _mm512_set1_epi32(word);
+        dots[n] = kSigned ? _mm512_dpbusd_epi32(dots[n], four, words[i])
+                          : _mm512_dpbusd_epi32(dots[n], words[i], four);
       }
     }
   }
 
-  // The same with the zero of the weights where it is stored, and with residuals.
+  // The same with residuals. `start` takes back what activations have too much.
   template <int N>
-  static void AllDots(const __m512i (&words)[kWords], const QuantizedRows& x, std::ptrdiff_t first,
-                      std::ptrdiff_t stride, __m512i (&dots)[N]) {
-    __m512i starts[N];
-    for (int n = 0; n < N; ++n) {
-      starts[n] = _mm512_setzero_si512();
-      if constexpr (Format::kZero != 0) {
-        starts[n] = _mm512_set1_epi32(-Format::kZero * x.whole_sums[(first + n * stride) / 32]);
-      }
-      dots[n] = Format::kReadsResiduals ? _mm512_setzero_si512() : starts[n];
+  static void AllDots(const __m512i (&words)[kWords], __m512i start, const QuantizedRows& x,
+                      std::ptrdiff_t first, __m512i (&dots)[N]) {
+    for (int n = 0; n < N; ++n) dots[n] = start;
+    if constexpr (!kSigned) {
+      Dot(words, x.values + first, x.cols, dots);
+    } else {
+      Dot(words, x.unsigned_values + first, x.cols, dots);
     }
-    Dot(words, x.values + first, stride, dots);
-    if constexpr (!Format::kReadsResiduals) return;
-    Dot(words, x.residuals + first, stride, starts);
-    for (int n = 0; n < N; ++n) {
-      dots[n] = _mm512_add_epi32(_mm512_slli_epi32(dots[n], 8), starts[n]);
+    if constexpr (Format::kReadsResiduals) {
+      static_assert(kSigned);
+      for (int n = 0; n < N; ++n) dots[n] = _mm512_add_epi32(_mm512_slli_epi32(dots[n], 8), start);
+      Dot(words, x.unsigned_residuals + first, x.cols, dots);
     }
   }
 
@@ -366,17 +390,18 @@ struct PanelProduct {
   template <int N>
   static void AddRun(const QuantizedRows& x, std::ptrdiff_t first, const __m512i (&words)[kWords],
                      __m512 scales, __m512 offsets, __m512 (&sums)[N]) {
-    const std::ptrdiff_t stride = x.cols;
     __m512i dots[N];
-    AllDots(words, x, first, stride, dots);
+    AllDots(words, kSigned ? _mm512_castps_si512(offsets) : _mm512_setzero_si512(), x, first, dots);
+    const float* x_scales = x.scales + first / 32;
+    const float* x_sums = Format::kRun == 16 ? x.sums16 + first / 16 : x.sums32 + first / 32;
     for (int n = 0; n < N; ++n) {
-      const std::ptrdiff_t at = first + n * stride;
       if constexpr (Format::kHasOffsets) {
-        const float of_run = Format::kRun == 16 ? x.sums16[at / 16] : x.sums32[at / 32];
-        sums[n] = _mm512_fmadd_ps(offsets, _mm512_set1_ps(of_run), sums[n]);
+        const __m512 of_run = _mm512_set1_ps(x_sums[n * (x.cols / Format::kRun)]);
+        sums[n] = _mm512_fmadd_ps(offsets, of_run, sums[n]);
       }
-      const __m512 scale = _mm512_mul_ps(scales, _mm512_set1_ps(x.scales[at / 32] * kStep<Format>));
-      sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[n]), scale, sums[n]);
+      const __m512 x_scale = _mm512_set1_ps(x_scales[n * (x.cols / 32)] * kStep<Format>);
+      sums[n] =
+          _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[n]), _mm512_mul_ps(scales, x_scale), sums[n]);
     }
   }
 
@@ -424,14 +449,28 @@ struct PanelProduct {
     }
   }
 
+  // Groups of about the same size: with less than four tokens products would wait.
   static void AddBand(const MatMulTile& tile, const Band& band, Sums& sums) {
-    int token = 0;
-    for (; token + kTokens <= tile.tokens; token += kTokens) {
-      AddTokens<kTokens>(tile, band, token, sums);
+    const int groups = (tile.tokens + kTokens - 1) / kTokens;
+    for (int group = 0; group < groups; ++group) {
+      const int token = group * tile.tokens / groups;
+      switch ((group + 1) * tile.tokens / groups - token) {
+        case 4:
+          AddTokens<4>(tile, band, token, sums);
+          break;
+        case 5:
+          AddTokens<5>(tile, band, token, sums);
+          break;
+        case 6:
+          AddTokens<6>(tile, band, token, sums);
+          break;
+        case 7:
+          AddTokens<7>(tile, band, token, sums);
+          break;
+        default:
+          AddTokens<kTokens>(tile, band, token, sums);
+      }
     }
-    for (; token + 4 <= tile.tokens; token += 4) AddTokens<4>(tile, band, token, sums);
-    for (; token + 2 <= tile.tokens; token += 2) AddTokens<2>(tile, band, token, sums);
-    if (token < tile.tokens) AddTokens<1>(tile, band, token, sums);
   }
 
   // As AddLanes.
