@@ -4,13 +4,13 @@
 
 #include "apps/bench_report.h"
 #include "apps/commands.h"
+#include "apps/runnable_model.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "engine/benchmark.h"
 #include "io/file.h"
 #include "io/machine.h"
 #include "io/progress.h"
-#include "store/local_store.h"
 
 namespace doppler {
 namespace {
@@ -23,9 +23,10 @@ struct BenchHead {
   int threads = 0;
 };
 
-BenchPoint MeasurePoint(const BenchCommand& command, const EngineOptions& options, int prefill,
-                        BenchHead& head) {
-  Engine engine(ResolveModel(command.model), options);
+BenchPoint MeasurePoint(const BenchCommand& command, const RunnableModel& model,
+                        EngineOptions options, int prefill, BenchHead& head) {
+  options.shard_source = model.source();
+  Engine engine(model.folder(), options);
   head = {.model = engine.artifact().manifest().model_id,
           .backend = std::string(engine.backend().name()),
           .cpu_path = std::string(engine.backend().path()),
@@ -54,7 +55,8 @@ EngineOptions OptionsOf(const BenchCommand& command, int prefill) {
 }
 
 // Rising budgets, so that the peak of the process so far is that of the present budget.
-std::vector<BenchPoint> Sweep(const BenchCommand& command, BenchHead& head) {
+std::vector<BenchPoint> Sweep(const BenchCommand& command, const RunnableModel& model,
+                              BenchHead& head) {
   std::vector<Bytes> budgets = command.budgets;
   std::sort(budgets.begin(), budgets.end());
   std::vector<BenchPoint> points;
@@ -65,7 +67,7 @@ std::vector<BenchPoint> Sweep(const BenchCommand& command, BenchHead& head) {
       EngineOptions options = OptionsOf(command, context);
       options.host_memory = budget;
       try {
-        points.push_back(MeasurePoint(command, options, context, head));
+        points.push_back(MeasurePoint(command, model, options, context, head));
       } catch (const InterruptedError&) {
         throw;
       } catch (const Error& error) {
@@ -84,12 +86,15 @@ std::vector<BenchPoint> Sweep(const BenchCommand& command, BenchHead& head) {
   return points;
 }
 
-OrderedJson HeadToJson(const BenchHead& head, const BenchCommand& command) {
-  return {{"model", head.model},
-          {"backend", head.backend},
-          {"cpu_path", head.cpu_path},
-          {"threads", head.threads},
-          {"repetitions", command.repetitions}};
+OrderedJson HeadToJson(const BenchHead& head, const BenchCommand& command,
+                       const RunnableModel& model) {
+  OrderedJson json = {{"model", head.model},
+                      {"backend", head.backend},
+                      {"cpu_path", head.cpu_path},
+                      {"threads", head.threads},
+                      {"repetitions", command.repetitions}};
+  if (const auto swarm = model.StatsJson()) json["swarm"] = *swarm;
+  return json;
 }
 
 void WriteFiles(const BenchCommand& command, const BenchHead& head,
@@ -98,14 +103,14 @@ void WriteFiles(const BenchCommand& command, const BenchHead& head,
   if (!command.svg_file.empty()) WriteTextFile(command.svg_file, BenchChart(head.model, points));
 }
 
-void RunSweep(BenchCommand command) {
+void RunSweep(BenchCommand command, const RunnableModel& model) {
   if (command.contexts.empty()) command.contexts = {command.prefill};
   if (command.budgets.empty()) command.budgets = {BudgetOf(command.engine)};
   BenchHead head;
-  const std::vector<BenchPoint> points = Sweep(command, head);
+  const std::vector<BenchPoint> points = Sweep(command, model, head);
   WriteFiles(command, head, points);
   if (command.json) {
-    OrderedJson json = HeadToJson(head, command);
+    OrderedJson json = HeadToJson(head, command, model);
     json["points"] = OrderedJson::array();
     for (const BenchPoint& point : points) json["points"].push_back(BenchPointToJson(point));
     PrintJson(json);
@@ -120,16 +125,17 @@ void RunSweep(BenchCommand command) {
 }  // namespace
 
 void RunBench(const BenchCommand& command) {
+  const RunnableModel model(command.model, command.from_swarm);
   if (!command.budgets.empty() || !command.contexts.empty()) {
-    RunSweep(command);
+    RunSweep(command, model);
     return;
   }
   BenchHead head;
   const BenchPoint point =
-      MeasurePoint(command, OptionsOf(command, command.prefill), command.prefill, head);
+      MeasurePoint(command, model, OptionsOf(command, command.prefill), command.prefill, head);
   WriteFiles(command, head, {point});
   if (command.json) {
-    OrderedJson json = HeadToJson(head, command);
+    OrderedJson json = HeadToJson(head, command, model);
     json.update(BenchPointToJson(point));
     PrintJson(json);
     return;

@@ -9,9 +9,9 @@
 #include "apps/commands.h"
 #include "apps/line_input.h"
 #include "apps/report.h"
+#include "apps/runnable_model.h"
 #include "base/interrupt.h"
 #include "engine/chat.h"
-#include "store/local_store.h"
 
 namespace doppler {
 namespace {
@@ -56,8 +56,9 @@ class AnswerPrinter {
 
 class Conversation {
  public:
-  Conversation(Engine& engine, const ChatCommand& command)
+  Conversation(Engine& engine, const RunnableModel& model, const ChatCommand& command)
       : engine_(engine),
+        model_(model),
         command_(command),
         interactive_(!command.json && ::isatty(STDIN_FILENO) != 0 && ::isatty(STDOUT_FILENO) != 0),
         chat_(engine, LoadChatFiles(engine.artifact().folder(), command.template_file),
@@ -150,7 +151,7 @@ class Conversation {
     if (!last_) return;
     Note(fmt::format("last prompt: {} tokens were there already, {} were new", last_->kept_tokens,
                      last_->result.prefill.tokens));
-    fmt::print(stderr, "{}", SummaryText(engine_, last_->result));
+    fmt::print(stderr, "{}{}", SummaryText(engine_, last_->result), model_.SummaryLine());
   }
 
   void Say(const std::string& text) {
@@ -167,6 +168,8 @@ class Conversation {
     } catch (const Error& error) {
       if (!interactive_) throw;
       printer.Finish();
+      // As when Ctrl-C ends the wait for an expert that does not come.
+      ForgetInterrupt();
       return Note(fmt::format("doppler: {}", error.what()));
     }
     command_.json ? PrintTurn() : Print("\n");
@@ -199,6 +202,7 @@ class Conversation {
   }
 
   Engine& engine_;
+  const RunnableModel& model_;
   const ChatCommand& command_;
   const bool interactive_;
   Chat chat_;
@@ -210,8 +214,11 @@ class Conversation {
 
 void RunChat(const ChatCommand& command) {
   ValidateSamplerOptions(command.chat.generate.sampler);
-  Engine engine(ResolveModel(command.model), command.engine);
-  Conversation(engine, command).Run();
+  const RunnableModel model(command.model, command.from_swarm);
+  EngineOptions options = command.engine;
+  options.shard_source = model.source();
+  Engine engine(model.folder(), options);
+  Conversation(engine, model, command).Run();
 }
 
 }  // namespace doppler

@@ -210,6 +210,7 @@ void AddChatCommand(CLI::App& parent) {
                 "Most tokens of an answer; -1: until the model ends it or the context is full");
   AddEngine(*app, command->engine);
   AddGiveBack(*app, command->engine);
+  AddRunFromSwarm(*app, command->from_swarm);
   app->callback([command] { RunChat(*command); });
 }
 
@@ -235,7 +236,7 @@ void AddRunCommand(CLI::App& parent) {
       "Budget of GPU memory; this build has no accelerator backend, so only 0 is accepted");
   AddEngine(*app, command->engine);
   AddGiveBack(*app, command->engine);
-  AddRunFromSwarm(*app, *command);
+  AddRunFromSwarm(*app, command->from_swarm);
   app->callback([command] { RunRun(*command); });
 }
 
@@ -304,6 +305,7 @@ void AddLogitsCommand(CLI::App& parent) {
                   "safetensors file to create: tensor `logits`, f32 [tokens, vocab]")
       ->required();
   AddEngine(*app, command->engine);
+  AddRunFromSwarm(*app, command->from_swarm);
   app->callback([command] { RunLogits(*command); });
 }
 
@@ -318,6 +320,7 @@ void AddPerplexityCommand(CLI::App& parent) {
       ->check(CLI::Range(2, 1 << 28));
   app->add_flag("--json", command->json, "Print JSON");
   AddEngine(*app, command->engine);
+  AddRunFromSwarm(*app, command->from_swarm);
   app->callback([command] { RunPerplexity(*command); });
 }
 
@@ -345,6 +348,7 @@ void AddBenchCommand(CLI::App& parent) {
                   "Draw speed over budget into this file, which must not exist");
   app->add_flag("--json", command->json, "Print JSON");
   AddEngine(*app, command->engine);
+  AddRunFromSwarm(*app, command->from_swarm);
   app->callback([command] { RunBench(*command); });
 }
 
@@ -434,7 +438,7 @@ int RunCommandLine(int argc, char** argv) {
   for (const auto add :
        {AddConvertCommand, AddRunCommand, AddChatCommand, AddPlanCommand, AddInspectCommand,
         AddVerifyCommand, AddTokenizeCommand, AddLogitsCommand, AddPerplexityCommand,
-        AddBenchCommand, AddReplayCommand, AddShareCommand, AddPullCommand}) {
+        AddBenchCommand, AddReplayCommand, AddShareCommand, AddPullCommand, AddPeersCommand}) {
     add(app);
   }
   try {

@@ -27,7 +27,7 @@ struct ConvertCommand {
 };
 void RunConvert(const ConvertCommand& command);
 
-// Where `share`, `pull` and `run --swarm` find peers, and whom they let be one.
+// Where `share`, `pull` and `--swarm` find peers, and whom they let be one.
 struct SwarmFlags {
   std::vector<std::string> peers;
   std::vector<std::string> trackers;
@@ -40,18 +40,26 @@ struct SwarmFlags {
   Bytes upload_limit = 0;  // per second; 0: none
 };
 
+// How a command that runs a model gets experts that are not on this machine. With `on` its model
+// may be a link or a .torrent file.
+struct RunFromSwarm {
+  bool on = false;
+  bool serve = true;
+  double timeout_seconds = 30;
+  std::optional<Bytes> disk_cache;  // of expert shards; nothing: no bound
+  std::string trust;                // as in PullCommand, and also of a model on this machine
+  SwarmFlags swarm;
+};
+
 struct RunCommand {
-  std::string model;  // with from_swarm also a link or a .torrent file
+  std::string model;
   std::optional<std::string> prompt;
   std::string prompt_file;
   bool echo = false;
   std::string stats_file;
   std::string trace_file;
   bool cold = false;
-  bool from_swarm = false;  // experts that are not here are fetched
-  bool serve = true;        // with it
-  double swarm_timeout_seconds = 30;
-  SwarmFlags swarm;
+  RunFromSwarm from_swarm;
   Bytes device_memory = 0;
   EngineOptions engine;
   GenerateOptions generate;
@@ -63,6 +71,7 @@ struct ChatCommand {
   std::string template_file;  // empty: the model's own
   bool json = false;
   bool hide_thinking = false;
+  RunFromSwarm from_swarm;
   EngineOptions engine;
   ChatOptions chat;
 };
@@ -96,6 +105,7 @@ struct ShareCommand {
   std::string model;
   std::string torrent_file;            // to write; empty: none
   std::vector<std::string> addresses;  // of this machine, for the link
+  std::string signing_key;             // file; empty: none
   bool json = false;
   SwarmFlags swarm;
 };
@@ -105,12 +115,22 @@ struct PullCommand {
   std::string source;  // a link or a .torrent file
   std::string output;  // empty: in the local store, under the model's name
   double experts = 1;  // the part of them
+  std::string trust;   // file of the only key to trust; empty: any
   bool serve = true;
   double timeout_seconds = 0;
   bool json = false;
   SwarmFlags swarm;
 };
 void RunPull(const PullCommand& command);
+
+struct PeersCommand {
+  std::string model;  // or a link, or a .torrent file
+  double seconds = 5;
+  Bytes probe = 0;
+  bool json = false;
+  SwarmFlags swarm;
+};
+void RunPeers(const PeersCommand& command);
 
 struct TokenizeCommand {
   std::string model;                // or a hub folder, or a GGUF file
@@ -126,6 +146,7 @@ struct LogitsCommand {
   std::string model;
   std::string ids_file;
   std::string output;
+  RunFromSwarm from_swarm;
   EngineOptions engine;
 };
 void RunLogits(const LogitsCommand& command);
@@ -135,6 +156,7 @@ struct PerplexityCommand {
   std::string ids_file;
   int row = 0;
   bool json = false;
+  RunFromSwarm from_swarm;
   EngineOptions engine;
 };
 void RunPerplexity(const PerplexityCommand& command);
@@ -149,6 +171,7 @@ struct BenchCommand {
   std::string csv_file;
   std::string svg_file;
   bool json = false;
+  RunFromSwarm from_swarm;
   EngineOptions engine;
 };
 void RunBench(const BenchCommand& command);

@@ -4,10 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/commands.h"
+#include "apps/runnable_model.h"
 #include "base/error.h"
 #include "format/safetensors_stream.h"
 #include "io/file.h"
-#include "store/local_store.h"
 
 namespace doppler {
 namespace {
@@ -37,7 +37,9 @@ void RunLogits(const LogitsCommand& command) {
   options.with_tokenizer = false;
   options.logit_rows = 16;
   if (options.context == 0) options.context = static_cast<int>(ids.size());
-  Engine engine(ResolveModel(command.model), options);
+  const RunnableModel model(command.model, command.from_swarm);
+  options.shard_source = model.source();
+  Engine engine(model.folder(), options);
   Session session(engine);
   const auto vocab = static_cast<std::size_t>(engine.config().vocab_size);
   F32SafetensorsWriter writer(command.output, "logits",

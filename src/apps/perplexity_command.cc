@@ -5,11 +5,11 @@
 
 #include "apps/commands.h"
 #include "apps/report.h"
+#include "apps/runnable_model.h"
 #include "base/error.h"
 #include "engine/perplexity.h"
 #include "io/file.h"
 #include "io/progress.h"
-#include "store/local_store.h"
 
 namespace doppler {
 namespace {
@@ -41,7 +41,9 @@ void RunPerplexity(const PerplexityCommand& command) {
   if (options.context < command.row) {
     throw UsageError("--context is smaller than --row; a row must fit in the context");
   }
-  Engine engine(ResolveModel(command.model), options);
+  const RunnableModel model(command.model, command.from_swarm);
+  options.shard_source = model.source();
+  Engine engine(model.folder(), options);
   Session session(engine);
   ProgressMeter progress("perplexity", ids.size() / static_cast<std::size_t>(command.row),
                          {.unit = ProgressUnit::kItems});

@@ -60,6 +60,7 @@ void RunPull(const PullCommand& command) {
   options.info_hash = source.link.info_hash;
   options.torrent = std::move(source.torrent);
   options.folder = FolderOf(command, source.link);
+  const auto signature = CheckedSignature(source.link, options.folder, command.trust);
   options.experts = command.experts;
   options.serve = command.serve;
   options.reach = ReachOf(command.swarm);
@@ -69,6 +70,8 @@ void RunPull(const PullCommand& command) {
   PullDisplay display;
   const PullReport report = PullModel(options, display.Events());
   display.Finish();
+  // So that it can be shared on with it.
+  if (signature) WriteSignatureFile(options.folder, *signature);
   if (command.json) {
     PrintJson(ToJson(report, options.folder));
   } else {

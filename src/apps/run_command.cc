@@ -11,12 +11,10 @@
 #include "apps/commands.h"
 #include "apps/line_input.h"
 #include "apps/report.h"
-#include "apps/swarm_flags.h"
-#include "apps/swarm_run.h"
+#include "apps/runnable_model.h"
 #include "base/interrupt.h"
 #include "engine/trace.h"
 #include "io/file.h"
-#include "store/local_store.h"
 
 namespace doppler {
 namespace {
@@ -81,13 +79,6 @@ class Tracing {
   std::optional<TraceWriter> writer_;
 };
 
-void RequireSwarmForLink(const RunCommand& command) {
-  if (command.from_swarm || !IsSwarmSource(command.model)) return;
-  throw UsageError(
-      "a link is run with --swarm, which fetches experts as they are needed; or fetch all of it "
-      "with 'doppler pull' first");
-}
-
 }  // namespace
 
 void RunRun(const RunCommand& command) {
@@ -98,16 +89,14 @@ void RunRun(const RunCommand& command) {
   RequireNewFile("--stats", command.stats_file);
   RequireNewFile("--trace", command.trace_file);
   ValidateSamplerOptions(command.generate.sampler);
-  RequireSwarmForLink(command);
   const std::string prompt = PromptOf(command);
-  std::optional<SwarmRun> swarm;  // outlives the engine
-  if (command.from_swarm) swarm.emplace(command);
+  const RunnableModel model(command.model, command.from_swarm);
   Tracing tracing(command.trace_file);
   EngineOptions options = command.engine;
   options.warm_start = !command.cold;
-  if (swarm) options.shard_source = swarm->source();
+  options.shard_source = model.source();
   tracing.AddTo(options);
-  Engine engine(swarm ? swarm->folder() : ResolveModel(command.model), options);
+  Engine engine(model.folder(), options);
   tracing.Begin(engine);
   Session session(engine);
   const std::vector<TokenId> ids = engine.tokenizer().Encode(prompt);
@@ -118,10 +107,10 @@ void RunRun(const RunCommand& command) {
   tracing.Finish();
   // Where it cannot be written the next run starts cold, as this one may have.
   if (!command.cold) engine.SaveUsage();
-  fmt::print(stderr, "\n{}{}", SummaryText(engine, result), swarm ? swarm->SummaryLine() : "");
+  fmt::print(stderr, "\n{}{}", SummaryText(engine, result), model.SummaryLine());
   if (!command.stats_file.empty()) {
     OrderedJson stats = StatsToJson(engine, result);
-    if (swarm) stats["swarm"] = swarm->StatsJson();
+    if (const auto swarm = model.StatsJson()) stats["swarm"] = *swarm;
     WriteTextFile(command.stats_file, stats.dump(2) + "\n");
   }
   if (result.stop == StopReason::kInterrupted) throw InterruptedError();

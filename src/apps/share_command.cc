@@ -45,6 +45,7 @@ ShareOptions OptionsOf(const ShareCommand& command) {
   options.folder = ResolveModel(command.model);
   options.reach = ReachOf(command.swarm);
   options.threads = DetectProcessor().threads;
+  options.signing_key = command.signing_key;
   for (const std::string& text : command.addresses) {
     for (const PeerAddress& address : ResolvePeer(text)) options.addresses.push_back(address);
   }

@@ -1,6 +1,7 @@
 #include "apps/swarm_cli.h"
 
 #include <charconv>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -26,6 +27,28 @@ double PartOf(const std::string& text) {
   return percent / 100;
 }
 
+void AddSwarmSize(CLI::App& app, const char* flag, const std::function<void(Bytes)>& set,
+                  const char* help, const char* type) {
+  app.add_option_function<std::string>(
+         flag,
+         [flag, set](const std::string& text) {
+           try {
+             set(ParseSize(text));
+           } catch (const Error& error) {
+             throw CLI::ValidationError(flag, error.what());
+           }
+         },
+         help)
+      ->type_name(type);
+}
+
+void AddTrust(CLI::App& app, std::string& trust) {
+  app.add_option("--trust", trust,
+                 "Refuse a model that is not signed with the Ed25519 key whose public half is in "
+                 "this PEM file")
+      ->type_name("KEY");
+}
+
 void AddSwarmFlags(CLI::App& app, SwarmFlags& swarm) {
   app.add_option("--tracker", swarm.trackers,
                  "Ask this tracker for peers (http://, https://, udp://); may be repeated")
@@ -48,17 +71,9 @@ void AddSwarmFlags(CLI::App& app, SwarmFlags& swarm) {
   app.add_flag_callback(
       "--no-pex", [&swarm] { swarm.peer_exchange = false; },
       "Do not exchange addresses of peers with peers");
-  app.add_option_function<std::string>(
-         "--upload-limit",
-         [&swarm](const std::string& text) {
-           try {
-             swarm.upload_limit = ParseSize(text);
-           } catch (const Error& error) {
-             throw CLI::ValidationError("--upload-limit", error.what());
-           }
-         },
-         "Bytes per second to send at most, as 5M")
-      ->type_name("RATE");
+  AddSwarmSize(
+      app, "--upload-limit", [&swarm](Bytes bytes) { swarm.upload_limit = bytes; },
+      "Bytes per second to send at most, as 5M", "RATE");
 }
 
 }  // namespace
@@ -76,6 +91,9 @@ void AddShareCommand(CLI::App& parent) {
                   "be repeated")
       ->allow_extra_args(false)
       ->type_name("HOST:PORT");
+  app->add_option("--sign", command->signing_key,
+                  "Sign the model with the Ed25519 key in this PEM file")
+      ->type_name("KEY");
   app->add_option("--peer", command->swarm.peers, "Connect to this peer; may be repeated")
       ->allow_extra_args(false)
       ->type_name("HOST:PORT");
@@ -99,6 +117,7 @@ void AddPullCommand(CLI::App& parent) {
   app->add_flag_callback(
          "--dense-only", [command] { command->experts = 0; }, "The same as --experts none")
       ->excludes(experts);
+  AddTrust(*app, command->trust);
   app->add_option("--peer", command->swarm.peers, "Fetch from this peer; may be repeated")
       ->allow_extra_args(false)
       ->type_name("HOST:PORT");
@@ -113,24 +132,52 @@ void AddPullCommand(CLI::App& parent) {
   app->callback([command] { RunPull(*command); });
 }
 
-void AddRunFromSwarm(CLI::App& run, RunCommand& command) {
-  CLI::Option* swarm = run.add_flag(
-      "--swarm", command.from_swarm,
-      "Fetch experts that are not on this machine from peers, as they are needed; MODEL "
-      "may then be a link or a .torrent file");
-  const std::size_t before = run.get_options().size();
-  run.add_option("--peer", command.swarm.peers, "Fetch from this peer; may be repeated")
+void AddPeersCommand(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand("peers", "Who has how much of a model");
+  const auto command = std::make_shared<PeersCommand>();
+  app->add_option("MODEL", command->model,
+                  "Artifact folder, the name of a model in the local store, a link or a .torrent "
+                  "file")
+      ->required();
+  app->add_option("--wait", command->seconds, "Listen for so many seconds")
+      ->check(CLI::Range(0.5, 1e6))
+      ->capture_default_str()
+      ->type_name("SECONDS");
+  AddSwarmSize(
+      *app, "--probe", [command](Bytes bytes) { command->probe = bytes; },
+      "Fetch so many bytes of experts, to be thrown away, to see how fast peers are", "SIZE");
+  app->add_option("--peer", command->swarm.peers, "Connect to this peer; may be repeated")
       ->allow_extra_args(false)
       ->type_name("HOST:PORT");
-  run.add_option("--swarm-timeout", command.swarm_timeout_seconds,
+  app->add_flag("--json", command->json, "Print JSON");
+  AddSwarmFlags(*app, command->swarm);
+  app->callback([command] { RunPeers(*command); });
+}
+
+void AddRunFromSwarm(CLI::App& app, RunFromSwarm& flags) {
+  CLI::Option* swarm = app.add_flag(
+      "--swarm", flags.on,
+      "Fetch experts that are not on this machine from peers, as they are needed; MODEL "
+      "may then be a link or a .torrent file");
+  // Without --swarm it is refused with more words than those of the others.
+  AddSwarmSize(
+      app, "--disk-cache", [&flags](Bytes bytes) { flags.disk_cache = bytes; },
+      "With --swarm: bytes of experts to keep on disk at most; those least used are removed",
+      "SIZE");
+  AddTrust(app, flags.trust);
+  const std::size_t before = app.get_options().size();
+  app.add_option("--peer", flags.swarm.peers, "Fetch from this peer; may be repeated")
+      ->allow_extra_args(false)
+      ->type_name("HOST:PORT");
+  app.add_option("--swarm-timeout", flags.timeout_seconds,
                  "Fail when an expert is waited for and nothing has come for so many seconds")
       ->check(CLI::Range(1.0, 1e9))
       ->capture_default_str()
       ->type_name("SECONDS");
-  run.add_flag_callback(
-      "--no-seed", [&command] { command.serve = false; }, "Send nothing to others meanwhile");
-  AddSwarmFlags(run, command.swarm);
-  const std::vector<CLI::Option*> options = run.get_options();
+  app.add_flag_callback(
+      "--no-seed", [&flags] { flags.serve = false; }, "Send nothing to others meanwhile");
+  AddSwarmFlags(app, flags.swarm);
+  const std::vector<CLI::Option*> options = app.get_options();
   for (std::size_t i = before; i < options.size(); ++i) options[i]->needs(swarm);
 }
 

@@ -1,4 +1,4 @@
-// The command line of `share`, `pull` and `run --swarm`.
+// The command line of `share`, `pull` and `--swarm`.
 #pragma once
 
 namespace CLI {
@@ -7,11 +7,12 @@ class App;
 
 namespace doppler {
 
-struct RunCommand;
+struct RunFromSwarm;
 
 void AddShareCommand(CLI::App& parent);
 void AddPullCommand(CLI::App& parent);
-// The flags of `run` that begin with --swarm, and what they make of a link.
-void AddRunFromSwarm(CLI::App& run, RunCommand& command);
+void AddPeersCommand(CLI::App& parent);
+// --swarm and the flags that go with it, of a command that runs a model.
+void AddRunFromSwarm(CLI::App& app, RunFromSwarm& flags);
 
 }  // namespace doppler

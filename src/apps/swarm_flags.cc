@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "io/file.h"
+#include "swarm/artifact_torrent.h"
 
 namespace doppler {
 namespace {
@@ -28,10 +29,27 @@ SwarmSource SourceOf(const std::string& text) {
   source.torrent = ParseTorrent(ReadTextFile(text, kMostTorrentBytes), text);
   source.link = {.info_hash = InfoHash(*source.torrent),
                  .name = source.torrent->name,
+                 .signature = std::exchange(source.torrent->signature, {}),
                  .peers = {},
                  .trackers = std::exchange(source.torrent->trackers, {}),
                  .web_seeds = std::exchange(source.torrent->web_seeds, {})};
   return source;
+}
+
+std::optional<ModelSignature> CheckedSignature(const Link& link,
+                                               const std::filesystem::path& folder,
+                                               const std::string& trust) {
+  std::optional<ModelSignature> signature = link.signature;
+  if (!signature) signature = ReadSignatureFile(folder);
+  RequireSignature(signature, link.info_hash, trust);
+  return signature;
+}
+
+void RequireTrusted(const std::filesystem::path& folder, const std::string& trust) {
+  if (trust.empty()) return;
+  Link link;
+  link.info_hash = InfoHash(DescribeArtifact(folder));
+  CheckedSignature(link, folder, trust);
 }
 
 void AddReach(const Link& link, SwarmReach& reach) {

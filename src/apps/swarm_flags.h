@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdio>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,6 +25,14 @@ struct SwarmSource {
 // Whether `text` is one of these, and not a model on this machine.
 bool IsSwarmSource(const std::string& text);
 SwarmSource SourceOf(const std::string& text);
+
+// The signature of a link or, if it has none, of the folder that the model is in or comes to.
+// Throws Error if it is not genuine, or not by the key in the file `trust`, unless that is empty.
+std::optional<ModelSignature> CheckedSignature(const Link& link,
+                                               const std::filesystem::path& folder,
+                                               const std::string& trust);
+// The same of a model on this machine.
+void RequireTrusted(const std::filesystem::path& folder, const std::string& trust);
 
 // Where a link says that peers are. In a private swarm its trackers and mirrors are not used: they
 // were chosen by someone else.

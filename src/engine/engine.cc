@@ -18,6 +18,31 @@ MemoryPlan PlanOrThrow(const PreparedModel& prepared, const EngineOptions& optio
   return *result.plan;
 }
 
+// Experts that are guessed for a layer.
+int GuessesOf(const ModelConfig& config, const EngineOptions& options) {
+  return options.speculate.value_or(config.experts_per_token / 2);
+}
+
+// What one token needs in one layer must be on disk together, with what is guessed for the next.
+void RequireDiskRoom(const PreparedModel& prepared, const EngineOptions& options) {
+  const std::optional<Bytes> budget =
+      options.shard_source == nullptr ? std::nullopt : options.shard_source->DiskBudget();
+  if (!budget || prepared.config.num_experts == 0) return;
+  Bytes largest = 0;
+  for (const ShardEntry& shard : prepared.artifact.manifest().shards) {
+    if (shard.type == ShardType::kExpert) largest = std::max(largest, shard.size);
+  }
+  const int used = prepared.config.experts_per_token;
+  const int guessed = GuessesOf(prepared.config, options);
+  const Bytes needed = static_cast<Bytes>(used + guessed) * largest;
+  if (*budget >= needed) return;
+  Throw(
+      "a disk cache of {} is too small for '{}': a token uses {} experts in a layer and {} of the "
+      "next are guessed (--speculate), of up to {} each; give --disk-cache {} or more",
+      FormatSize(*budget), prepared.artifact.manifest().model_id, used, guessed,
+      FormatSize(largest), needed);
+}
+
 // The names of dense tensors by what becomes of them.
 struct DenseSplit {
   std::vector<std::string> resident;
@@ -65,9 +90,11 @@ Engine::Engine(const std::filesystem::path& folder, const EngineOptions& options
       plan_(PlanOrThrow(prepared_, options)),
       budget_(std::make_unique<MemoryBudget>(plan_.budget - plan_.process - plan_.page_tables -
                                              plan_.leaf_hashes - plan_.scratch)) {
+  RequireDiskRoom(prepared_, options);
   trace_model_ = TraceModelOf(prepared_);
   Load(options);
   if (options.warm_start) BeginWarmStart();
+  if (options.shard_source != nullptr) LetShardsGo(*options.shard_source);
   if (options.give_back) BeginMemoryWatch(options);
   load_seconds_ = SecondsSince(start_);
 }
@@ -88,7 +115,7 @@ void Engine::Load(const EngineOptions& options) {
     const std::size_t cycle = layers * static_cast<std::size_t>(config.experts_per_token);
     if (!cache.policy) cache.policy = PolicyOf(DefaultPolicy(plan_.slots, cycle));
     cache.half_life = kDefaultHalfLifeTokens * static_cast<double>(layers);
-    const int guesses = options.speculate.value_or(config.experts_per_token / 2);
+    const int guesses = GuessesOf(config, options);
     cache.reserve = SpeculationReserve(guesses);
     experts_ = std::make_unique<ExpertCache>(prepared_.artifact, std::move(prepared_.table),
                                              *budget_, cache);
@@ -134,6 +161,20 @@ void Engine::BeginWarmStart() {
   experts_->SetUsage(*usage);
   const auto spare = static_cast<std::size_t>(prepared_.config.experts_per_token);
   warm_start_ = std::make_unique<WarmStart>(*experts_, *usage, spare);
+}
+
+// The disk is a cache of records as the slots are, of another size.
+void Engine::LetShardsGo(const ShardSource& source) {
+  if (experts_ == nullptr || !source.DiskBudget()) return;
+  Bytes bytes = 0;
+  for (const ShardEntry& shard : prepared_.artifact.manifest().shards) {
+    if (shard.type == ShardType::kExpert) bytes += shard.size;
+  }
+  const Bytes record = std::max<Bytes>(1, bytes / experts_->records());
+  const auto layers = static_cast<std::size_t>(prepared_.config.NumMoeLayers());
+  const std::size_t cycle = layers * static_cast<std::size_t>(prepared_.config.experts_per_token);
+  const auto records = static_cast<std::size_t>(*source.DiskBudget() / record);
+  experts_->LetShardsGo(PolicyOf(DefaultPolicy(records, cycle)));
 }
 
 void Engine::BeginMemoryWatch(const EngineOptions& options) {

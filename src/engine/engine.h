@@ -80,6 +80,7 @@ class Engine {
   void Load(const EngineOptions& options);
   void LoadDense(const EngineOptions& options);
   void BeginWarmStart();
+  void LetShardsGo(const ShardSource& source);
   void BeginMemoryWatch(const EngineOptions& options);
 
   const std::chrono::steady_clock::time_point start_;

@@ -81,6 +81,24 @@ ShardFiles::ShardFiles(const fs::path& folder, std::span<const ShardEntry> shard
     if (!IsPooled(ShardId(i))) continue;
     places_[i].node = elsewhere_.insert(elsewhere_.end(), static_cast<std::uint32_t>(i));
   }
+  if (source_ != nullptr) source_->SetOnGone([this](ShardId shard) { Forget(shard); });
+}
+
+ShardFiles::~ShardFiles() {
+  if (source_ != nullptr) source_->SetOnGone({});
+}
+
+// The file is about to be removed. While it is open its bytes stay on the disk, and one that comes
+// again would not be seen.
+void ShardFiles::Forget(ShardId shard) {
+  const std::lock_guard lock(mutex_);
+  File& file = files_[shard.index()];
+  if (!file.is_open()) return;
+  DOPPLER_CHECK(places_[shard.index()].pins == 0);
+  file.Close();
+  elsewhere_.splice(elsewhere_.end(), idle_, places_[shard.index()].node);
+  --open_;
+  room_.notify_all();
 }
 
 bool ShardFiles::ToCome(ShardId shard) const {

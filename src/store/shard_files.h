@@ -75,6 +75,7 @@ class ShardFiles {
   // REQUIRES: most_expert_files > 0, unless there are no expert shards.
   ShardFiles(const std::filesystem::path& folder, std::span<const ShardEntry> shards,
              std::size_t most_expert_files, ShardSource* source = nullptr);
+  ~ShardFiles();
   ShardFiles(const ShardFiles&) = delete;
   ShardFiles& operator=(const ShardFiles&) = delete;
 
@@ -113,6 +114,7 @@ class ShardFiles {
   bool IsPooled(ShardId shard) const { return on_demand() && is_expert_[shard.index()]; }
   void MakeRoom(std::unique_lock<std::mutex>& lock, const File& wanted);
   void Unpin(ShardId shard);
+  void Forget(ShardId shard);
 
   const std::size_t most_expert_files_;
   ShardSource* const source_;

@@ -59,6 +59,14 @@ bool PieceIsThere(const TorrentFile& file, std::size_t piece, std::span<const Di
 
 }  // namespace
 
+void CutToSize(const fs::path& path, Bytes size) {
+  std::error_code error;
+  const bool plain = fs::symlink_status(path, error).type() == fs::file_type::regular;
+  if (!plain || fs::file_size(path, error) <= size || error) return;
+  fs::resize_file(path, size, error);
+  if (error) Throw("cannot shorten '{}': {}", path.string(), error.message());
+}
+
 Bytes BytesThere(const TorrentFile& file, const FileCheck& check) {
   Bytes total = 0;
   for (std::size_t piece = 0; piece < check.pieces.size(); ++piece) {

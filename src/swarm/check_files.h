@@ -16,6 +16,10 @@ struct FileCheck {
   std::vector<Digest> leaves;  // of a whole file
 };
 
+// Cuts off what a plain file has beyond `size`: with the right bytes in front it would hash well
+// and still not be the file. Throws Error if that cannot be done.
+void CutToSize(const std::filesystem::path& path, Bytes size);
+
 // The bytes of the pieces that are there.
 Bytes BytesThere(const TorrentFile& file, const FileCheck& check);
 

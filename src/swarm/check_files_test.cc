@@ -65,6 +65,17 @@ TEST_F(CheckFilesTest, TakesNothingFromAMissingOrEmptyFile) {
   EXPECT_THAT(Check(known_).pieces, Each(false));
 }
 
+TEST_F(CheckFilesTest, CutsOffWhatIsTooLong) {
+  const std::string bytes = SampleBytes(2, 320 * kKiB);
+  WriteSampleFile(folder_ / kExpertShard, bytes + "more");
+  CutToSize(folder_ / kExpertShard, bytes.size());
+  EXPECT_EQ(ReadTextFile(folder_ / kExpertShard), bytes);
+  CutToSize(folder_ / kExpertShard, bytes.size() + 1);
+  EXPECT_EQ(std::filesystem::file_size(folder_ / kExpertShard), bytes.size());
+  CutToSize(folder_ / "none", 1);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "none"));
+}
+
 TEST_F(CheckFilesTest, RefusesALink) {
   std::filesystem::remove(folder_ / kExpertShard);
   std::filesystem::create_symlink(folder_ / "shards/00001.bin", folder_ / kExpertShard);

@@ -1,24 +1,28 @@
 // The link that names a model in the swarm: a magnet link with the torrent's info-hash of version
 // 2, and where peers may be found.
 //
-//   magnet:?xt=urn:btmh:1220<64 hexadecimal digits>&dn=NAME&x.pe=HOST:PORT&tr=URL&ws=URL
+//   magnet:?xt=urn:btmh:1220<64 hexadecimal digits>&dn=NAME&x.sig=SIGNATURE&x.pe=HOST:PORT&tr=URL
+//     &ws=URL
 //
 // Who has the link can check every byte of the model: the hash covers the manifest's, which covers
 // the shards'.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "format/sha256.h"
 #include "swarm/peer_address.h"
+#include "swarm/signature.h"
 
 namespace doppler {
 
 struct Link {
   Digest info_hash{};
-  std::string name;  // of the model; empty if the link has none
+  std::string name;                         // of the model; empty if the link has none
+  std::optional<ModelSignature> signature;  // as it was told, true or not
   std::vector<PeerAddress> peers;
   std::vector<std::string> trackers;
   std::vector<std::string> web_seeds;

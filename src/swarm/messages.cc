@@ -111,6 +111,15 @@ constexpr auto kPeerItem = [](auto& wire, auto& peer) {
   wire.Text(peer.host);
   wire.Unsigned(peer.port);
 };
+constexpr auto kPeerStateItem = [](auto& wire, auto& peer) {
+  kPeerItem(wire, peer.address);
+  wire.Flag(peer.incoming);
+  wire.Text(peer.client);
+  wire.Unsigned(peer.round_trip_ms);
+  wire.Unsigned(peer.downloaded);
+  wire.Octets(peer.pieces);
+};
+constexpr auto kNumberItem = [](auto& wire, auto& number) { wire.Unsigned(number); };
 constexpr auto kHashItem = [](auto& wire, auto& hash) { wire.Hash(hash); };
 
 template <typename Wire>
@@ -130,6 +139,7 @@ void Body(Wire& wire, Of<Wire, StartMessage>& message) {
   wire.Flag(message.peer_exchange);
   wire.Flag(message.private_only);
   wire.Flag(message.serve);
+  wire.Flag(message.watch);
   wire.Unsigned(message.upload_limit);
   if (message.task > StartMessage::Task::kOnDemand) Throw("a frame names a task that is not known");
 }
@@ -197,6 +207,20 @@ template <typename Wire>
 void Body(Wire& wire, Of<Wire, WantFileMessage>& message) {
   wire.Unsigned(message.file);
   wire.Unsigned(message.priority);
+}
+
+template <typename Wire>
+void Body(Wire& wire, Of<Wire, ForgetMessage>& message) {
+  wire.List(message.files, kNumberItem);
+}
+
+template <typename Wire>
+void Body(Wire& /*wire*/, Of<Wire, ForgottenMessage>& /*message*/) {}
+
+template <typename Wire>
+void Body(Wire& wire, Of<Wire, PeersMessage>& message) {
+  wire.List(message.peers, kPeerStateItem);
+  wire.Flag(message.more);
 }
 
 template <std::size_t kKind = 0>

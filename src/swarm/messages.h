@@ -46,6 +46,7 @@ struct StartMessage {
   bool peer_exchange = false;
   bool private_only = false;       // only addresses of private networks
   bool serve = true;               // send to others what is there
+  bool watch = false;              // tell of the peers that are connected, a few times a second
   std::uint64_t upload_limit = 0;  // bytes per second; 0: none
 };
 
@@ -65,6 +66,12 @@ struct StopMessage {};
 struct WantFileMessage {
   std::uint32_t file = 0;
   std::uint8_t priority = 0;  // as in WantMessage
+};
+
+// These files are not to be served or kept any more: the program will remove them. One such message
+// at a time.
+struct ForgetMessage {
+  std::vector<std::uint32_t> files;
 };
 
 // From the swarm process: it listens.
@@ -106,14 +113,34 @@ struct BannedMessage {
   PeerAddress peer;
 };
 
+// The last ForgetMessage was done: nobody is told that the files are here, and none is open.
+struct ForgottenMessage {};
+
+// A peer that is connected, by its own word.
+struct PeerState {
+  PeerAddress address;
+  bool incoming = false;             // its port is then not where it listens
+  std::string client;                // the program's name; any bytes
+  std::uint32_t round_trip_ms = 0;   // how long connecting took; 0: not known
+  std::uint64_t downloaded = 0;      // from it, bytes of files
+  std::vector<std::uint8_t> pieces;  // as StartMessage::have; empty: none
+};
+
+// Those that are connected now; in parts, of which all but the last have `more`.
+struct PeersMessage {
+  std::vector<PeerState> peers;
+  bool more = false;
+};
+
 // What makes it impossible to go on.
 struct FailureMessage {
   std::string problem;
 };
 
-using Message = std::variant<StartMessage, WantMessage, ConnectMessage, StopMessage, ReadyMessage,
-                             DescriptionMessage, StatusMessage, FileMessage, LayerMessage,
-                             BannedMessage, FailureMessage, WantFileMessage>;
+using Message =
+    std::variant<StartMessage, WantMessage, ConnectMessage, StopMessage, ReadyMessage,
+                 DescriptionMessage, StatusMessage, FileMessage, LayerMessage, BannedMessage,
+                 FailureMessage, WantFileMessage, ForgetMessage, ForgottenMessage, PeersMessage>;
 
 // A torrent of 2 TiB with all its piece layers.
 inline constexpr Bytes kMostFrameBytes = 2 * kGiB;

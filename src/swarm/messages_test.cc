@@ -40,18 +40,24 @@ StartMessage SampleStart() {
 }  // namespace
 
 TEST(MessagesTest, ReadsWhatItWritesInAnyPortions) {
-  const std::vector<Message> messages = {SampleStart(),
-                                         WantMessage{{0, 7, 1}},
-                                         ConnectMessage{{{"::1", 1}}},
-                                         StopMessage{},
-                                         ReadyMessage{.port = 9, .confined = true},
-                                         DescriptionMessage{"info", {{"1.2.3.4", 5}}},
-                                         StatusMessage{.peers = 3, .wanted = 1ull << 50},
-                                         FileMessage{17},
-                                         LayerMessage{3, {Digest{1}, Digest{2}}},
-                                         BannedMessage{{"1.2.3.4", 5}},
-                                         FailureMessage{"disk full"},
-                                         WantFileMessage{.file = 5, .priority = 7}};
+  const std::vector<Message> messages = {
+      SampleStart(),
+      WantMessage{{0, 7, 1}},
+      ConnectMessage{{{"::1", 1}}},
+      StopMessage{},
+      ReadyMessage{.port = 9, .confined = true},
+      DescriptionMessage{"info", {{"1.2.3.4", 5}}},
+      StatusMessage{.peers = 3, .wanted = 1ull << 50},
+      FileMessage{17},
+      LayerMessage{3, {Digest{1}, Digest{2}}},
+      BannedMessage{{"1.2.3.4", 5}},
+      FailureMessage{"disk full"},
+      WantFileMessage{.file = 5, .priority = 7},
+      ForgetMessage{{5, 1u << 31u}},
+      ForgottenMessage{},
+      PeersMessage{
+          {{.address = {"1.2.3.4", 5}, .client = "any", .round_trip_ms = 7, .pieces = {0x80}}},
+          true}};
   std::string text;
   for (const Message& message : messages) text += EncodeFrame(message);
   for (const std::size_t portion : {std::size_t{1}, std::size_t{7}, text.size()}) {

@@ -16,6 +16,7 @@
 #include "swarm/check_files.h"
 #include "swarm/describe.h"
 #include "swarm/expert_choice.h"
+#include "swarm/notices.h"
 #include "swarm/sidecars.h"
 #include "swarm/swarm_process.h"
 #include "swarm/torrent_rules.h"
@@ -190,12 +191,8 @@ void Pull::Check() {
   const fs::path manifest = options_.folder / kManifestFile;
   if (fs::exists(manifest)) manifest_file_ = kManifestFile;
   for (const TorrentFile& file : torrent_->files) {
-    std::error_code error;
-    const bool plain = fs::symlink_status(PathOf(file), error).type() == fs::file_type::regular;
     // A manifest that is longer is another model's, which is said below.
-    const bool longer = plain && file.path != kManifestFile &&
-                        fs::file_size(PathOf(file), error) > file.size && !error;
-    if (longer) fs::resize_file(PathOf(file), file.size);
+    if (file.path != kManifestFile) CutToSize(PathOf(file), file.size);
   }
   CountStatus();
   const Bytes total = BytesOnDisk(options_.folder, *torrent_);
@@ -284,11 +281,10 @@ void Pull::Take(const Message& message, SwarmProcess& swarm) {
     Learn(*layer);
   } else if (const auto* banned = std::get_if<BannedMessage>(&message)) {
     report_.banned.push_back(banned->peer);
-    events_.notice(fmt::format("the peer {} sent wrong bytes, nothing more is taken from it",
-                               FormatPeer(banned->peer)));
+    events_.notice(BannedNotice(*banned));
   } else if (const auto* ready = std::get_if<ReadyMessage>(&message)) {
     if (!ready->confined && !std::exchange(told_unconfined_, true)) {
-      events_.notice("this kernel cannot confine the swarm process to its folder");
+      events_.notice(std::string(kUnconfinedNotice));
     }
   }
 }

@@ -10,6 +10,7 @@
 #include "format/artifact_files.h"
 #include "io/file.h"
 #include "swarm/artifact_torrent.h"
+#include "swarm/notices.h"
 #include "swarm/sidecars.h"
 
 namespace doppler {
@@ -61,10 +62,7 @@ void ShardFetcher::Check() {
     DOPPLER_CHECK(file != nullptr);
     file_of_.push_back(static_cast<std::size_t>(file - torrent_.files.data()));
     if (shard.type == ShardType::kExpert) shard_of_[file_of_.back()] = ShardId(i);
-    // A longer file has the right bytes in front, and is not the shard.
-    std::error_code error;
-    const bool longer = fs::file_size(options_.folder / shard.file, error) > shard.size && !error;
-    if (longer) fs::resize_file(options_.folder / shard.file, shard.size);
+    CutToSize(options_.folder / shard.file, shard.size);
     has.push_back(checks_[file_of_.back()].whole);
   }
   for (std::size_t file = 0; file < checks_.size(); ++file) {
@@ -73,6 +71,27 @@ void ShardFetcher::Check() {
           (options_.folder / torrent_.files[file].path).string());
   }
   wishes_ = std::make_unique<ShardWishes>(has);
+  std::vector<Bytes> sizes;
+  for (const ShardEntry& shard : manifest_.shards) {
+    sizes.push_back(shard.type == ShardType::kExpert ? shard.size : 0);
+  }
+  disk_ = std::make_unique<DiskCache>(options_.disk_budget, std::move(sizes), *wishes_);
+  for (std::size_t i = 0; i < manifest_.shards.size(); ++i) {
+    if (fs::exists(options_.folder / manifest_.shards[i].file)) disk_->Found(ShardId(i));
+  }
+}
+
+void ShardFetcher::SetRanks(Ranks ranks) {
+  {
+    const std::lock_guard lock(listener_mutex_);
+    ranks_ = std::move(ranks);
+  }
+  wishes_->Wake();
+}
+
+void ShardFetcher::SetOnGone(OnGone on_gone) {
+  const std::lock_guard lock(listener_mutex_);
+  on_gone_ = std::move(on_gone);
 }
 
 void ShardFetcher::SetListener(Listener listener) {
@@ -137,8 +156,10 @@ void ShardFetcher::Rest(const std::string& problem) {
   }
 }
 
-// What a swarm process that is gone has left of the files that are wanted.
+// What a swarm process that is gone has left of the files that are wanted. Nobody serves those that
+// were to go.
 void ShardFetcher::CheckAgain() {
+  RemoveGoing();
   for (const ShardWishes::Wish& wish : wishes_->All()) {
     const std::size_t index = file_of_[wish.shard.index()];
     TorrentFile& file = torrent_.files[index];
@@ -164,11 +185,13 @@ void ShardFetcher::Exchange() {
   SwarmProcess swarm(Start());
   wishes_->TakeNew();
   SendWishes(swarm, wishes_->All());
+  MakeRoom(swarm);
   while (!stop_) {
     if (const std::optional<Message> message = swarm.Receive(kLookInterval, wishes_->wake())) {
       Take(*message);
     }
     SendWishes(swarm, wishes_->TakeNew());
+    MakeRoom(swarm);
     FailLate();
   }
   swarm.Stop([this](const Message& message) {
@@ -179,13 +202,48 @@ void ShardFetcher::Exchange() {
   Keep();
 }
 
-void ShardFetcher::SendWishes(SwarmProcess& swarm,
-                              const std::vector<ShardWishes::Wish>& wishes) const {
-  for (const ShardWishes::Wish& wish : wishes) {
+void ShardFetcher::SendWishes(SwarmProcess& swarm, const std::vector<ShardWishes::Wish>& wishes) {
+  for (const ShardWishes::Wish& wish : disk_->Admit(wishes)) {
     const bool now = wish.urgency == ShardUrgency::kNow;
     swarm.Send(WantFileMessage{.file = static_cast<std::uint32_t>(file_of_[wish.shard.index()]),
                                .priority = now ? kNowPriority : kSoonPriority});
   }
+}
+
+void ShardFetcher::MakeRoom(SwarmProcess& swarm) {
+  if (!disk_->NeedsRoom()) return;
+  std::vector<double> ranks(manifest_.shards.size());
+  {
+    const std::lock_guard lock(listener_mutex_);
+    if (!ranks_) return;
+    ranks_(ranks);
+  }
+  ForgetMessage message;
+  for (const ShardId shard : disk_->Choose(ranks)) {
+    message.files.push_back(static_cast<std::uint32_t>(file_of_[shard.index()]));
+  }
+  if (!message.files.empty()) swarm.Send(message);
+}
+
+void ShardFetcher::RemoveGoing() {
+  for (const ShardId shard : disk_->going()) {
+    {
+      const std::lock_guard lock(listener_mutex_);
+      if (on_gone_) on_gone_(shard);
+    }
+    const std::size_t file = file_of_[shard.index()];
+    const fs::path path = options_.folder / torrent_.files[file].path;
+    std::error_code error;
+    fs::remove(path, error);
+    if (error) Throw("cannot remove '{}': {}", path.string(), error.message());
+    const bool whole = checks_[file].whole;
+    checks_[file] = {.pieces = std::vector<bool>(PieceCount(torrent_.files[file])), .leaves = {}};
+    if (!whole) continue;
+    const std::lock_guard lock(stats_mutex_);
+    ++stats_.evicted;
+    stats_.bytes_evicted += manifest_.shards[shard.index()].size;
+  }
+  disk_->Gone();
 }
 
 void ShardFetcher::Take(const Message& message) {
@@ -201,11 +259,12 @@ void ShardFetcher::Take(const Message& message) {
       const std::lock_guard lock(stats_mutex_);
       ++stats_.banned;
     }
-    events_.notice(fmt::format("the peer {} sent wrong bytes, nothing more is taken from it",
-                               FormatPeer(banned->peer)));
+    events_.notice(BannedNotice(*banned));
+  } else if (std::holds_alternative<ForgottenMessage>(message)) {
+    RemoveGoing();
   } else if (const auto* ready = std::get_if<ReadyMessage>(&message)) {
     if (!ready->confined && !std::exchange(told_unconfined_, true)) {
-      events_.notice("this kernel cannot confine the swarm process to its folder");
+      events_.notice(std::string(kUnconfinedNotice));
     }
   }
 }
@@ -223,7 +282,7 @@ void ShardFetcher::TakeStatus(const StatusMessage& status) {
 
 void ShardFetcher::Arrived(std::uint32_t index) {
   if (index >= checks_.size()) throw SwarmEndedError("the swarm process named no file");
-  if (!shard_of_[index] || checks_[index].whole) return;
+  if (!shard_of_[index] || checks_[index].whole || !disk_->Holds(*shard_of_[index])) return;
   TorrentFile& file = torrent_.files[index];
   checks_[index] = CheckFile(options_.folder / file.path, file, [](Bytes) {});
   checks_[index].leaves = {};

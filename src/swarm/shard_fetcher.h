@@ -4,7 +4,12 @@
 //   Request -> the swarm process, all peers -> the file, hashed by us -> the listener
 //
 // The artifact's manifest, tokenizer and dense shards are here before (pull.h). Nothing on disk is
-// believed: all of it is hashed at the start.
+// believed: all of it is hashed at the start. With a budget for the disk, experts that are cold are
+// removed again:
+//
+//   DiskCache chooses -> no reader can lease it -> the swarm process serves it no more -> removed
+//
+// A process that is killed between two of these steps leaves a file that is whole or none.
 #pragma once
 
 #include <atomic>
@@ -21,6 +26,7 @@
 #include "format/manifest.h"
 #include "io/folder_lock.h"
 #include "swarm/check_files.h"
+#include "swarm/disk_cache.h"
 #include "swarm/messages.h"
 #include "swarm/reach.h"
 #include "swarm/shard_wishes.h"
@@ -34,7 +40,9 @@ struct ShardFetcherOptions {
   SwarmReach reach;
   bool serve = true;
   double timeout_seconds = 30;  // without a byte from anyone, after which a wish fails
-  int threads = 1;              // for hashing at the start
+  // Of the shards of experts in the folder, whole or not; nothing: no bound.
+  std::optional<Bytes> disk_budget;
+  int threads = 1;  // for hashing at the start
 };
 
 struct ShardFetcherEvents {
@@ -50,6 +58,8 @@ struct ShardFetcherStats {
   TimeCounts page_ins;         // of the demanded, from the request to the file that was verified
   double waiting_seconds = 0;  // in which somebody waited for any
   std::uint64_t late = 0;      // requests that failed
+  std::uint64_t evicted = 0;   // shards that were removed from the disk
+  Bytes bytes_evicted = 0;     // of these
   std::uint64_t failed_pieces = 0;
   std::uint64_t banned = 0;      // peers
   std::uint64_t downloaded = 0;  // bytes of files, with those that were refused
@@ -68,8 +78,13 @@ class ShardFetcher final : public ShardSource {
   ShardFetcher& operator=(const ShardFetcher&) = delete;
 
   bool Has(ShardId shard) const override { return wishes_->Has(shard); }
+  bool Lease(ShardId shard) override { return wishes_->Lease(shard); }
+  void EndLease(ShardId shard) override { wishes_->EndLease(shard); }
   void Request(ShardId shard, ShardUrgency urgency) override { wishes_->Request(shard, urgency); }
   void SetListener(Listener listener) override;
+  std::optional<Bytes> DiskBudget() const override { return options_.disk_budget; }
+  void SetRanks(Ranks ranks) override;
+  void SetOnGone(OnGone on_gone) override;
   Bytes WorkingBytes() const override;
 
   // Any thread.
@@ -81,7 +96,9 @@ class ShardFetcher final : public ShardSource {
   void Rest(const std::string& problem);
   void CheckAgain();
   void Exchange();
-  void SendWishes(SwarmProcess& swarm, const std::vector<ShardWishes::Wish>& wishes) const;
+  void SendWishes(SwarmProcess& swarm, const std::vector<ShardWishes::Wish>& wishes);
+  void MakeRoom(SwarmProcess& swarm);
+  void RemoveGoing();
   void Take(const Message& message);
   void TakeStatus(const StatusMessage& status);
   void Arrived(std::uint32_t file);
@@ -103,6 +120,7 @@ class ShardFetcher final : public ShardSource {
   std::vector<std::optional<ShardId>> shard_of_;  // [file of the torrent]; experts only
   std::vector<FileCheck> checks_;                 // [file of the torrent]
   std::unique_ptr<ShardWishes> wishes_;
+  std::unique_ptr<DiskCache> disk_;
   int restarts_without_news_ = 0;
   bool told_unconfined_ = false;
   Clock::time_point last_news_;
@@ -110,6 +128,8 @@ class ShardFetcher final : public ShardSource {
 
   std::mutex listener_mutex_;
   Listener listener_;
+  Ranks ranks_;     // guarded by listener_mutex_
+  OnGone on_gone_;  // likewise
   mutable std::mutex stats_mutex_;
   ShardFetcherStats stats_;  // without status_
   std::atomic<bool> stop_{false};

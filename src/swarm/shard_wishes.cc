@@ -12,9 +12,9 @@
 namespace doppler {
 
 ShardWishes::ShardWishes(const std::vector<bool>& has)
-    : has_(has.size()), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), entries_(has.size()) {
+    : leases_(has.size()), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), entries_(has.size()) {
   if (wake_ < 0) Throw("cannot make an event descriptor: {}", std::strerror(errno));
-  for (std::size_t i = 0; i < has.size(); ++i) has_[i] = has[i];
+  for (std::size_t i = 0; i < has.size(); ++i) leases_[i] = has[i] ? 0 : kAbsent;
   fresh_.reserve(has.size());
   open_.reserve(has.size());
 }
@@ -22,6 +22,28 @@ ShardWishes::ShardWishes(const std::vector<bool>& has)
 ShardWishes::~ShardWishes() { ::close(wake_); }
 
 void ShardWishes::Wake() const { ::eventfd_write(wake_, 1); }
+
+bool ShardWishes::Lease(ShardId shard) {
+  std::atomic<int>& leases = leases_[shard.index()];
+  int count = leases.load();
+  while (count != kAbsent && !leases.compare_exchange_weak(count, count + 1)) {
+  }
+  return count != kAbsent;
+}
+
+void ShardWishes::EndLease(ShardId shard) {
+  if (leases_[shard.index()].fetch_sub(1) == 1 && lease_wakes_) Wake();
+}
+
+bool ShardWishes::TakeAway(ShardId shard) {
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entries_[shard.index()];
+  if (entry.state == State::kNow) return false;
+  if (entry.state == State::kSoon) std::erase(open_, shard);
+  entry.state = State::kNone;
+  int unleased = 0;
+  return leases_[shard.index()].compare_exchange_strong(unleased, kAbsent) || unleased == kAbsent;
+}
 
 void ShardWishes::Request(ShardId shard, ShardUrgency urgency) {
   const State wanted = urgency == ShardUrgency::kNow ? State::kNow : State::kSoon;
@@ -70,7 +92,7 @@ std::vector<ShardWishes::Wish> ShardWishes::All() const {
 ShardWishes::Arrival ShardWishes::Came(ShardId shard) {
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[shard.index()];
-  has_[shard.index()].store(true, std::memory_order_release);
+  leases_[shard.index()] = 0;
   const Arrival arrival = {
       .demanded = entry.state == State::kNow,
       .seconds = entry.state == State::kNow ? SecondsBetween(entry.since, Clock::now()) : 0};

@@ -1,4 +1,5 @@
-// Which shards are here, and which are wanted: between those who ask and the thread that fetches.
+// Which shards are here and leased, and which are wanted: between those who ask and the thread that
+// fetches.
 #pragma once
 
 #include <atomic>
@@ -21,7 +22,10 @@ class ShardWishes {
   ShardWishes(const ShardWishes&) = delete;
   ShardWishes& operator=(const ShardWishes&) = delete;
 
-  bool Has(ShardId shard) const { return has_[shard.index()].load(std::memory_order_acquire); }
+  bool Has(ShardId shard) const { return leases_[shard.index()].load() != kAbsent; }
+  // As ShardSource has them. An ended lease wakes if any is waited for.
+  bool Lease(ShardId shard);
+  void EndLease(ShardId shard);
   // Does not allocate. Of a shard that is here nothing is wanted.
   void Request(ShardId shard, ShardUrgency urgency);
 
@@ -45,6 +49,12 @@ class ShardWishes {
   // The shard is here.
   Arrival Came(ShardId shard);
 
+  // The shard is to be removed, and is neither here nor wanted from then on. False if it is leased
+  // or somebody waits for it: then it stays.
+  bool TakeAway(ShardId shard);
+  // Whether the end of a lease wakes.
+  void WaitForLeases(bool wait) { lease_wakes_ = wait; }
+
   // Time in which any shard was wanted now.
   double WaitingSeconds() const;
 
@@ -61,7 +71,10 @@ class ShardWishes {
 
   void CountNow(int more);
 
-  std::vector<std::atomic<bool>> has_;  // [ShardId]
+  static constexpr int kAbsent = -1;
+
+  std::vector<std::atomic<int>> leases_;  // [ShardId], of what is here; else kAbsent
+  std::atomic<bool> lease_wakes_{false};
   int wake_;
   mutable std::mutex mutex_;         // guards what follows
   std::vector<Entry> entries_;       // [ShardId]

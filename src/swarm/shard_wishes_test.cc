@@ -13,6 +13,27 @@ bool Awake(const ShardWishes& wishes) {
   return ::poll(&wanted, 1, 0) == 1;
 }
 
+TEST(ShardWishesTest, WhatIsLeasedOrWaitedForIsNotTakenAway) {
+  ShardWishes wishes({true, false, false});
+  ASSERT_TRUE(wishes.Lease(ShardId(0)));
+  EXPECT_FALSE(wishes.Lease(ShardId(1)));
+  EXPECT_FALSE(wishes.TakeAway(ShardId(0)));
+  EXPECT_TRUE(wishes.Has(ShardId(0)));
+  wishes.EndLease(ShardId(0));
+  EXPECT_FALSE(Awake(wishes));
+  EXPECT_TRUE(wishes.TakeAway(ShardId(0)));
+  EXPECT_FALSE(wishes.Has(ShardId(0)));
+  wishes.Request(ShardId(1), ShardUrgency::kSoon);
+  wishes.Request(ShardId(2), ShardUrgency::kNow);
+  EXPECT_TRUE(wishes.TakeAway(ShardId(1)));
+  EXPECT_FALSE(wishes.TakeAway(ShardId(2)));
+  ASSERT_EQ(wishes.All().size(), 1u);
+  EXPECT_EQ(wishes.All()[0].shard, ShardId(2));
+  // Asked for again, it is wanted again.
+  wishes.Request(ShardId(1), ShardUrgency::kNow);
+  EXPECT_EQ(wishes.TakeNew().size(), 2u);
+}
+
 constexpr auto kLongAgo = Clock::time_point::min();
 constexpr auto kLater = Clock::time_point::max();
 

@@ -8,6 +8,7 @@
 #include "format/artifact_files.h"
 #include "swarm/artifact_torrent.h"
 #include "swarm/check_files.h"
+#include "swarm/notices.h"
 #include "swarm/swarm_process.h"
 
 namespace doppler {
@@ -36,6 +37,17 @@ void TryWriteCache(const ShareOptions& options, const Torrent& torrent, const Sh
   }
 }
 
+std::optional<ModelSignature> SignatureFor(const ShareOptions& options, const Digest& info_hash) {
+  if (options.signing_key.empty()) {
+    const std::optional<ModelSignature> kept = ReadSignatureFile(options.folder);
+    RequireSignature(kept, info_hash, {});
+    return kept;
+  }
+  const ModelSignature signature = SignModel(info_hash, options.signing_key);
+  WriteSignatureFile(options.folder, signature);
+  return signature;
+}
+
 // Serves with one swarm process. Returns when interrupted.
 void Serve(const StartMessage& start, const ShareEvents& events, StatusMessage& status,
            std::uint16_t& port) {
@@ -46,7 +58,7 @@ void Serve(const StartMessage& start, const ShareEvents& events, StatusMessage& 
       events.status(status);
     } else if (const auto* ready = std::get_if<ReadyMessage>(&*message)) {
       if (!ready->confined) {
-        events.notice("this kernel cannot confine the swarm process to its folder");
+        events.notice(std::string(kUnconfinedNotice));
       }
       if (port == 0) events.ready(ready->port);
       port = ready->port;
@@ -67,6 +79,7 @@ SharedModel PrepareShare(const ShareOptions& options, const ShareEvents& events)
   model.torrent = DescribeArtifact(options.folder);
   model.link = {.info_hash = InfoHash(model.torrent),
                 .name = model.torrent.name,
+                .signature = SignatureFor(options, InfoHash(model.torrent)),
                 .peers = options.addresses,
                 .trackers = options.reach.trackers,
                 .web_seeds = options.reach.web_seeds};
@@ -90,6 +103,7 @@ SharedModel PrepareShare(const ShareOptions& options, const ShareEvents& events)
     }
   }
   TryWriteCache(options, model.torrent, events);
+  model.torrent.signature = model.link.signature;
   model.torrent.trackers = options.reach.trackers;
   model.torrent.web_seeds = options.reach.web_seeds;
   return model;

@@ -17,6 +17,9 @@ struct ShareOptions {
   SwarmReach reach;                    // its peers are connected to
   std::vector<PeerAddress> addresses;  // of this machine, for the link
   int threads = 1;                     // for hashing
+  // PEM file of a private key to sign the model with; empty: the signature that its folder keeps,
+  // if any.
+  std::filesystem::path signing_key;
 };
 
 struct ShareReport {

@@ -57,6 +57,13 @@ void WriteLayers(BencodeWriter& out, const std::vector<TorrentFile>& files) {
   out.Close();
 }
 
+void WriteSignature(BencodeWriter& out, const ModelSignature& signature) {
+  const auto& [first, second] = signature.signature;
+  std::string bytes(AsText(signature.key));
+  bytes.append(AsText(first)).append(AsText(second));
+  out.String(kSignatureKey).String(bytes);
+}
+
 void WriteStrings(BencodeWriter& out, std::string_view key,
                   const std::vector<std::string>& strings) {
   if (strings.empty()) return;
@@ -146,6 +153,7 @@ std::string WriteTorrent(const Torrent& torrent) {
     for (const std::string& tracker : torrent.trackers) out.OpenList().String(tracker).Close();
     out.Close();
   }
+  if (torrent.signature) WriteSignature(out, *torrent.signature);
   out.String("info").Raw(InfoDict(torrent));
   WriteLayers(out, torrent.files);
   WriteStrings(out, "url-list", torrent.web_seeds);

@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "format/manifest.h"
 #include "format/merkle.h"
+#include "swarm/signature.h"
 
 namespace doppler {
 
@@ -38,6 +39,7 @@ struct Torrent {
   std::vector<TorrentFile> files;  // by path, ascending
   std::vector<std::string> trackers;
   std::vector<std::string> web_seeds;
+  std::optional<ModelSignature> signature;  // as it was told, true or not
 
   const TorrentFile* Find(std::string_view path) const;
 };

@@ -180,6 +180,16 @@ void ReadUrls(const BencodeValue& top, Torrent& torrent) {
   }
 }
 
+ModelSignature ReadSignature(std::string_view text) {
+  constexpr std::size_t kPart = sizeof(Digest);
+  if (text.size() != 3 * kPart) Throw("'{}' does not have {} bytes", kSignatureKey, 3 * kPart);
+  ModelSignature signature;
+  std::memcpy(signature.key.data(), text.data(), kPart);
+  std::memcpy(signature.signature[0].data(), text.data() + kPart, kPart);
+  std::memcpy(signature.signature[1].data(), text.data() + 2 * kPart, kPart);
+  return signature;
+}
+
 bool IsUrl(std::string_view url, std::initializer_list<std::string_view> schemes) {
   const bool known = std::any_of(schemes.begin(), schemes.end(), [url](std::string_view scheme) {
     return url.starts_with(scheme) && url.size() > scheme.size();
@@ -243,6 +253,9 @@ Torrent ParseTorrent(std::string_view text, const std::string& where) {
     Torrent torrent = ReadInfo(Member(top, "the torrent", "info"));
     if (const BencodeValue* layers = top.Find("piece layers")) ReadLayers(*layers, torrent);
     ReadUrls(top, torrent);
+    if (const BencodeValue* signature = top.Find(kSignatureKey)) {
+      torrent.signature = ReadSignature(signature->String(kSignatureKey));
+    }
     return torrent;
   });
 }

@@ -7,6 +7,8 @@
 
 namespace doppler {
 
+// Of a .torrent file.
+inline constexpr std::string_view kSignatureKey = "doppler signature";
 inline constexpr std::string_view kShardsFolder = "shards/";
 
 // The largest file that is text, as its readers take it.

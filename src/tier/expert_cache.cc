@@ -1,6 +1,7 @@
 #include "tier/expert_cache.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "base/alloc_guard.h"
@@ -105,6 +106,7 @@ ExpertCache::ExpertCache(const Artifact& artifact, ExpertTable table, MemoryBudg
   }
   slot_of_.assign(keys, kNoSlot);
   log_frequency_.assign(keys, kNeverUsed);
+  last_use_.assign(keys, 0);
   LayOutSlots(options.slots);
   LayOutRegions();
   StartReader(options);
@@ -151,7 +153,10 @@ void ExpertCache::StartReader(const ExpertCacheOptions& options) {
 }
 
 ExpertCache::~ExpertCache() {
-  if (shard_source() != nullptr) shard_source()->SetListener({});
+  if (shard_source() != nullptr) {
+    shard_source()->SetRanks({});
+    shard_source()->SetListener({});
+  }
   queue_->Stop();
 }
 
@@ -225,7 +230,8 @@ bool ExpertCache::ReadAhead(LayerId layer, ExpertId expert, std::size_t spare, R
   if (replace == Replace::kPassing) CloseSpeculation();
   const std::size_t key = Key(layer, expert);
   if (slot_of_[key] != kNoSlot) return true;
-  if (AskForShard(Source(layer, expert), ShardUrgency::kSoon)) return true;
+  std::optional<ShardLease> shard = LeaseShard(Source(layer, expert), ShardUrgency::kSoon);
+  if (!shard) return true;
   const std::size_t record_class = class_of_[layer.index()];
   if (Unpinned(record_class) <= spare) return false;
   const std::size_t index = FirstToGo(record_class);
@@ -234,6 +240,7 @@ bool ExpertCache::ReadAhead(LayerId layer, ExpertId expert, std::size_t spare, R
   Fill(index, key, Source(layer, expert), Standing::kPassing);
   Slot& slot = slots_[index];
   slot.reads = ReadPriority::kBackground;
+  slot.shard = std::move(*shard);
   slot.ahead = true;
   slot.last_use = ++clock_;
   ++stats_.read_ahead;
@@ -288,6 +295,7 @@ void ExpertCache::CountUse(std::size_t index, UseKind use) {
   const bool kept = use == UseKind::kKeep;
   if (kept || speculated) SetStanding(index, kept ? Standing::kKept : Standing::kPassing);
   if (kept || slot.standing == Standing::kPassing) slot.last_use = clock_;
+  last_use_[slot.key] = clock_;
   log_frequency_[slot.key] =
       AddUse(log_frequency_[slot.key], 1, static_cast<double>(clock_), half_life_);
 }
@@ -341,6 +349,7 @@ void ExpertCache::Forget(std::size_t index) {
   Slot& slot = slots_[index];
   slot_of_[slot.key] = kNoSlot;
   slot.source = nullptr;
+  slot.shard = {};
   slot.ahead = false;
   SetStanding(index, Standing::kEmpty);
   slot.state.store(kSettled, std::memory_order_relaxed);

@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -151,6 +152,9 @@ class ExpertCache {
   // If the expert is not on disk, has it fetched there behind those that are acquired. Does not
   // wait and does not allocate.
   void Expect(LayerId layer, ExpertId expert);
+  // From now on shards may be removed from the disk, in the order that `policy` gives to what is
+  // known of their records, whether they are resident or not.
+  void LetShardsGo(const EvictionPolicy& policy);
 
   // Records that are being read in the background.
   std::size_t BackgroundReads() const;
@@ -224,6 +228,7 @@ class ExpertCache {
     ReadPriority reads = ReadPriority::kDemand;
     bool ahead = false;    // of ReadAhead, and not acquired yet
     bool parked = false;   // its reads wait for the shard to come; demanded ones only
+    ShardLease shard;      // until its reads are done
     int regions_away = 0;  // in which it has bytes; it cannot be used unless none is
     std::atomic<std::uint32_t> state{kSettled};
     std::array<std::atomic<std::uint32_t>, kExpertParts> steps_left{};  // that hold the part
@@ -265,7 +270,7 @@ class ExpertCache {
   void Forget(std::size_t slot);
   void CountUse(std::size_t slot, UseKind use);
   ShardSource* shard_source() const { return artifact_.files().source(); }
-  bool AskForShard(const ExpertSource& source, ShardUrgency urgency);
+  std::optional<ShardLease> LeaseShard(const ExpertSource& source, ShardUrgency urgency);
   bool ParkIfMissing(std::size_t slot);
   bool UnpinParked(std::size_t slot);
   void OnShard(ShardId shard, const std::string& problem);
@@ -306,13 +311,14 @@ class ExpertCache {
   Reservation reservation_;
   MappedMemory memory_;  // the slots, class by class
 
-  std::mutex resize_mutex_;             // one thread at a time gives back or takes again
-  std::vector<Region*> going_;          // scratch of GiveBack
-  mutable std::mutex mutex_;            // guards what follows, except the atomics in a slot
-  std::vector<std::size_t> first_key_;  // [layer]
-  std::vector<std::size_t> class_of_;   // [layer], of its largest record
-  std::vector<std::size_t> slot_of_;    // [key], kNoSlot when not resident
-  std::vector<double> log_frequency_;   // [key]
+  std::mutex resize_mutex_;              // one thread at a time gives back or takes again
+  std::vector<Region*> going_;           // scratch of GiveBack
+  mutable std::mutex mutex_;             // guards what follows, except the atomics in a slot
+  std::vector<std::size_t> first_key_;   // [layer]
+  std::vector<std::size_t> class_of_;    // [layer], of its largest record
+  std::vector<std::size_t> slot_of_;     // [key], kNoSlot when not resident
+  std::vector<double> log_frequency_;    // [key]
+  std::vector<std::uint64_t> last_use_;  // [key], of any kind
   std::vector<Slot> slots_;
   std::vector<std::size_t> slots_upto_;   // [class], usable slots of it and of larger classes
   std::vector<EvictionQueue> evictable_;  // [class], slots that nobody pins

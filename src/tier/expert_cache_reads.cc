@@ -120,6 +120,7 @@ void ExpertCache::Settle(Slot& slot) {
   }
   const bool background = slot.reads != ReadPriority::kDemand;
   if (!background) CountPageIn(slot);
+  slot.shard = {};
   slot.state.fetch_or(kSettled, std::memory_order_release);
   slot.state.notify_all();
   if (!background) return;

@@ -3,26 +3,33 @@
 //
 // The source calls the listener without a lock that Request takes, so that mutex_ may be held here
 // as there.
+#include <optional>
+#include <utility>
+
 #include "tier/expert_cache.h"
 
 namespace doppler {
 
-// Whether the record has to come first.
-bool ExpertCache::AskForShard(const ExpertSource& source, ShardUrgency urgency) {
+// Keeps the record's shard on disk; nothing if it has to come first.
+std::optional<ShardLease> ExpertCache::LeaseShard(const ExpertSource& source,
+                                                  ShardUrgency urgency) {
   ShardSource* const shards = shard_source();
-  if (shards == nullptr || shards->Has(source.extent.shard)) return false;
-  shards->Request(source.extent.shard, urgency);
-  return true;
+  if (shards == nullptr) return ShardLease();
+  std::optional<ShardLease> lease = ShardLease::Of(*shards, source.extent.shard);
+  if (!lease) shards->Request(source.extent.shard, urgency);
+  return lease;
 }
 
 void ExpertCache::Expect(LayerId layer, ExpertId expert) {
-  AskForShard(Source(layer, expert), ShardUrgency::kSoon);
+  LeaseShard(Source(layer, expert), ShardUrgency::kSoon);
 }
 
 // A shard that comes between the question and the parking is told of afterwards: that needs mutex_.
 bool ExpertCache::ParkIfMissing(std::size_t index) {
   Slot& slot = slots_[index];
-  slot.parked = AskForShard(*slot.source, ShardUrgency::kNow);
+  std::optional<ShardLease> lease = LeaseShard(*slot.source, ShardUrgency::kNow);
+  slot.parked = !lease;
+  if (lease) slot.shard = std::move(*lease);
   return slot.parked;
 }
 
@@ -45,11 +52,12 @@ void ExpertCache::OnShard(ShardId shard, const std::string& problem) {
   for (std::size_t index = 0; index < slots_.size(); ++index) {
     Slot& slot = slots_[index];
     if (!slot.parked || slot.source->extent.shard != shard) continue;
-    slot.parked = false;
     if (!problem.empty()) {
+      slot.parked = false;
       FailParked(slot, problem);
       continue;
     }
+    if (ParkIfMissing(index)) continue;
     QueueReads(index, ReadPriority::kDemand, true);
     QueueReads(index, ReadPriority::kDemand, false);
   }
@@ -61,6 +69,21 @@ void ExpertCache::FailParked(Slot& slot, const std::string& problem) {
   slot.state.notify_all();
   progress_.fetch_add(1, std::memory_order_release);
   progress_.notify_all();
+}
+
+void ExpertCache::LetShardsGo(const EvictionPolicy& policy) {
+  if (shard_source() == nullptr) return;
+  shard_source()->SetRanks([this, policy](std::span<double> ranks) {
+    const std::lock_guard lock(mutex_);
+    std::size_t key = 0;
+    for (const std::vector<ExpertSource>& layer : table_) {
+      for (const ExpertSource& source : layer) {
+        ranks[source.extent.shard.index()] =
+            policy({.key = key, .last_use = last_use_[key], .log_frequency = log_frequency_[key]});
+        ++key;
+      }
+    }
+  });
 }
 
 }  // namespace doppler

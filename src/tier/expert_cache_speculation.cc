@@ -1,5 +1,6 @@
 // Reading experts that may be wanted soon, without putting out what decode keeps.
 #include <optional>
+#include <utility>
 
 #include "base/stopwatch.h"
 #include "tier/expert_cache.h"
@@ -29,12 +30,14 @@ void ExpertCache::Speculate(LayerId layer, std::span<const ExpertId> experts, st
 bool ExpertCache::SpeculateOn(LayerId layer, ExpertId expert, std::size_t spare) {
   const std::size_t key = Key(layer, expert);
   if (slot_of_[key] != kNoSlot) return true;
-  if (AskForShard(Source(layer, expert), ShardUrgency::kSoon)) return true;
+  std::optional<ShardLease> shard = LeaseShard(Source(layer, expert), ShardUrgency::kSoon);
+  if (!shard) return true;
   const std::size_t record_class = class_of_[layer.index()];
   if (Unpinned(record_class) <= spare) return false;
   const std::size_t index = FirstToGo(record_class);
   if (slots_[index].standing == Standing::kKept) return false;
   Fill(index, key, Source(layer, expert), Standing::kSpeculated);
+  slots_[index].shard = std::move(*shard);
   slots_[index].order = ++speculations_;
   slots_[index].reads = ReadPriority::kSpeculative;
   ++background_reads_;

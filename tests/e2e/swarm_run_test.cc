@@ -171,6 +171,32 @@ TEST(SwarmRunTest, WhatARunHasFetchedServesAnother) {
   EXPECT_EQ(from_first.output, LocalText());
 }
 
+TEST(SwarmRunTest, OtherCommandsFetchToo) {
+  const TempFolder temp;
+  const fs::path ids = temp.path() / "ids.json";
+  Overwrite(ids, "[1, 2, 3]");
+  const auto logits = [&](const std::string& model, const std::string& name,
+                          const std::vector<std::string>& flags) {
+    std::vector<std::string> arguments = {"logits", model, "--ids", ids, "-o", temp.path() / name};
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    ExpectDone(Doppler(arguments, {.environment = {{"DOPPLER_STORE", temp.path() / "store"}}}));
+    return ReadTextFile(temp.path() / name);
+  };
+  const Seed seed(MoeModel());
+  const std::vector<std::string> swarm = {"--swarm", "--private", "--peer", seed.peer()};
+  EXPECT_EQ(logits(seed.link(), "swarm", swarm), logits(MoeModel(), "local", {}));
+  std::vector<std::string> bench = {"bench", seed.link(),     "--prefill", "3",     "--decode",
+                                    "1",     "--repetitions", "1",         "--json"};
+  bench.insert(bench.end(), swarm.begin(), swarm.end());
+  const ProcessResult result =
+      Doppler(bench, {.environment = {{"DOPPLER_STORE", temp.path() / "other"}}});
+  ASSERT_EQ(result.status, kDone) << result.errors;
+  EXPECT_GE(nlohmann::json::parse(result.output)["swarm"]["experts_fetched"], 2);
+  for (const char* command : {"chat", "bench"}) {
+    ExpectRefused(Doppler({command, seed.link()}), kWrongUsage, {"--swarm", "'doppler pull'"});
+  }
+}
+
 TEST(SwarmRunTest, RefusesWhatDoesNotBelongTogether) {
   const std::string link = "magnet:?xt=urn:btmh:1220" + std::string(64, 'a');
   ExpectRefused(Doppler({"run", link, "-p", "x"}), kWrongUsage, {"--swarm", "'doppler pull'"});

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,9 +46,28 @@ class FakeShards : public ShardSource {
     if (urgency == ShardUrgency::kNow) asked = urgency;
     ++requests_;
   }
+  bool Lease(ShardId shard) override {
+    const AllowAllocScope bookkeeping;
+    const std::lock_guard lock(mutex_);
+    if (has_[shard.index()]) ++leases_[shard.value];
+    return has_[shard.index()];
+  }
+  void EndLease(ShardId shard) override {
+    const std::lock_guard lock(mutex_);
+    --leases_.at(shard.value);
+  }
   void SetListener(Listener listener) override {
     const std::lock_guard lock(listener_mutex_);
     listener_ = std::move(listener);
+  }
+  std::optional<Bytes> DiskBudget() const override { return std::nullopt; }
+  void SetRanks(Ranks ranks) override {
+    const std::lock_guard lock(listener_mutex_);
+    ranks_ = std::move(ranks);
+  }
+  void SetOnGone(OnGone on_gone) override {
+    const std::lock_guard lock(listener_mutex_);
+    on_gone_ = std::move(on_gone);
   }
 
   Bytes WorkingBytes() const override { return 0; }
@@ -75,6 +95,22 @@ class FakeShards : public ShardSource {
     }
     Tell(shard, problem);
   }
+  // Removes the shard, unless it is leased; says whether it did.
+  bool Remove(ShardId shard) {
+    const std::lock_guard listener_lock(listener_mutex_);
+    const std::lock_guard lock(mutex_);
+    if (leases_[shard.value] > 0) return false;
+    has_[shard.index()] = false;
+    if (on_gone_) on_gone_(shard);
+    std::filesystem::remove(to_ / shards_[shard.index()].file);
+    return true;
+  }
+  std::vector<double> RanksNow() {
+    const std::lock_guard lock(listener_mutex_);
+    std::vector<double> ranks(shards_.size());
+    if (ranks_) ranks_(ranks);
+    return ranks;
+  }
   // What was asked for and is not there.
   std::map<int, ShardUrgency> asked() const {
     const std::lock_guard lock(mutex_);
@@ -97,9 +133,12 @@ class FakeShards : public ShardSource {
   mutable std::mutex mutex_;
   std::vector<bool> has_;
   std::map<int, ShardUrgency> asked_;
+  std::map<int, int> leases_;
   int requests_ = 0;
   std::mutex listener_mutex_;
   Listener listener_;
+  Ranks ranks_;
+  OnGone on_gone_;
 };
 
 }  // namespace doppler

@@ -11,6 +11,7 @@
 #include "base/alloc_guard.h"
 #include "base/error_testing.h"
 #include "support/fake_shards.h"
+#include "support/held_reader.h"
 #include "support/model_case.h"
 
 namespace doppler {
@@ -145,6 +146,71 @@ TEST_F(ShardSourceTest, GuessesAskForShardsAndTakeNoSlot) {
   EXPECT_TRUE(cache_->Resident(LayerId(0), ExpertId(3)));
   const ExpertLease lease = Acquire(4);
   EXPECT_TRUE(Asked(4, ShardUrgency::kNow));
+}
+
+TEST_F(ShardSourceTest, AShardStaysWhileItIsReadAndMayGoAfterwards) {
+  ExpertLease lease = Acquire(3);
+  const ShardId shard = ShardOf(3);
+  source_.Bring(shard);
+  lease.Wait();
+  // Bytes are told to be there before the read has ended.
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!source_.Remove(shard)) ASSERT_LT(std::chrono::steady_clock::now(), end);
+  EXPECT_FALSE(fs::exists(folder() / shards_[shard.index()].file));
+  // The record is resident, whatever the disk holds.
+  lease = ExpertLease();
+  Acquire(3).Wait();
+  EXPECT_EQ(source_.requests(), 1);
+  for (int expert = 4; expert < 9; ++expert) {
+    source_.Bring(ShardOf(expert));
+    Acquire(expert).Wait();
+  }
+  // The file that comes again is the one that is read.
+  lease = Acquire(3);
+  EXPECT_TRUE(Asked(3, ShardUrgency::kNow));
+  source_.Bring(shard);
+  lease.Wait();
+}
+
+TEST(ShardSourceLeases, AShardThatIsBeingReadIsNotRemoved) {
+  const TempFolder temp;
+  const std::vector<ShardEntry> shards = Artifact(Original().path()).manifest().shards;
+  FakeShards source(Original().path(), temp.path() / "model", shards);
+  const Artifact artifact(temp.path() / "model", std::nullopt, &source);
+  HeldReader* held = nullptr;
+  ExpertCacheOptions options;
+  options.slots = {4};
+  options.make_reader = [&held](const AsyncReaderOptions&, ReadDone on_done) {
+    auto reader = std::make_unique<HeldReader>(std::move(on_done));
+    held = reader.get();
+    return reader;
+  };
+  MemoryBudget budget(64 * kMiB);
+  ExpertCache cache(artifact, FindExperts(artifact, std::vector<int>(3, 16)), budget, options);
+  const ExpertId id(3);
+  const ShardId shard = FindExpertRecord(artifact.manifest(), LayerId(0), id).shard;
+  source.Bring(shard);
+  ExpertLease lease;
+  ASSERT_EQ(cache.Acquire(LayerId(0), {&id, 1}, {&lease, 1}), AcquireResult::kOk);
+  EXPECT_FALSE(source.Remove(shard));
+  while (!held->ops().empty()) held->LetGo(1);
+  lease.Wait();
+  EXPECT_TRUE(source.Remove(shard));
+}
+
+TEST_F(ShardSourceTest, ShardsAreRankedByTheUsesOfTheirRecords) {
+  cache_->LetShardsGo(RankByFrequency);
+  for (const int expert : {5, 4, 4}) {
+    source_.Bring(ShardOf(expert));
+    Acquire(expert).Wait();
+  }
+  const std::vector<double> by_use = source_.RanksNow();
+  EXPECT_LT(by_use[ShardOf(3).index()], by_use[ShardOf(5).index()]);
+  EXPECT_LT(by_use[ShardOf(5).index()], by_use[ShardOf(4).index()]);
+  Acquire(5).Wait();
+  cache_->LetShardsGo(RankByRecency);
+  const std::vector<double> by_time = source_.RanksNow();
+  EXPECT_LT(by_time[ShardOf(4).index()], by_time[ShardOf(5).index()]);
 }
 
 TEST_F(ShardSourceTest, ADamagedListOfShardsIsStillRefused) {

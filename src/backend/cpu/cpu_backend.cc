@@ -35,34 +35,49 @@ struct alignas(64) CacheLine {
 
 // Where the parts of quantised activations lie in scratch memory that begins at `begin`.
 struct QuantizedLayout {
-  QuantizedLayout(Bytes begin, int tokens, int cols) : values(begin) {
+  QuantizedLayout(Bytes begin, int tokens, int cols, bool reads_unsigned)
+      : has_unsigned(reads_unsigned), values(begin) {
     const Bytes count =
         static_cast<Bytes>(tokens) * AlignUp(static_cast<Bytes>(cols), sizeof(CacheLine));
     residuals = values + count;
-    scales = residuals + count;
+    unsigned_values = residuals + count;
+    unsigned_residuals = unsigned_values + (has_unsigned ? count : 0);
+    scales = unsigned_residuals + (has_unsigned ? count : 0);
     sums32 = scales + AlignUp(count / 32 * sizeof(float), sizeof(CacheLine));
     sums16 = sums32 + AlignUp(count / 32 * sizeof(float), sizeof(CacheLine));
     whole_sums = sums16 + AlignUp(count / 16 * sizeof(float), sizeof(CacheLine));
-    end = whole_sums + AlignUp(count / 32 * sizeof(std::int32_t), sizeof(CacheLine));
+    whole_sums16 = whole_sums + AlignUp(count / 32 * sizeof(std::int32_t), sizeof(CacheLine));
+    end = whole_sums16 + AlignUp(count / 16 * sizeof(std::int32_t), sizeof(CacheLine));
   }
 
   // With residuals. REQUIRES: `base` is what the layout is within.
   QuantizedRows At(std::byte* base) const {
+    const auto unsigned_at = [&](Bytes offset) {
+      return has_unsigned ? reinterpret_cast<std::uint8_t*>(base + offset) : nullptr;
+    };
     return {.values = reinterpret_cast<std::int8_t*>(base + values),
             .residuals = reinterpret_cast<std::int8_t*>(base + residuals),
+            .unsigned_values = unsigned_at(unsigned_values),
+            .unsigned_residuals = unsigned_at(unsigned_residuals),
             .scales = reinterpret_cast<float*>(base + scales),
             .sums32 = reinterpret_cast<float*>(base + sums32),
             .sums16 = reinterpret_cast<float*>(base + sums16),
-            .whole_sums = reinterpret_cast<std::int32_t*>(base + whole_sums)};
+            .whole_sums = reinterpret_cast<std::int32_t*>(base + whole_sums),
+            .whole_sums16 = reinterpret_cast<std::int32_t*>(base + whole_sums16)};
   }
 
-  Bytes values, residuals, scales, sums32, sums16, whole_sums, end;
+  bool has_unsigned;
+  Bytes values, residuals, unsigned_values, unsigned_residuals;
+  Bytes scales, sums32, sums16, whole_sums, whole_sums16, end;
 };
 
 struct ScratchLayout {
-  ScratchLayout(const KernelLimits& limits, bool quantizes)
-      : call(0, quantizes ? limits.tokens : 0, limits.cols),
-        kept(call.end, quantizes ? limits.tokens : 0, limits.kept_cols),
+  ScratchLayout(const KernelLimits& limits, const CpuKernels& kernels)
+      : ScratchLayout(limits, kernels.quantize == nullptr ? 0 : limits.tokens,
+                      kernels.reads_unsigned) {}
+  ScratchLayout(const KernelLimits& limits, int quantized_tokens, bool has_unsigned)
+      : call(0, quantized_tokens, limits.cols, has_unsigned),
+        kept(call.end, quantized_tokens, limits.kept_cols, has_unsigned),
         chosen(kept.end),
         end(chosen + AlignUp(static_cast<Bytes>(limits.tokens) *
                                  static_cast<Bytes>(limits.kept_cols) * sizeof(float),
@@ -74,14 +89,27 @@ struct ScratchLayout {
   Bytes end;
 };
 
+template <class T>
+T* FromIfAny(T* all, std::ptrdiff_t start) {
+  return all == nullptr ? nullptr : all + start;
+}
+
+template <class T>
+void CopyIfAny(const T* from, int count, T* to) {
+  if (from != nullptr) std::copy_n(from, count, to);
+}
+
 QuantizedRows RowsFrom(const QuantizedRows& all, int row) {
   const std::ptrdiff_t start = static_cast<std::ptrdiff_t>(row) * all.cols;
   return {.values = all.values + start,
-          .residuals = all.residuals == nullptr ? nullptr : all.residuals + start,
+          .residuals = FromIfAny(all.residuals, start),
+          .unsigned_values = FromIfAny(all.unsigned_values, start),
+          .unsigned_residuals = FromIfAny(all.unsigned_residuals, start),
           .scales = all.scales + start / 32,
           .sums32 = all.sums32 + start / 32,
           .sums16 = all.sums16 + start / 16,
           .whole_sums = all.whole_sums + start / 32,
+          .whole_sums16 = all.whole_sums16 + start / 16,
           .cols = all.cols};
 }
 
@@ -90,11 +118,14 @@ void CopyRow(const QuantizedRows& all, int from, const QuantizedRows& out, int t
   const QuantizedRows source = RowsFrom(all, from);
   const QuantizedRows place = RowsFrom(out, to);
   std::copy_n(source.values, all.cols, place.values);
-  if (all.residuals != nullptr) std::copy_n(source.residuals, all.cols, place.residuals);
+  CopyIfAny(source.residuals, all.cols, place.residuals);
+  CopyIfAny(source.unsigned_values, all.cols, place.unsigned_values);
+  CopyIfAny(source.unsigned_residuals, all.cols, place.unsigned_residuals);
   std::copy_n(source.scales, all.cols / 32, place.scales);
   std::copy_n(source.sums32, all.cols / 32, place.sums32);
   std::copy_n(source.sums16, all.cols / 16, place.sums16);
   std::copy_n(source.whole_sums, all.cols / 32, place.whole_sums);
+  std::copy_n(source.whole_sums16, all.cols / 16, place.whole_sums16);
 }
 
 class CpuBackend final : public Backend {
@@ -106,13 +137,15 @@ class CpuBackend final : public Backend {
   std::string_view path() const override { return CpuPathName(path_); }
 
   Bytes ScratchBytes(const KernelLimits& limits) const override {
-    return ScratchLayout(limits, kernels_.quantize != nullptr).end;
+    return ScratchLayout(limits, kernels_).end;
   }
 
   void Reserve(const KernelLimits& limits) override {
     limits_ = limits;
-    const ScratchLayout layout(limits, kernels_.quantize != nullptr);
+    const ScratchLayout layout(limits, kernels_);
     scratch_.resize(layout.end / sizeof(CacheLine));
+    gathered_.clear();
+    gathered_.reserve(static_cast<std::size_t>(limits.tokens));
     auto* base = reinterpret_cast<std::byte*>(scratch_.data());
     call_scratch_ = layout.call.At(base);
     kept_scratch_ = layout.kept.At(base);
@@ -129,18 +162,16 @@ class CpuBackend final : public Backend {
     DOPPLER_CHECK(in.rows <= limits_.tokens && in.cols <= limits_.kept_cols);
     kept_in_ = in;
     kept_.cols = 0;
+    gathered_.clear();
   }
 
   void MatMulOfKept(const WeightMatrix& weights, std::span<const int> rows, Rows out) override {
     DOPPLER_CHECK(kept_in_.cols == weights.cols && out.cols == weights.rows);
     DOPPLER_CHECK(static_cast<int>(rows.size()) == out.rows && out.rows <= limits_.tokens);
     for (const int row : rows) DOPPLER_CHECK(row >= 0 && row < kept_in_.rows);
-    ConstRows in{chosen_, out.rows, kept_in_.cols, kept_in_.cols};
+    const ConstRows in{chosen_, out.rows, kept_in_.cols, kept_in_.cols};
     if (ReadsInt8(weights.dtype)) {
-      QuantizeKept(weights.dtype);
-      quantized_ = PlaceFor(call_scratch_, weights.dtype, kept_in_.cols);
-      ForEachRow(out.rows, in.cols,
-                 [&](int i) { CopyRow(kept_, rows[static_cast<std::size_t>(i)], quantized_, i); });
+      GatherQuantized(weights.dtype, rows);
     } else {
       ForEachRow(out.rows, in.cols, [&](int i) {
         std::copy_n(kept_in_.Row(rows[static_cast<std::size_t>(i)]), in.cols,
@@ -329,7 +360,10 @@ class CpuBackend final : public Backend {
 
   // Scratch memory for rows of `cols` values, as those weights read them.
   static QuantizedRows PlaceFor(QuantizedRows scratch, DType weights, int cols) {
-    if (!ReadsResiduals(weights)) scratch.residuals = nullptr;
+    if (!ReadsResiduals(weights)) {
+      scratch.residuals = nullptr;
+      scratch.unsigned_residuals = nullptr;
+    }
     scratch.cols = cols;
     return scratch;
   }
@@ -341,6 +375,7 @@ class CpuBackend final : public Backend {
   void QuantizeActivations(DType weights, ConstRows in) {
     DOPPLER_CHECK(in.rows <= limits_.tokens && in.cols <= limits_.cols);
     quantized_ = PlaceFor(call_scratch_, weights, in.cols);
+    gathered_.clear();
     QuantizeRows(in, quantized_);
   }
 
@@ -352,10 +387,22 @@ class CpuBackend final : public Backend {
     QuantizeRows(kept_in_, kept_);
   }
 
+  // Some rows of what is kept. An expert's gate and up read the same ones: they are copied once.
+  void GatherQuantized(DType weights, std::span<const int> rows) {
+    QuantizeKept(weights);
+    const QuantizedRows wanted = PlaceFor(call_scratch_, weights, kept_in_.cols);
+    if (std::ranges::equal(rows, gathered_) && quantized_.residuals == wanted.residuals) return;
+    quantized_ = wanted;
+    gathered_.assign(rows.begin(), rows.end());
+    ForEachRow(static_cast<int>(rows.size()), quantized_.cols,
+               [&](int i) { CopyRow(kept_, rows[static_cast<std::size_t>(i)], quantized_, i); });
+  }
+
   // [heads, tokens, cols], so that a head's rows follow each other.
   void QuantizeHeads(DType weights, ConstRows in, int in_step, int heads, int cols) {
     DOPPLER_CHECK(in.rows <= limits_.tokens && heads * cols <= limits_.cols);
     quantized_ = PlaceFor(call_scratch_, weights, cols);
+    gathered_.clear();
     ForEachRow(in.rows, heads * cols, [&](int t) {
       for (int head = 0; head < heads; ++head) {
         kernels_.quantize(in.Row(t) + head * in_step, RowsFrom(quantized_, head * in.rows + t));
@@ -476,6 +523,8 @@ class CpuBackend final : public Backend {
   QuantizedRows kept_scratch_;
   float* chosen_ = nullptr;  // rows of kept_in_
   QuantizedRows quantized_;  // of the call in progress, in call_scratch_
+  // The rows of what is kept that `quantized_` holds; none if it holds something else.
+  std::vector<int> gathered_;
   ConstRows kept_in_;
   QuantizedRows kept_;  // kept_in_, in kept_scratch_; without columns until it is wanted
 };

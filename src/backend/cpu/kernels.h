@@ -29,11 +29,16 @@ struct F8E4M3 {
 struct QuantizedRows {
   std::int8_t* values = nullptr;     // [tokens, cols]
   std::int8_t* residuals = nullptr;  // [tokens, cols], or null if no one reads them
-  float* scales = nullptr;           // [tokens, cols / 32]
-  float* sums32 = nullptr;           // [tokens, cols / 32]: scale * sum of 32 values
-  float* sums16 = nullptr;           // [tokens, cols / 16]: scale * sum of 16 values
+  // The same plus 128, for products of unsigned activations with signed weights; null unless the
+  // table has `reads_unsigned`.
+  std::uint8_t* unsigned_values = nullptr;
+  std::uint8_t* unsigned_residuals = nullptr;
+  float* scales = nullptr;  // [tokens, cols / 32]
+  float* sums32 = nullptr;  // [tokens, cols / 32]: scale * sum of 32 values
+  float* sums16 = nullptr;  // [tokens, cols / 16]: scale * sum of 16 values
   // [tokens, cols / 32]: sum of 32 values, or of 256 * value + residual
   std::int32_t* whole_sums = nullptr;
+  std::int32_t* whole_sums16 = nullptr;  // [tokens, cols / 16]: sum of 16 values
   int cols = 0;
 };
 
@@ -95,6 +100,7 @@ struct CpuKernels {
 
   // Writes one row of `out`. Null if every product reads floats.
   void (*quantize)(const float* in, const QuantizedRows& out);
+  bool reads_unsigned = false;
 
   void (*rms_norm)(const float* in, const float* weight, float epsilon, int size,
                    float* out) = nullptr;

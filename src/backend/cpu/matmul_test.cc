@@ -165,7 +165,9 @@ TEST_P(MatMulTest, KeptActivationsGiveTheSameBits) {
     backend->Keep(in.view());
     OwnedRows first(count, rows);
     OwnedRows again(count, rows);
+    OwnedRows at_once(count, rows);
     backend->MatMulOfKept(matrix.view, chosen, first.view());
+    backend->MatMulOfKept(matrix.view, chosen, at_once.view());
     // A call between them leaves what is kept.
     OwnedRows unrelated(kTokens, rows);
     backend->MatMul(other.view, other_in.view(), unrelated.view());
@@ -176,6 +178,7 @@ TEST_P(MatMulTest, KeptActivationsGiveTheSameBits) {
         ASSERT_EQ(first.view().Row(i)[r], all.view().Row(token)[r]) << token << ' ' << r;
       }
     }
+    EXPECT_EQ(at_once.Bits(), first.Bits());
     EXPECT_EQ(again.Bits(), first.Bits());
   }
   // Others are kept from now on.

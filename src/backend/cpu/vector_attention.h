@@ -26,13 +26,13 @@ typename V::F LoadUpTo(const T* from, int count) {
 
 template <class V, class T, int H, int P>
 void AddProducts(const float* queries, const T* keys, int dim, int count,
-                 typename V::F (&sums)[H][P]) {
+                 typename V::F (&sums)[H * P]) {
   using F = typename V::F;
   F key[P];
   for (int p = 0; p < P; ++p) key[p] = LoadUpTo<V>(keys + p * dim, count);
   for (int h = 0; h < H; ++h) {
     const F query = LoadUpTo<V>(queries + h * dim, count);
-    for (int p = 0; p < P; ++p) sums[h][p] = V::Fma(query, key[p], sums[h][p]);
+    for (int p = 0; p < P; ++p) sums[h * P + p] = V::Fma(query, key[p], sums[h * P + p]);
   }
 }
 
@@ -40,17 +40,21 @@ void AddProducts(const float* queries, const T* keys, int dim, int count,
 // once for all queries, and each query once for all keys.
 template <class V, class T, int H, int P>
 void DotBlock(const float* queries, const T* keys, int dim, float* scores) {
-  typename V::F sums[H][P];
-  for (int h = 0; h < H; ++h) {
-    for (int p = 0; p < P; ++p) sums[h][p] = V::Zero();
-  }
+  typename V::F sums[H * P];
+  for (int i = 0; i < H * P; ++i) sums[i] = V::Zero();
   int i = 0;
   for (; i + V::kLanes <= dim; i += V::kLanes) {
     AddProducts<V, T, H, P>(queries + i, keys + i, dim, V::kLanes, sums);
   }
   if (i < dim) AddProducts<V, T, H, P>(queries + i, keys + i, dim, dim - i, sums);
+  float all[H * P];
+  if constexpr (H * P == V::kLanes && requires { V::SumEach(sums); }) {
+    V::Store(all, V::SumEach(sums));
+  } else {
+    for (int hp = 0; hp < H * P; ++hp) all[hp] = V::Sum(sums[hp]);
+  }
   for (int h = 0; h < H; ++h) {
-    for (int p = 0; p < P; ++p) scores[h * V::kLanes + p] = V::Sum(sums[h][p]);
+    for (int p = 0; p < P; ++p) scores[h * V::kLanes + p] = all[h * P + p];
   }
 }
 
@@ -120,22 +124,26 @@ void AttendChunk(const AttentionTask& task, int head, const KvChunk<T>& chunk,
                  SoftmaxState* states) {
   const int dim = task.key_dim;
   const float* queries = task.queries + head * dim;
+  constexpr int kKeys = V::kLanes / H >= 4 ? 4 : 2;
   float weights[H * V::kLanes];
   int p = 0;
-  for (; p + 2 <= chunk.count; p += 2) {
-    DotBlock<V, T, H, 2>(queries, chunk.keys + p * dim, dim, weights + p);
+  for (; p + kKeys <= chunk.count; p += kKeys) {
+    DotBlock<V, T, H, kKeys>(queries, chunk.keys + p * dim, dim, weights + p);
   }
-  if (p < chunk.count) DotBlock<V, T, H, 1>(queries, chunk.keys + p * dim, dim, weights + p);
+  for (; p < chunk.count; ++p) {
+    DotBlock<V, T, H, 1>(queries, chunk.keys + p * dim, dim, weights + p);
+  }
   float factors[H];
   for (int h = 0; h < H; ++h) {
     factors[h] = AddScores<V>(task.scale, chunk.count, weights + h * V::kLanes, states[head + h]);
   }
   float* out = task.out + head * task.value_dim;
+  constexpr int kVectors = V::kLanes / H >= 4 ? 4 : 2;
   for (int i = 0; i < task.value_dim;) {
     const int left = task.value_dim - i;
-    if (left >= 2 * V::kLanes) {
-      AccumulateBlock<V, T, H, 2>(task, chunk, weights, factors, i, V::kLanes, out);
-      i += 2 * V::kLanes;
+    if (left >= kVectors * V::kLanes) {
+      AccumulateBlock<V, T, H, kVectors>(task, chunk, weights, factors, i, V::kLanes, out);
+      i += kVectors * V::kLanes;
     } else {
       const int count = left < V::kLanes ? left : V::kLanes;
       AccumulateBlock<V, T, H, 1>(task, chunk, weights, factors, i, count, out);
@@ -171,6 +179,9 @@ void Attend(const AttentionTask& task) {
                               count};
     // The heads that share this chunk take turns while it is in the first-level cache.
     int head = 0;
+    if constexpr (V::kLanes >= 16) {
+      for (; head + 8 <= task.heads; head += 8) AttendChunk<V, T, 8>(task, head, chunk, states);
+    }
     for (; head + 4 <= task.heads; head += 4) AttendChunk<V, T, 4>(task, head, chunk, states);
     for (; head < task.heads; ++head) AttendChunk<V, T, 1>(task, head, chunk, states);
     begin += count;

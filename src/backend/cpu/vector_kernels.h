@@ -6,7 +6,8 @@
 //   Sum, Largest, InRegister (its argument, which GCC else reads from memory at each use), Load and
 //   LoadPart(from, n) (zeros after n values) from float, Fp16, Bf16 and F8E4M3 (these divided by
 //   kF8Factor, a power of two), Store and StorePart(to, n, v) to float and Fp16, and StoreInt8 (of
-//   whole numbers).
+//   whole numbers), and where products read it StoreUint8. Where it is faster than so many Sums, it
+//   has SumEach: of kLanes vectors, each added up in the order of Sum.
 // Min and Max give their second argument if either is not a number.
 #pragma once
 
@@ -76,15 +77,20 @@ typename V::F Exp(typename V::F x) {
   return V::Mul(p, V::PowerOfTwo(n));
 }
 
-// Stores what rounding `x` * `inverse` to `q` left, in 1/256, and returns it; a half becomes
-// 127/256 whatever its sign.
+// What rounding `x` * `inverse` to `q` left, in 1/256; a half becomes 127/256 whatever its sign.
 template <class V>
-typename V::F StoreResiduals(typename V::F x, typename V::F inverse, typename V::F q,
-                             std::int8_t* out) {
+typename V::F ResidualOf(typename V::F x, typename V::F inverse, typename V::F q) {
   const typename V::F left = V::Mul(V::Sub(V::Mul(x, inverse), q), V::Set1(256.0f));
-  const typename V::F residual = V::Max(V::Min(V::Round(left), V::Set1(127.0f)), V::Set1(-127.0f));
-  V::StoreInt8(out, residual);
-  return residual;
+  return V::Max(V::Min(V::Round(left), V::Set1(127.0f)), V::Set1(-127.0f));
+}
+
+// Whole numbers from -127 to 127, and plus 128 where products read that.
+template <class V>
+void StoreBytes(typename V::F whole, std::int8_t* to, std::uint8_t* to_unsigned) {
+  V::StoreInt8(to, whole);
+  if constexpr (requires { V::StoreUint8(to_unsigned, whole); }) {
+    V::StoreUint8(to_unsigned, V::Add(whole, V::Set1(128.0f)));
+  }
 }
 
 template <class V>
@@ -98,27 +104,33 @@ void QuantizeRow(const float* in, const QuantizedRows& out) {
     // Below this the inverse would overflow, and the values do not matter.
     const bool is_zero = scale < 1e-37f;
     const F inverse = V::Set1(is_zero ? 0.0f : 1.0f / scale);
-    float sums[2];
     F residuals = V::Zero();
-    for (int half = 0; half < 2; ++half) {
+    const auto quantize_half = [&](int from) {
       F sum = V::Zero();
-      for (int i = begin + 16 * half; i < begin + 16 * (half + 1); i += V::kLanes) {
+      for (int i = from; i < from + 16; i += V::kLanes) {
         const F x = V::Load(in + i);
         const F q = V::Round(V::Mul(x, inverse));
-        V::StoreInt8(out.values + i, q);
+        StoreBytes<V>(q, out.values + i, out.unsigned_values + i);
         if (out.residuals != nullptr) {
-          residuals = V::Add(residuals, StoreResiduals<V>(x, inverse, q, out.residuals + i));
+          const F residual = ResidualOf<V>(x, inverse, q);
+          StoreBytes<V>(residual, out.residuals + i, out.unsigned_residuals + i);
+          residuals = V::Add(residuals, residual);
         }
         sum = V::Add(sum, q);
       }
-      sums[half] = V::Sum(sum);
-    }
+      return V::Sum(sum);
+    };
+    // Two variables and no array: written one by one and read as a pair, that would stall.
+    const float first_sum = quantize_half(begin);
+    const float second_sum = quantize_half(begin + 16);
     const float stored = is_zero ? 0.0f : scale;
-    const int whole = static_cast<int>(sums[0] + sums[1]);
+    const int whole = static_cast<int>(first_sum + second_sum);
     out.scales[begin / 32] = stored;
-    out.sums32[begin / 32] = stored * (sums[0] + sums[1]);
-    out.sums16[begin / 16] = stored * sums[0];
-    out.sums16[begin / 16 + 1] = stored * sums[1];
+    out.sums32[begin / 32] = stored * (first_sum + second_sum);
+    out.whole_sums16[begin / 16] = static_cast<int>(first_sum);
+    out.whole_sums16[begin / 16 + 1] = static_cast<int>(second_sum);
+    out.sums16[begin / 16] = stored * first_sum;
+    out.sums16[begin / 16 + 1] = stored * second_sum;
     out.whole_sums[begin / 32] =
         out.residuals == nullptr ? whole : 256 * whole + static_cast<int>(V::Sum(residuals));
   }

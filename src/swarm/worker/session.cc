@@ -125,6 +125,7 @@ void SwarmSession::LoadTorrent(lt::add_torrent_params& parameters) {
     parameters.renamed_files[files_[i]] = path == kManifestFile ? start_.manifest_file : path;
     layer_known_.push_back(HasPieceHashes(torrent.files[i]));
   }
+  wanted_.assign(files_.size(), 0);
   first_piece_ = {0};
   for (const TorrentFile& file : torrent.files) {
     first_piece_.push_back(first_piece_.back() + static_cast<int>(PieceCount(file)));
@@ -161,6 +162,7 @@ void SwarmSession::Want(const WantMessage& message) {
 void SwarmSession::WantFile(const WantFileMessage& message) {
   if (message.file >= files_.size()) Throw("a wish for a file that there is not");
   const lt::download_priority_t priority(std::min<std::uint8_t>(message.priority, 7));
+  wanted_[message.file] = static_cast<std::uint8_t>(priority);
   std::vector<std::pair<lt::piece_index_t, lt::download_priority_t>> pieces;
   for (int i = first_piece_[message.file]; i < first_piece_[message.file + 1]; ++i) {
     pieces.emplace_back(lt::piece_index_t(i), priority);
@@ -183,9 +185,16 @@ void SwarmSession::Handle() {
 
 void SwarmSession::HandleAlert(const lt::alert& alert) {
   if (const auto* update = lt::alert_cast<lt::state_update_alert>(&alert)) {
-    for (const lt::torrent_status& status : update->status) EmitStatus(status);
+    for (const lt::torrent_status& status : update->status) {
+      if (status.handle == torrent_) EmitStatus(status);
+    }
   } else if (const auto* file = lt::alert_cast<lt::file_completed_alert>(&alert)) {
-    EmitFile(file->index);
+    if (file->handle == torrent_) EmitFile(file->index);
+  } else if (const auto* saved = lt::alert_cast<lt::save_resume_data_alert>(&alert)) {
+    AddWithout(saved->params);
+  } else if (const auto* checked = lt::alert_cast<lt::torrent_checked_alert>(&alert)) {
+    // Does nothing but after AddWithout.
+    checked->handle.resume();
   } else if (lt::alert_cast<lt::piece_finished_alert>(&alert) != nullptr) {
     new_pieces_ = true;
   } else if (lt::alert_cast<lt::hash_failed_alert>(&alert) != nullptr) {
@@ -209,6 +218,8 @@ void SwarmSession::HandleEnd(const lt::alert& alert) {
   if (const auto* file = lt::alert_cast<lt::file_error_alert>(&alert)) {
     emit_(FailureMessage{
         fmt::format("cannot use '{}': {}", file->filename(), file->error.message())});
+  } else if (const auto* unsaved = lt::alert_cast<lt::save_resume_data_failed_alert>(&alert)) {
+    emit_(FailureMessage{fmt::format("cannot forget files: {}", unsaved->error.message())});
   } else if (const auto* failed = lt::alert_cast<lt::torrent_error_alert>(&alert)) {
     emit_(FailureMessage{failed->error.message()});
   } else if (const auto* listen = lt::alert_cast<lt::listen_failed_alert>(&alert)) {
@@ -235,8 +246,8 @@ void SwarmSession::EmitStatus(const lt::torrent_status& status) {
   message.seeds = static_cast<std::uint32_t>(number(status.num_seeds));
   message.download_rate = number(status.download_payload_rate);
   message.upload_rate = number(status.upload_payload_rate);
-  message.downloaded = number(status.total_payload_download);
-  message.uploaded = number(status.total_payload_upload);
+  message.downloaded = downloaded_before_ + number(status.total_payload_download);
+  message.uploaded = uploaded_before_ + number(status.total_payload_upload);
   message.wanted_done = number(status.total_wanted_done);
   message.wanted = number(status.total_wanted);
   message.failed_pieces = failed_pieces_;
@@ -299,6 +310,7 @@ void SwarmSession::Tick() {
   next_tick_ = now + kTickInterval;
   session_.post_torrent_updates();
   if (start_.task != Task::kDescribe && now >= next_layers_) EmitLayers();
+  if (start_.watch) EmitPeers();
   if (now >= next_redial_) {
     next_redial_ = now + kRedialInterval;
     Redial();
@@ -310,6 +322,7 @@ void SwarmSession::Finish() {
   Handle();
   EmitLayers();
   EmitStatus(torrent_.status());
+  if (start_.watch) EmitPeers();
 }
 
 }  // namespace doppler

@@ -32,6 +32,9 @@ class SwarmSession {
   void Want(const WantMessage& message);
   void WantFile(const WantFileMessage& message);
   void Connect(const ConnectMessage& message);
+  // The torrent is added anew without what is to be forgotten, and its connections are made anew:
+  // no peer can be told in another way. Emits ForgottenMessage when it is done.
+  void Forget(const ForgetMessage& message);
 
   void Handle();
   // To be called a few times a second, or more often.
@@ -45,10 +48,12 @@ class SwarmSession {
   void LoadTorrent(libtorrent::add_torrent_params& parameters);
   void HandleAlert(const libtorrent::alert& alert);
   void HandleEnd(const libtorrent::alert& alert);
+  void AddWithout(libtorrent::add_torrent_params parameters);
   void Describe();
   void EmitStatus(const libtorrent::torrent_status& status);
   void EmitFile(libtorrent::file_index_t index);
   void EmitLayers();
+  void EmitPeers() const;
   void Redial();
   std::vector<PeerAddress> Connected() const;
 
@@ -58,7 +63,11 @@ class SwarmSession {
   std::vector<libtorrent::file_index_t> files_;  // [file of the torrent], without pad files
   std::vector<int> first_piece_;                 // [file of the torrent], and the end
   std::vector<bool> layer_known_;                // [file of the torrent], to the program
-  std::vector<PeerAddress> peers_;               // to stay connected to
+  std::vector<std::uint8_t> wanted_;             // [file of the torrent], by WantFile
+  std::vector<std::uint32_t> forgetting_;        // files, until they are
+  std::uint64_t downloaded_before_ = 0;          // by the torrent before it was added anew
+  std::uint64_t uploaded_before_ = 0;
+  std::vector<PeerAddress> peers_;  // to stay connected to
   std::set<PeerAddress> banned_;
   std::uint64_t failed_pieces_ = 0;
   bool ready_ = false;

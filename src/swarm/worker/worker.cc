@@ -82,6 +82,9 @@ class Worker {
     } else if (const auto* file = std::get_if<WantFileMessage>(&message);
                file != nullptr && session_) {
       session_->WantFile(*file);
+    } else if (const auto* forget = std::get_if<ForgetMessage>(&message);
+               forget != nullptr && session_) {
+      session_->Forget(*forget);
     } else if (const auto* connect = std::get_if<ConnectMessage>(&message);
                connect != nullptr && session_) {
       session_->Connect(*connect);

@@ -44,6 +44,31 @@ struct Vector16 {
   }
   static float Sum(F a) { return _mm512_reduce_add_ps(a); }
   static float Largest(F a) { return _mm512_reduce_max_ps(a); }
+  // Each step adds the halves of two registers' sums and leaves them side by side in one.
+  static F SumEach(const F (&a)[16]) {
+    F eights[8];
+    for (int i = 0; i < 8; ++i) {
+      eights[i] = Add(_mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0x44),
+                      _mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0xee));
+    }
+    F fours[4];
+    for (int i = 0; i < 4; ++i) {
+      fours[i] = Add(_mm512_shuffle_f32x4(eights[2 * i], eights[2 * i + 1], 0x88),
+                     _mm512_shuffle_f32x4(eights[2 * i], eights[2 * i + 1], 0xdd));
+    }
+    F twos[2];
+    for (int i = 0; i < 2; ++i) {
+      const __m512d first = _mm512_castps_pd(fours[2 * i]);
+      const __m512d second = _mm512_castps_pd(fours[2 * i + 1]);
+      twos[i] = Add(_mm512_castpd_ps(_mm512_unpacklo_pd(first, second)),
+                    _mm512_castpd_ps(_mm512_unpackhi_pd(first, second)));
+    }
+    const F sums =
+        Add(_mm512_shuffle_ps(twos[0], twos[1], 0x88), _mm512_shuffle_ps(twos[0], twos[1], 0xdd));
+    // Lane 4 * q + i has the sum of register 4 * i + q.
+    return _mm512_permutexvar_ps(
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), sums);
+  }
 
   static F Load(const float* from) { return _mm512_loadu_ps(from); }
   static F LoadPart(const float* from, int count) {
@@ -90,8 +115,12 @@ struct Vector16 {
   static void StorePart(Fp16* to, int count, F a) {
     _mm256_mask_storeu_epi16(to, First(count), ToFp16(a));
   }
+  static __m128i ToBytes(F a) { return _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)); }
   static void StoreInt8(std::int8_t* to, F a) {
-    _mm_storeu_si128(reinterpret_cast<__m128i_u*>(to), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
+    _mm_storeu_si128(reinterpret_cast<__m128i_u*>(to), ToBytes(a));
+  }
+  static void StoreUint8(std::uint8_t* to, F a) {
+    _mm_storeu_si128(reinterpret_cast<__m128i_u*>(to), ToBytes(a));
   }
 };
 
@@ -130,6 +159,7 @@ constinit const CpuKernels kAvx512VnniKernels = WithFloatKernels<V>({
             avx512::MatMulInt4G32,           // int4_g32
         },
     .quantize = QuantizeRow<V>,
+    .reads_unsigned = true,
 });
 
 }  // namespace doppler

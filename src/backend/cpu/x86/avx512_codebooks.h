@@ -124,11 +124,6 @@ __m512i Signed(__m512i sizes, std::uint64_t signs, int zero) {
 // More than any size in the codebooks of iq2 and iq3.
 constexpr int kSignedZero = 64;
 
-// Scales of runs of 16, whose values are stored around `zero`.
-Head WithZero(__m512 scales, int zero) {
-  return {scales, _mm512_mul_ps(scales, _mm512_set1_ps(static_cast<float>(-zero)))};
-}
-
 // scale * (0.5 + sub_scale) * step
 __m512 HalfScales(__m512i sub_scales, float scale, float step) {
   const __m512 whole = _mm512_add_ps(_mm512_set1_ps(0.5f), _mm512_cvtepi32_ps(sub_scales));
@@ -149,7 +144,7 @@ __m128i NibblesInTurn(__m128i bytes) {
   return _mm_and_si128(both, _mm_set1_epi8(15));
 }
 
-struct Iq3Xxs : SignedBlocks<kSignedZero, Iq3XxsLayout::kBytes> {
+struct Iq3Xxs : SuperBlocks<32, Iq3XxsLayout::kBytes, kSignedZero> {
   static Head Load(const Byte* block, int) {
     const __m256i words = Load32(block + Iq3XxsLayout::kSigns);
     const __m512i sub_scales = _mm512_zextsi256_si512(_mm256_srli_epi32(words, 28));
@@ -163,7 +158,7 @@ struct Iq3Xxs : SignedBlocks<kSignedZero, Iq3XxsLayout::kBytes> {
   }
 };
 
-struct Iq3S : SignedBlocks<kSignedZero, Iq3SLayout::kBytes> {
+struct Iq3S : SuperBlocks<32, Iq3SLayout::kBytes, kSignedZero> {
   static Head Load(const Byte* block, int) {
     const __m128i nibbles = NibblesInTurn(
         _mm_cvtsi32_si128(static_cast<int>(LoadWord(block + Iq3SLayout::kSubScales))));
@@ -178,7 +173,7 @@ struct Iq3S : SignedBlocks<kSignedZero, Iq3SLayout::kBytes> {
   }
 };
 
-struct Iq2Xxs : SignedBlocks<kSignedZero, Iq2XxsLayout::kBytes> {
+struct Iq2Xxs : SuperBlocks<32, Iq2XxsLayout::kBytes, kSignedZero> {
   static Head Load(const Byte* block, int) {
     const __m512i runs = Load64(block + Iq2XxsLayout::kPoints);
     const __m512i sub_scales =
@@ -195,12 +190,11 @@ struct Iq2Xxs : SignedBlocks<kSignedZero, Iq2XxsLayout::kBytes> {
   }
 };
 
-struct Iq2Xs : SuperBlocks<16, Iq2XsLayout::kBytes> {
+struct Iq2Xs : SuperBlocks<16, Iq2XsLayout::kBytes, kSignedZero> {
   static Head Load(const Byte* block, int) {
     const __m128i nibbles = NibblesInTurn(LoadEight(block + Iq2XsLayout::kSubScales));
-    return WithZero(
-        HalfScales(_mm512_cvtepu8_epi32(nibbles), LoadFp16(block + Iq2XsLayout::kScale), 0.25f),
-        kSignedZero);
+    return {HalfScales(_mm512_cvtepu8_epi32(nibbles), LoadFp16(block + Iq2XsLayout::kScale), 0.25f),
+            _mm512_setzero_ps()};
   }
   static __m512i Values(const Byte* block, int pair) {
     const Byte* at = block + Iq2XsLayout::kPoints + 16 * pair;
@@ -212,12 +206,11 @@ struct Iq2Xs : SuperBlocks<16, Iq2XsLayout::kBytes> {
   }
 };
 
-struct Iq2S : SuperBlocks<16, Iq2SLayout::kBytes> {
+struct Iq2S : SuperBlocks<16, Iq2SLayout::kBytes, kSignedZero> {
   static Head Load(const Byte* block, int) {
     const __m128i nibbles = NibblesInTurn(LoadEight(block + Iq2SLayout::kSubScales));
-    return WithZero(
-        HalfScales(_mm512_cvtepu8_epi32(nibbles), LoadFp16(block + Iq2SLayout::kScale), 0.25f),
-        kSignedZero);
+    return {HalfScales(_mm512_cvtepu8_epi32(nibbles), LoadFp16(block + Iq2SLayout::kScale), 0.25f),
+            _mm512_setzero_ps()};
   }
   static __m512i Values(const Byte* block, int pair) {
     const Indices<2> indices(block + Iq2SLayout::kPoints + 8 * pair,
@@ -237,7 +230,7 @@ __m512i Moved(__m512i points, __mmask8 down) {
   return _mm512_add_epi8(points, _mm512_mask_mov_epi64(up, down, _mm512_set1_epi8(kMovedZero - 1)));
 }
 
-struct Iq1S : SignedBlocks<kMovedZero, Iq1SLayout::kBytes> {
+struct Iq1S : SuperBlocks<32, Iq1SLayout::kBytes, kMovedZero> {
   static Head Load(const Byte* block, int) {
     const __m256i words = _mm256_cvtepu16_epi32(Load16(block + Iq1SLayout::kHighBits));
     const __m256i sub_scales = _mm256_and_si256(_mm256_srli_epi32(words, 12), _mm256_set1_epi32(7));
@@ -255,7 +248,7 @@ struct Iq1S : SignedBlocks<kMovedZero, Iq1SLayout::kBytes> {
   }
 };
 
-struct Iq1M : SuperBlocks<16, Iq1MLayout::kBytes> {
+struct Iq1M : SuperBlocks<16, Iq1MLayout::kBytes, kMovedZero> {
   static Head Load(const Byte* block, int) {
     const std::uint64_t words = LoadLong(block + Iq1MLayout::kSubScales);
     const auto bits = static_cast<unsigned short>((words >> 12 & 0xfu) | (words >> 24 & 0xf0u) |
@@ -268,7 +261,7 @@ struct Iq1M : SuperBlocks<16, Iq1MLayout::kBytes> {
     const __m512i sub_scales =
         _mm512_and_si512(_mm512_srlv_epi32(of_runs, shifts), _mm512_set1_epi32(7));
     const __m512 scales = OddScales(sub_scales, _cvtsh_ss(bits));
-    return WithZero(_mm512_mul_ps(scales, _mm512_set1_ps(0.125f)), kMovedZero);
+    return {_mm512_mul_ps(scales, _mm512_set1_ps(0.125f)), _mm512_setzero_ps()};
   }
   static __m512i Values(const Byte* block, int pair) {
     const unsigned word = LoadWord(block + Iq1MLayout::kHighBits + 4 * pair);

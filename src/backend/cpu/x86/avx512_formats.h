@@ -118,11 +118,11 @@ Head LoadSubScales(const Byte* block, const Byte* packed) {
 }
 
 // Formats of 256 values: a chunk is a block.
-template <int kRunLength, int kBytes>
+template <int kRunLength, int kBytes, int kZeroAt = 0>
 struct SuperBlocks {
   static constexpr int kRun = kRunLength;
-  static constexpr int kZero = 0;
-  static constexpr bool kHasOffsets = true;
+  static constexpr int kZero = kZeroAt;
+  static constexpr bool kHasOffsets = kZeroAt == 0;
   static constexpr bool kReadsResiduals = false;
   static constexpr bool kPairsOfNibbles = false;
   static constexpr int kChunkBytes = kBytes;
@@ -172,17 +172,17 @@ struct Q5K : SuperBlocks<32, Q5KLayout::kBytes> {
   }
 };
 
-struct Q6K : SuperBlocks<16, Q6KLayout::kBytes> {
+struct Q6K : SuperBlocks<16, Q6KLayout::kBytes, 32> {
   static constexpr bool kHeadsOfRows = true;
   static Head Load(const Byte* block, int) {
     const __m128i bytes =
         _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(block + Q6KLayout::kSubScales));
     const __m512 scales = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)),
                                         _mm512_set1_ps(LoadFp16(block + Q6KLayout::kScale)));
-    return {scales, _mm512_mul_ps(scales, _mm512_set1_ps(-32.0f))};
+    return {scales, _mm512_setzero_ps()};
   }
   static void LoadHeads(const Byte* block, std::size_t row_bytes, int first_lane,
-                        __m512 (&scales)[8], __m512 (&offsets)[8]) {
+                        __m512 (&scales)[8], __m512 (&)[8]) {
     alignas(32) unsigned short bits[16];
     for (int row = 0; row < 16; ++row) {
       __builtin_memcpy(bits + row,
@@ -198,7 +198,6 @@ struct Q6K : SuperBlocks<16, Q6KLayout::kBytes> {
       const __m512i byte =
           _mm512_srai_epi32(_mm512_slli_epi32(words[first_lane / 4 + i / 4], left), 24);
       scales[i] = _mm512_mul_ps(_mm512_cvtepi32_ps(byte), factors);
-      offsets[i] = _mm512_mul_ps(scales[i], _mm512_set1_ps(-32.0f));
     }
   }
   static __m512i Values(const Byte* block, int pair) {

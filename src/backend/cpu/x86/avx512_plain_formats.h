@@ -89,7 +89,7 @@ struct Q2K : SuperBlocks<16, Q2KLayout::kBytes> {
   }
 };
 
-struct Q3K : SuperBlocks<16, Q3KLayout::kBytes> {
+struct Q3K : SuperBlocks<16, Q3KLayout::kBytes, 4> {
   static Head Load(const Byte* block, int) {
     const Byte* packed = block + Q3KLayout::kSubScales;
     const __m128i nibbles = _mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(packed));
@@ -102,7 +102,7 @@ struct Q3K : SuperBlocks<16, Q3KLayout::kBytes> {
     const __m128i six_bits = _mm_or_si128(low, _mm_slli_epi16(high, 4));
     const __m512 scales = SixteenScales(_mm_sub_epi8(six_bits, _mm_set1_epi8(32)),
                                         LoadFp16(block + Q3KLayout::kScale));
-    return {scales, _mm512_mul_ps(scales, _mm512_set1_ps(-4.0f))};
+    return {scales, _mm512_setzero_ps()};
   }
   static __m512i Values(const Byte* block, int pair) {
     const __m512i low = TwoBits(block + Q3KLayout::kBits, pair);
@@ -114,14 +114,7 @@ struct Q3K : SuperBlocks<16, Q3KLayout::kBytes> {
   }
 };
 
-// Formats of 256 values in runs of 32 around a zero that is stored as kZeroAt.
-template <int kZeroAt, int kBytes>
-struct SignedBlocks : SuperBlocks<32, kBytes> {
-  static constexpr int kZero = kZeroAt;
-  static constexpr bool kHasOffsets = false;
-};
-
-struct Iq4Xs : SignedBlocks<127, Iq4XsLayout::kBytes> {
+struct Iq4Xs : SuperBlocks<32, Iq4XsLayout::kBytes, 127> {
   static Head Load(const Byte* block, int) {
     int low;
     unsigned short high;

@@ -24,7 +24,7 @@ namespace doppler {
 namespace {
 
 // From so many tokens on unpacking sixteen rows pays.
-constexpr int kLeastForPanels = 6;
+constexpr int kLeastForPanels = 4;
 
 template <class Format>
 constexpr int kLanesOf = kChunk / Format::kRun;
@@ -64,6 +64,9 @@ __m512i AddQuarters(const __m512i (&dots)[4]) {
 
 template <class Format>
 struct RowProduct {
+  // What the processor's own prefetcher does not reach by itself.
+  static constexpr int kBytesAhead = 1024;
+
   struct Row {
     __m512i values[4];
     Head head;
@@ -130,7 +133,9 @@ struct RowProduct {
   static __m512i AllDots(const Row& row, const QuantizedRows& x, std::ptrdiff_t first, int runs) {
     const __m512i dots = Dots<kWhole>(row, x, first, runs);
     if constexpr (Format::kZero == 0) return dots;
-    const __m512i sums = _mm512_maskz_loadu_epi32(FirstLanes(runs), x.whole_sums + first / 32);
+    const std::int32_t* whole_sums =
+        Format::kRun == 16 ? x.whole_sums16 + first / 16 : x.whole_sums + first / 32;
+    const __m512i sums = _mm512_maskz_loadu_epi32(FirstLanes(runs), whole_sums);
     return _mm512_sub_epi32(dots, _mm512_mullo_epi32(sums, _mm512_set1_epi32(Format::kZero)));
   }
 
@@ -157,6 +162,9 @@ struct RowProduct {
   static void Add(const MatMulTile& tile, const Byte* chunk, int begin, int token, int runs,
                   __m512 (&sums)[N]) {
     const Row row = Load<kWhole>(chunk, runs);
+    for (int i = 0; i < Format::kChunkBytes; i += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(chunk + kBytesAhead + i), _MM_HINT_T0);
+    }
     for (int n = 0; n < N; ++n) {
       const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
       if constexpr (Format::kHasOffsets)
@@ -222,47 +230,65 @@ struct PanelProduct {
   static constexpr int kRows = 16;
   static constexpr int kLanes = kLanesOf<Format>;
   static constexpr int kWords = Format::kRun / 4;
-  // So that their sums stay in the first-level cache.
+  // Unpacked together: 32 KiB of weights, which stay in the second-level cache while all tokens
+  // pass.
+  static constexpr int kChunks = 8;
+  // Tokens whose sums fit into registers beside their dot products.
+  static constexpr int kTokens = 8;
+  // Weights around a zero are signed here, and the activations unsigned: what these have too much
+  // is then a number of the weights alone.
+  static constexpr bool kSigned = Format::kZero != 0;
+  // Unpacked in one go.
   static constexpr int kLanesAtOnce = 8;
   static constexpr int kPairsAtOnce = kLanesAtOnce * Format::kRun / 64;
 
-  // Some lanes of a chunk of sixteen rows: words of four weights, and scales, of all rows side by
-  // side.
+  // Some chunks of sixteen rows: words of four weights, and scales, of all rows side by side.
   struct Panel {
-    __m512i words[kLanesAtOnce][kWords];
-    __m512 scales[kLanesAtOnce];
-    __m512 offsets[kLanesAtOnce];
+    __m512i words[kLanes][kChunks][kWords];
+    __m512 scales[kLanes][kChunks];
+    __m512 offsets[kLanes][kChunks];  // or what signed weights start with, as whole numbers
   };
 
   // [lane][token]: a register with a row in each of its lanes.
   using Sums = __m512[kLanes][MatMulTile::kMaxTokens];
 
-  // Where weights are, and which of them.
+  // Which chunk of which rows is unpacked, and to where.
   struct Part {
     const Byte* chunk;
     std::size_t row_bytes;
-    int runs;        // of the chunk
-    int first_lane;  // and the next ones
+    int runs;  // of the chunk
+    int index;
+    Panel& panel;
 
     const Byte* Row(int row) const { return chunk + static_cast<std::size_t>(row) * row_bytes; }
+    __m512i& Word(int lane, int i) const { return panel.words[lane][index][i]; }
   };
 
-  static void Unpack(const Part& part, Panel& panel) {
+  static void Unpack(const Part& part) {
     if constexpr (Format::kPairsOfNibbles) {
-      UnpackNibbles(part, panel);
+      UnpackNibbles(part);
     } else {
-      UnpackValues(part, panel);
+      for (int lane = 0; lane < kLanes; lane += kLanesAtOnce) UnpackValues(part, lane);
     }
-    if constexpr (Format::kHeadsOfRows) {
-      Format::LoadHeads(part.chunk, part.row_bytes, part.first_lane, panel.scales, panel.offsets);
-    } else {
-      UnpackHeads(part, panel);
+    for (int lane = 0; lane < kLanes; lane += kLanesAtOnce) UnpackHeads(part, lane);
+    if constexpr (kSigned) {
+      for (int lane = 0; lane < kLanes; ++lane) SetStart(part, lane);
     }
   }
 
-  static void UnpackValues(const Part& part, Panel& panel) {
+  // The products of weights with the 128 that unsigned activations have too much.
+  static void SetStart(const Part& part, int lane) {
+    __m512i too_much = _mm512_setzero_si512();
+    for (int i = 0; i < kWords; ++i) {
+      too_much = _mm512_dpbusd_epi32(too_much, _mm512_set1_epi8(-128), part.Word(lane, i));
+    }
+    part.panel.offsets[lane][part.index] =
+        _mm512_castsi512_ps(_mm512_sub_epi32(_mm512_setzero_si512(), too_much));
+  }
+
+  static void UnpackValues(const Part& part, int first_lane) {
     __m512i values[kPairsAtOnce][kRows];
-    const int first_pair = part.first_lane * Format::kRun / 64;
+    const int first_pair = first_lane * Format::kRun / 64;
     for (int r = 0; r < kRows; ++r) {
       for (int pair = 0; pair < kPairsAtOnce; ++pair) {
         values[pair][r] = part.runs == kLanes ? Format::Values(part.Row(r), first_pair + pair)
@@ -273,15 +299,15 @@ struct PanelProduct {
     for (int pair = 0; pair < kPairsAtOnce; ++pair) {
       Transpose(values[pair]);
       for (int i = 0; i < 16; ++i) {
-        const int word = 16 * pair + i;
-        panel.words[word / kWords][word % kWords] = values[pair][i];
+        const int word = 16 * (first_pair + pair) + i;
+        part.Word(word / kWords, word % kWords) =
+            _mm512_sub_epi8(values[pair][i], _mm512_set1_epi8(static_cast<char>(Format::kZero)));
       }
     }
   }
 
   // Nibbles are transposed before they are unpacked, half as many words.
-  static void UnpackNibbles(const Part& part, Panel& panel) {
-    static_assert(kLanes == kLanesAtOnce);
+  static void UnpackNibbles(const Part& part) {
     const __m512i low = _mm512_set1_epi8(15);
     for (int half = 0; half < 2; ++half) {
       __m512i words[kRows];
@@ -290,114 +316,159 @@ struct PanelProduct {
       for (int i = 0; i < 16; ++i) {
         // The low nibbles of eight words are a run, the high ones the next.
         const int lane = 4 * half + i / kWords * 2;
-        panel.words[lane][i % kWords] = _mm512_and_si512(words[i], low);
-        panel.words[lane + 1][i % kWords] = _mm512_and_si512(_mm512_srli_epi32(words[i], 4), low);
+        part.Word(lane, i % kWords) = _mm512_and_si512(words[i], low);
+        part.Word(lane + 1, i % kWords) = _mm512_and_si512(_mm512_srli_epi32(words[i], 4), low);
       }
     }
   }
 
+  static void UnpackHeads(const Part& part, int first_lane) {
+    __m512 scales[kLanesAtOnce];
+    __m512 offsets[kLanesAtOnce];
+    if constexpr (Format::kHeadsOfRows) {
+      Format::LoadHeads(part.chunk, part.row_bytes, first_lane, scales, offsets);
+    } else {
+      TransposeHeads(part, first_lane, scales, offsets);
+    }
+    for (int i = 0; i < kLanesAtOnce; ++i) {
+      part.panel.scales[first_lane + i][part.index] = scales[i];
+      if constexpr (!kSigned) part.panel.offsets[first_lane + i][part.index] = offsets[i];
+    }
+  }
+
   // Scales and offsets of eight lanes share a register.
-  static void UnpackHeads(const Part& part, Panel& panel) {
+  static void TransposeHeads(const Part& part, int first_lane, __m512 (&scales)[kLanesAtOnce],
+                             __m512 (&offsets)[kLanesAtOnce]) {
     __m512i heads[kRows];
     for (int r = 0; r < kRows; ++r) {
       const Head head = Format::Load(part.Row(r), part.runs);
-      heads[r] = _mm512_castps_si512(part.first_lane == 0
+      heads[r] = _mm512_castps_si512(first_lane == 0
                                          ? _mm512_shuffle_f32x4(head.scales, head.offsets, 0x44)
                                          : _mm512_shuffle_f32x4(head.scales, head.offsets, 0xee));
     }
     Transpose(heads);
-    for (int lane = 0; lane < kLanesAtOnce; ++lane) {
-      panel.scales[lane] = _mm512_castsi512_ps(heads[lane]);
-      panel.offsets[lane] = _mm512_castsi512_ps(heads[kLanesAtOnce + lane]);
+    for (int i = 0; i < kLanesAtOnce; ++i) {
+      scales[i] = _mm512_castsi512_ps(heads[i]);
+      offsets[i] = _mm512_castsi512_ps(heads[kLanesAtOnce + i]);
     }
   }
 
   // Adds the products of one run with N tokens, `stride` apart. The tokens take turns, since a
   // product waits for the one before it of the same token.
-  template <int N>
-  static void Dot(const __m512i (&words)[kWords], const std::int8_t* x, std::ptrdiff_t stride,
+  template <int N, class X>
+  static void Dot(const __m512i (&words)[kWords], const X* x, std::ptrdiff_t stride,
                   __m512i (&dots)[N]) {
     for (int i = 0; i < kWords; ++i) {
       for (int n = 0; n < N; ++n) {
-        int four;
-        __builtin_memcpy(&four, x + n * stride + 4 * i, sizeof(four));
-        dots[n] = _mm512_dpbusd_epi32(dots[n], words[i], _mm512_set1_epi32(four));
+        int word;
+        __builtin_memcpy(&word, x + n * stride + 4 * i, sizeof(word));
+        const __m512i four = _mm512_set1_epi32(word);
+        dots[n] = kSigned ? _mm512_dpbusd_epi32(dots[n], four, words[i])
+                          : _mm512_dpbusd_epi32(dots[n], words[i], four);
       }
     }
   }
 
-  // The same with the zero of the weights where it is stored, and with residuals.
+  // The same with residuals. `start` takes back what activations have too much.
   template <int N>
-  static void AllDots(const __m512i (&words)[kWords], const QuantizedRows& x, std::ptrdiff_t first,
-                      std::ptrdiff_t stride, __m512i (&dots)[N]) {
-    __m512i starts[N];
-    for (int n = 0; n < N; ++n) {
-      starts[n] = _mm512_setzero_si512();
-      if constexpr (Format::kZero != 0) {
-        starts[n] = _mm512_set1_epi32(-Format::kZero * x.whole_sums[(first + n * stride) / 32]);
-      }
-      dots[n] = Format::kReadsResiduals ? _mm512_setzero_si512() : starts[n];
+  static void AllDots(const __m512i (&words)[kWords], __m512i start, const QuantizedRows& x,
+                      std::ptrdiff_t first, __m512i (&dots)[N]) {
+    for (int n = 0; n < N; ++n) dots[n] = start;
+    if constexpr (!kSigned) {
+      Dot(words, x.values + first, x.cols, dots);
+    } else {
+      Dot(words, x.unsigned_values + first, x.cols, dots);
     }
-    Dot(words, x.values + first, stride, dots);
-    if constexpr (!Format::kReadsResiduals) return;
-    Dot(words, x.residuals + first, stride, starts);
-    for (int n = 0; n < N; ++n) {
-      dots[n] = _mm512_add_epi32(_mm512_slli_epi32(dots[n], 8), starts[n]);
+    if constexpr (Format::kReadsResiduals) {
+      static_assert(kSigned);
+      for (int n = 0; n < N; ++n) dots[n] = _mm512_add_epi32(_mm512_slli_epi32(dots[n], 8), start);
+      Dot(words, x.unsigned_residuals + first, x.cols, dots);
     }
   }
 
-  // One lane of N tokens, whose run begins at `first`. `kFirst`: what `sums` holds does not count.
-  template <bool kFirst, int N>
-  static void AddTokens(const QuantizedRows& x, std::ptrdiff_t first,
-                        const __m512i (&words)[kWords], __m512 scales, __m512 offsets,
-                        __m512* sums) {
-    const std::ptrdiff_t stride = x.cols;
+  // One run of N tokens, which begins at `first`.
+  template <int N>
+  static void AddRun(const QuantizedRows& x, std::ptrdiff_t first, const __m512i (&words)[kWords],
+                     __m512 scales, __m512 offsets, __m512 (&sums)[N]) {
     __m512i dots[N];
-    AllDots(words, x, first, stride, dots);
+    AllDots(words, kSigned ? _mm512_castps_si512(offsets) : _mm512_setzero_si512(), x, first, dots);
+    const float* x_scales = x.scales + first / 32;
+    const float* x_sums = Format::kRun == 16 ? x.sums16 + first / 16 : x.sums32 + first / 32;
     for (int n = 0; n < N; ++n) {
-      const std::ptrdiff_t at = first + n * stride;
-      __m512 sum = kFirst ? _mm512_setzero_ps() : sums[n];
       if constexpr (Format::kHasOffsets) {
-        const float of_run = Format::kRun == 16 ? x.sums16[at / 16] : x.sums32[at / 32];
-        sum = _mm512_fmadd_ps(offsets, _mm512_set1_ps(of_run), sum);
+        const __m512 of_run = _mm512_set1_ps(x_sums[n * (x.cols / Format::kRun)]);
+        sums[n] = _mm512_fmadd_ps(offsets, of_run, sums[n]);
       }
-      const __m512 scale = _mm512_mul_ps(scales, _mm512_set1_ps(x.scales[at / 32] * kStep<Format>));
-      sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[n]), scale, sum);
+      const __m512 x_scale = _mm512_set1_ps(x_scales[n * (x.cols / 32)] * kStep<Format>);
+      sums[n] =
+          _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[n]), _mm512_mul_ps(scales, x_scale), sums[n]);
     }
   }
 
-  // One lane of all tokens, whose run begins at column `begin`.
-  template <bool kFirst>
-  static void Add(const MatMulTile& tile, int begin, int lane, const Panel& panel,
-                  __m512 (&sums)[MatMulTile::kMaxTokens]) {
-    constexpr int kTokens = 4;
-    const QuantizedRows x = tile.quantized;
-    __m512i words[kWords];
-    for (int i = 0; i < kWords; ++i) words[i] = panel.words[lane][i];
-    const __m512 scales = panel.scales[lane];
-    const __m512 offsets = panel.offsets[lane];
-    const int tokens = tile.tokens;
-    std::ptrdiff_t first = begin;
-    int t = 0;
-    for (; t + kTokens <= tokens; t += kTokens, first += kTokens * x.cols) {
-      AddTokens<kFirst, kTokens>(x, first, words, scales, offsets, sums + t);
-    }
-    for (; t < tokens; ++t, first += x.cols) {
-      AddTokens<kFirst, 1>(x, first, words, scales, offsets, sums + t);
+  // Some chunks of the rows, from column `begin` on.
+  struct Band {
+    const Panel& panel;
+    int begin;
+    int chunks = 0;
+    int last_runs = 0;  // of the last chunk
+    const Byte* ahead;  // the same chunks of the next sixteen rows, or null
+    std::size_t row_bytes;
+
+    int ChunksOf(int lane) const { return lane < last_runs ? chunks : chunks - 1; }
+  };
+
+  // Brings a lane's share of the next panel into the second-level cache: the processor's own
+  // prefetcher does not follow sixteen rows.
+  static void Prefetch(const Band& band, int lane) {
+    constexpr int kRowsPerLane = kRows / kLanes;
+    for (int r = lane * kRowsPerLane; r < (lane + 1) * kRowsPerLane; ++r) {
+      const Byte* row = band.ahead + static_cast<std::size_t>(r) * band.row_bytes;
+      for (int i = 0; i < band.chunks * Format::kChunkBytes; i += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(row + i), _MM_HINT_T1);
+      }
     }
   }
 
-  // Some lanes of the chunk that begins at column `begin`.
-  template <bool kFirst>
-  static void AddChunk(const MatMulTile& tile, int begin, const Part& part, Sums& sums) {
-    Panel panel;
-    Unpack(part, panel);
-    for (int i = 0; i < kLanesAtOnce; ++i) {
-      const int lane = part.first_lane + i;
-      if (lane < part.runs) {
-        Add<kFirst>(tile, begin + lane * Format::kRun, i, panel, sums[lane]);
-      } else if (kFirst) {
-        for (int t = 0; t < tile.tokens; ++t) sums[lane][t] = _mm512_setzero_ps();
+  // N tokens from `token` on.
+  template <int N>
+  static void AddTokens(const MatMulTile& tile, const Band& band, int token, Sums& sums) {
+    const QuantizedRows& x = tile.quantized;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      if (token == 0 && band.ahead != nullptr) Prefetch(band, lane);
+      __m512 in_registers[N];
+      for (int n = 0; n < N; ++n) {
+        in_registers[n] = band.begin == 0 ? _mm512_setzero_ps() : sums[lane][token + n];
+      }
+      std::ptrdiff_t first =
+          static_cast<std::ptrdiff_t>(token) * x.cols + band.begin + lane * Format::kRun;
+      for (int c = 0, end = band.ChunksOf(lane); c < end; ++c, first += kChunk) {
+        AddRun<N>(x, first, band.panel.words[lane][c], band.panel.scales[lane][c],
+                  band.panel.offsets[lane][c], in_registers);
+      }
+      for (int n = 0; n < N; ++n) sums[lane][token + n] = in_registers[n];
+    }
+  }
+
+  // Groups of about the same size: with less than four tokens products would wait.
+  static void AddBand(const MatMulTile& tile, const Band& band, Sums& sums) {
+    const int groups = (tile.tokens + kTokens - 1) / kTokens;
+    for (int group = 0; group < groups; ++group) {
+      const int token = group * tile.tokens / groups;
+      switch ((group + 1) * tile.tokens / groups - token) {
+        case 4:
+          AddTokens<4>(tile, band, token, sums);
+          break;
+        case 5:
+          AddTokens<5>(tile, band, token, sums);
+          break;
+        case 6:
+          AddTokens<6>(tile, band, token, sums);
+          break;
+        case 7:
+          AddTokens<7>(tile, band, token, sums);
+          break;
+        default:
+          AddTokens<kTokens>(tile, band, token, sums);
       }
     }
   }
@@ -416,17 +487,24 @@ struct PanelProduct {
 
   static void Run(const MatMulTile& tile, int row) {
     Sums sums;
-    for (int lane = 0; lane < kLanes; lane += kLanesAtOnce) {
-      Part part{.chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes,
+    Panel panel;
+    const Byte* chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
+    for (int begin = 0; begin < tile.cols; begin += kChunks * kChunk) {
+      Band band{.panel = panel,
+                .begin = begin,
+                .ahead = row + 2 * kRows <= tile.rows ? chunk + kRows * tile.row_bytes : nullptr,
+                .row_bytes = tile.row_bytes};
+      for (; band.chunks < kChunks; ++band.chunks, chunk += Format::kChunkBytes) {
+        const int at = begin + band.chunks * kChunk;
+        if (at >= tile.cols) break;
+        band.last_runs = RunsAt<Format>(tile, at);
+        Unpack({.chunk = chunk,
                 .row_bytes = tile.row_bytes,
-                .runs = RunsAt<Format>(tile, 0),
-                .first_lane = lane};
-      AddChunk<true>(tile, 0, part, sums);
-      for (int begin = kChunk; begin < tile.cols; begin += kChunk) {
-        part.chunk += Format::kChunkBytes;
-        part.runs = RunsAt<Format>(tile, begin);
-        AddChunk<false>(tile, begin, part, sums);
+                .runs = band.last_runs,
+                .index = band.chunks,
+                .panel = panel});
       }
+      AddBand(tile, band, sums);
     }
     for (int t = 0; t < tile.tokens; ++t) {
       _mm512_storeu_ps(tile.out + t * tile.out_stride + row, Total(sums, t));

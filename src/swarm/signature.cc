@@ -1,0 +1,143 @@
+#include "swarm/signature.h"
+
+#include <cstring>
+#include <memory>
+
+#include <openssl/bio.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+
+#include "base/error.h"
+#include "io/file.h"
+#include "io/replace_file.h"
+
+namespace doppler {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kDigestDigits = 64;
+constexpr Bytes kMostKeyBytes = 64 * kKiB;
+
+using Key = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
+using Context = std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)>;
+
+std::string SignedText(const Digest& info_hash) {
+  return "doppler signed model 1\n" + ToHex(info_hash) + "\n";
+}
+
+const unsigned char* Octets(const std::string& text) {
+  return reinterpret_cast<const unsigned char*>(text.data());
+}
+
+// In place of OpenSSL's own, which would ask on the terminal.
+int NoPassword(char* /*buffer*/, int /*size*/, int /*writing*/, void* /*user*/) { return -1; }
+
+using ReadPem = EVP_PKEY* (*)(BIO*, EVP_PKEY**, pem_password_cb*, void*);
+
+Key ReadKey(const fs::path& path, ReadPem read, const char* what) {
+  const std::string text = ReadTextFile(path, kMostKeyBytes);
+  const std::unique_ptr<BIO, decltype(&BIO_free)> memory(
+      BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free);
+  Key key(memory == nullptr ? nullptr : read(memory.get(), nullptr, NoPassword, nullptr),
+          EVP_PKEY_free);
+  if (key == nullptr || EVP_PKEY_get_id(key.get()) != EVP_PKEY_ED25519) {
+    Throw("'{}' is not {} in a PEM file without a password; docs/swarm.md says how to make one",
+          path.string(), what);
+  }
+  return key;
+}
+
+Digest PublicHalf(const Key& key, const fs::path& path) {
+  Digest half{};
+  std::size_t size = half.size();
+  if (EVP_PKEY_get_raw_public_key(key.get(), half.data(), &size) != 1 || size != half.size()) {
+    Throw("'{}' has no public key", path.string());
+  }
+  return half;
+}
+
+}  // namespace
+
+std::string FormatSignature(const ModelSignature& signature) {
+  return ToHex(signature.key) + ToHex(signature.signature[0]) + ToHex(signature.signature[1]);
+}
+
+ModelSignature ParseSignature(std::string_view hex) {
+  ModelSignature signature;
+  bool right = hex.size() == 3 * kDigestDigits;
+  for (std::size_t i = 0; right && i < 3; ++i) {
+    const auto part = DigestFromHex(hex.substr(i * kDigestDigits, kDigestDigits));
+    right = part.has_value();
+    if (right) (i == 0 ? signature.key : signature.signature[i - 1]) = *part;
+  }
+  if (!right) Throw("a signature is {} hexadecimal digits, and this is none", 3 * kDigestDigits);
+  return signature;
+}
+
+ModelSignature SignModel(const Digest& info_hash, const fs::path& private_key) {
+  const Key key = ReadKey(private_key, PEM_read_bio_PrivateKey, "a private Ed25519 key");
+  ModelSignature signature;
+  signature.key = PublicHalf(key, private_key);
+  const std::string text = SignedText(info_hash);
+  const Context context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+  std::size_t size = sizeof(signature.signature);
+  const bool done = context != nullptr &&
+                    EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key.get()) == 1 &&
+                    EVP_DigestSign(context.get(), signature.signature[0].data(), &size,
+                                   Octets(text), text.size()) == 1;
+  DOPPLER_CHECK(done && size == sizeof(signature.signature));
+  return signature;
+}
+
+bool IsGenuine(const ModelSignature& signature, const Digest& info_hash) {
+  const Key key(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, signature.key.data(),
+                                            signature.key.size()),
+                EVP_PKEY_free);
+  const std::string text = SignedText(info_hash);
+  const Context context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+  return key != nullptr && context != nullptr &&
+         EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, key.get()) == 1 &&
+         EVP_DigestVerify(context.get(), signature.signature[0].data(), sizeof(signature.signature),
+                          Octets(text), text.size()) == 1;
+}
+
+void RequireSignature(const std::optional<ModelSignature>& signature, const Digest& info_hash,
+                      const fs::path& trusted) {
+  if (signature && !IsGenuine(*signature, info_hash)) {
+    Throw(
+        "the signature is not that of this model: one of the two was changed; ask who shares it "
+        "for a new link, or remove '{}' from the folder",
+        kSignatureFile);
+  }
+  if (trusted.empty()) return;
+  const Digest key =
+      PublicHalf(ReadKey(trusted, PEM_read_bio_PUBKEY, "a public Ed25519 key"), trusted);
+  if (!signature) {
+    Throw("the model is not signed, and only what the key '{}' has signed is trusted",
+          trusted.string());
+  }
+  if (signature->key != key) {
+    Throw("the model is signed by the key {} and not by that in '{}'", ToHex(signature->key),
+          trusted.string());
+  }
+}
+
+std::optional<ModelSignature> ReadSignatureFile(const fs::path& folder) {
+  const fs::path path = folder / kSignatureFile;
+  if (!fs::exists(path)) return std::nullopt;
+  std::string text = ReadTextFile(path, kMostKeyBytes);
+  if (text.ends_with('\n')) text.pop_back();
+  try {
+    return ParseSignature(text);
+  } catch (const Error& error) {
+    Throw("'{}': {}", path.string(), error.what());
+  }
+}
+
+void WriteSignatureFile(const fs::path& folder, const ModelSignature& signature) {
+  const std::string text = FormatSignature(signature) + "\n";
+  ReplaceFile(folder / kSignatureFile, std::as_bytes(std::span(text)));
+}
+
+}  // namespace doppler

@@ -1,0 +1,50 @@
+// Who vouches for a model: an Ed25519 signature (RFC 8032) over its info-hash, which covers the
+// manifest and so every shard.
+//
+//   what is signed:  "doppler signed model 1\n" and the info-hash, 64 hexadecimal digits, and "\n"
+//   how it travels:  `manifest.sig` in the folder, `x.sig` in a link, "doppler signature" in a
+//                    .torrent file, beside the info dictionary: 32 bytes of public key, 64 of
+//                    signature
+//
+// Keys are PEM files as `openssl genpkey -algorithm ed25519` makes them.
+#pragma once
+
+#include <array>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "format/sha256.h"
+
+namespace doppler {
+
+inline constexpr std::string_view kSignatureFile = "manifest.sig";
+
+struct ModelSignature {
+  Digest key{};                       // the public key
+  std::array<Digest, 2> signature{};  // its two halves
+
+  bool operator==(const ModelSignature&) const = default;
+};
+
+// 192 hexadecimal digits. Throws Error for what is none, which says nothing of its truth.
+std::string FormatSignature(const ModelSignature& signature);
+ModelSignature ParseSignature(std::string_view hex);
+
+// Signs with the private key in a PEM file. Throws Error that names the file.
+ModelSignature SignModel(const Digest& info_hash, const std::filesystem::path& private_key);
+
+// Whether the signature's own key has made it for this model.
+bool IsGenuine(const ModelSignature& signature, const Digest& info_hash);
+
+// Throws Error unless the signature is genuine, and unless it was made with the key whose public
+// half is in the PEM file `trusted`. Without such a file a model may also be unsigned.
+void RequireSignature(const std::optional<ModelSignature>& signature, const Digest& info_hash,
+                      const std::filesystem::path& trusted);
+
+// The signature that a folder keeps; nothing if it has none. Throws Error for a file that is none.
+std::optional<ModelSignature> ReadSignatureFile(const std::filesystem::path& folder);
+void WriteSignatureFile(const std::filesystem::path& folder, const ModelSignature& signature);
+
+}  // namespace doppler

@@ -1,0 +1,49 @@
+// Who is connected, and what they have.
+#include <algorithm>
+
+#include <libtorrent/peer_info.hpp>
+
+#include "swarm/worker/session.h"
+
+namespace doppler {
+namespace {
+
+namespace lt = libtorrent;
+
+// Of bitfields in one message: those of a large model's peers do not fit into one.
+constexpr std::size_t kMostPiecesBytes = 16 << 20;
+
+PeerState StateOf(const lt::peer_info& info) {
+  PeerState peer;
+  peer.address = {.host = info.ip.address().to_string(), .port = info.ip.port()};
+  peer.incoming = !(info.flags & lt::peer_info::outgoing_connection);
+  peer.client = info.client;
+  peer.round_trip_ms = static_cast<std::uint32_t>(std::max(0, info.rtt));
+  peer.downloaded = static_cast<std::uint64_t>(std::max<std::int64_t>(0, info.total_download));
+  const auto* const bytes = reinterpret_cast<const std::uint8_t*>(info.pieces.data());
+  peer.pieces.assign(bytes, bytes + (info.pieces.size() + 7) / 8);
+  return peer;
+}
+
+}  // namespace
+
+void SwarmSession::EmitPeers() const {
+  std::vector<lt::peer_info> infos;
+  torrent_.get_peer_info(infos);
+  PeersMessage message;
+  std::size_t bytes = 0;
+  for (const lt::peer_info& info : infos) {
+    // Nothing is known of one before its handshake.
+    if (info.flags & (lt::peer_info::handshake | lt::peer_info::connecting)) continue;
+    if (bytes > kMostPiecesBytes) {
+      message.more = true;
+      emit_(message);
+      message = {};
+      bytes = 0;
+    }
+    bytes += message.peers.emplace_back(StateOf(info)).pieces.size();
+  }
+  emit_(message);
+}
+
+}  // namespace doppler
