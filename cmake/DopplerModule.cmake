@@ -44,11 +44,15 @@ endfunction()
 # doppler_test(TARGET SOURCES ... LINK ...): one GoogleTest program.
 #
 # Each case is a ctest test. Under a sanitizer or an emulator, where a process takes long to start, a
-# ctest test is one half of the program's cases; the perplexity of whole texts, which would take minutes there and
-# does not depend on the build, is left out.
+# ctest test is a quarter of the program's cases; the perplexity of whole texts, which would take minutes there and
+# does not depend on the build, is left out. With LONG they are started before those of other programs.
 # Test data is found under DOPPLER_SOURCE_DIR. Outside the sanitizers decode may not allocate.
 function(doppler_test TARGET)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "LONG" "" "SOURCES;LINK" ${ARGN})
+  set(cost 0)
+  if(ARG_LONG)
+    set(cost 1000)
+  endif()
   add_executable(${TARGET} ${ARG_SOURCES})
   target_link_libraries(${TARGET} ${ARG_LINK} GTest::gmock_main GTest::gtest)
   target_compile_definitions(${TARGET} PRIVATE DOPPLER_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
@@ -60,13 +64,13 @@ function(doppler_test TARGET)
     target_link_libraries(${TARGET} doppler_allocation_guard)
   endif()
   if(NOT DOPPLER_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
-    gtest_discover_tests(${TARGET} DISCOVERY_TIMEOUT 60 NO_PRETTY_VALUES PROPERTIES TIMEOUT 300)
+    gtest_discover_tests(${TARGET} DISCOVERY_TIMEOUT 60 NO_PRETTY_VALUES PROPERTIES TIMEOUT 300 COST ${cost})
     return()
   endif()
-  foreach(half 0 1)
-    add_test(NAME ${TARGET}.${half}
+  foreach(quarter RANGE 3)
+    add_test(NAME ${TARGET}.${quarter}
              COMMAND ${TARGET} --gtest_brief=1 --gtest_filter=-*Perplexity*)
-    set_tests_properties(${TARGET}.${half} PROPERTIES TIMEOUT 900 ENVIRONMENT
-                         "GTEST_TOTAL_SHARDS=2;GTEST_SHARD_INDEX=${half}")
+    set_tests_properties(${TARGET}.${quarter} PROPERTIES TIMEOUT 900 COST ${cost} ENVIRONMENT
+                         "GTEST_TOTAL_SHARDS=4;GTEST_SHARD_INDEX=${quarter}")
   endforeach()
 endfunction()

@@ -94,7 +94,7 @@ ChatTemplate ChatTemplate::Parse(std::string_view source, const std::string& whe
 
 std::string ChatTemplate::Render(const OrderedJson& messages, const OrderedJson& tools,
                                  const OrderedJson& extra, const ChatRenderOptions& options) const {
-  jinja::Interpreter interpreter(jinja::Limits(), options.now);
+  jinja::Interpreter interpreter(options.limits, options.now);
   try {
     SetVariables(interpreter, messages, tools, extra, options);
     return interpreter.Run(parsed_->block);

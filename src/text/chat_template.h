@@ -12,6 +12,8 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "text/jinja/meter.h"
+
 namespace doppler {
 
 struct ChatRenderOptions {
@@ -19,6 +21,7 @@ struct ChatRenderOptions {
   std::string bos_token = {};
   std::string eos_token = {};
   std::chrono::system_clock::time_point now = std::chrono::system_clock::now();  // strftime_now
+  jinja::Limits limits = {};  // what rendering may cost
 };
 
 class ChatTemplate {

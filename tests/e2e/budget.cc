@@ -4,13 +4,18 @@
 
 namespace doppler {
 
-std::string SmallestBudget(const fs::path& model) {
-  const ProcessResult result = Doppler({"run", model, "-p", "Once", "--host-memory", "1M"});
+std::string SmallestBudgetFor(std::vector<std::string> arguments) {
+  arguments.insert(arguments.end(), {"--host-memory", "1M"});
+  const ProcessResult result = Doppler(arguments);
   ExpectRefused(result, kFailed, {"1.00 MiB", "the smallest that would do is --host-memory "});
   EXPECT_EQ(result.output, "");
   const std::string flag = "--host-memory ";
   const std::size_t place = result.errors.find(flag) + flag.size();
   return result.errors.substr(place, result.errors.find('\n') - place);
+}
+
+std::string SmallestBudget(const fs::path& model) {
+  return SmallestBudgetFor({"run", model, "-p", "Once"});
 }
 
 BudgetRun RunInBudget(const fs::path& model, const std::string& budget,

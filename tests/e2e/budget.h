@@ -2,12 +2,15 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "e2e/program.h"
 
 namespace doppler {
 
-// The budget, such as "14M", that the refusal of a much too small one names.
+// The budget, such as "14M", that the refusal of a much too small one names: by `doppler` with
+// these arguments, and by a run with any context.
+std::string SmallestBudgetFor(std::vector<std::string> arguments);
 std::string SmallestBudget(const fs::path& model);
 
 struct BudgetRun {
