@@ -46,9 +46,9 @@ Bytes LargestExpert(const fs::path& model) {
 }
 
 // A store of its own, and a run from the swarm that may keep a few experts.
-class SmallDisk {
+class CachedOnDisk {
  public:
-  explicit SmallDisk(Bytes budget) : budget_(budget) {}
+  explicit CachedOnDisk(Bytes budget) : budget_(budget) {}
 
   ProcessResult Run(const Seed& seed, bool kill_after_evictions = false) {
     ProcessOptions options;
@@ -156,7 +156,7 @@ void CopyDense(const fs::path& model, const fs::path& to) {
 
 // Killed while experts go, and then not.
 TEST(DiskCacheRunTest, TheBudgetHoldsAndTheTextIsThatOfALocalRun) {
-  SmallDisk disk(TwelveExperts());
+  CachedOnDisk disk(TwelveExperts());
   const Seed seed(DemoModel());
   EXPECT_EQ(disk.Run(seed, true).signal, SIGKILL);
   const ProcessResult result = disk.Run(seed);
