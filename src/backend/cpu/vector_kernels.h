@@ -84,12 +84,12 @@ typename V::F ResidualOf(typename V::F x, typename V::F inverse, typename V::F q
   return V::Max(V::Min(V::Round(left), V::Set1(127.0f)), V::Set1(-127.0f));
 }
 
-// Whole numbers from -127 to 127, and plus 128 where products read that.
+// Whole numbers from -127 to 127 from element `at` on, and plus 128 where products read that.
 template <class V>
-void StoreBytes(typename V::F whole, std::int8_t* to, std::uint8_t* to_unsigned) {
-  V::StoreInt8(to, whole);
+void StoreBytes(typename V::F whole, int at, std::int8_t* to, std::uint8_t* to_unsigned) {
+  V::StoreInt8(to + at, whole);
   if constexpr (requires { V::StoreUint8(to_unsigned, whole); }) {
-    V::StoreUint8(to_unsigned, V::Add(whole, V::Set1(128.0f)));
+    V::StoreUint8(to_unsigned + at, V::Add(whole, V::Set1(128.0f)));
   }
 }
 
@@ -110,10 +110,10 @@ void QuantizeRow(const float* in, const QuantizedRows& out) {
       for (int i = from; i < from + 16; i += V::kLanes) {
         const F x = V::Load(in + i);
         const F q = V::Round(V::Mul(x, inverse));
-        StoreBytes<V>(q, out.values + i, out.unsigned_values + i);
+        StoreBytes<V>(q, i, out.values, out.unsigned_values);
         if (out.residuals != nullptr) {
           const F residual = ResidualOf<V>(x, inverse, q);
-          StoreBytes<V>(residual, out.residuals + i, out.unsigned_residuals + i);
+          StoreBytes<V>(residual, i, out.residuals, out.unsigned_residuals);
           residuals = V::Add(residuals, residual);
         }
         sum = V::Add(sum, q);
