@@ -27,6 +27,7 @@ OrderedJson PhaseJson(const BenchmarkPhase& phase, bool speculates) {
                       {"expert_bytes_read", experts.bytes_read},
                       {"streamed_bytes_read", phase.Median().stream.bytes_read},
                       {"stall_seconds", phase.Median().StallSeconds()},
+                      {"cache_seconds", experts.acquire_seconds},
                       {"reading_seconds", experts.reading_seconds},
                       {"page_in_p50_seconds", OptionalToJson(experts.page_ins.Quantile(0.5))},
                       {"page_in_p99_seconds", OptionalToJson(experts.page_ins.Quantile(0.99))}};

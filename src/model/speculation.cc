@@ -68,6 +68,8 @@ void Speculation::ReadAhead(const Model& model, LayerId layer, Activations& acti
   const Stopwatch watch(stats_.seconds);
   const std::optional<LayerId> next = NextMoeLayer(model.config, layer);
   if (!next || (model.streamed != nullptr && !model.streamed->IsResident(*next))) return;
+  // A guess costs a router, and here nothing is to be read.
+  if (model.experts->AllResident(*next)) return;
   if (!PredictExperts(model, *next, activations, predicted_)) return;
   std::transform(predicted_.begin(), predicted_.end(), experts_.begin(),
                  [](const RoutedExpert& predicted) { return predicted.expert; });

@@ -270,6 +270,16 @@ bool ExpertCache::Resident(LayerId layer, ExpertId expert) const {
   return slot_of_[Key(layer, expert)] != kNoSlot;
 }
 
+bool ExpertCache::AllResident(LayerId layer) const {
+  const std::lock_guard lock(mutex_);
+  const std::size_t next = layer.index() + 1;
+  const auto first = slot_of_.begin() + static_cast<std::ptrdiff_t>(first_key_[layer.index()]);
+  const auto end = next == first_key_.size()
+                       ? slot_of_.end()
+                       : slot_of_.begin() + static_cast<std::ptrdiff_t>(first_key_[next]);
+  return std::find(first, end, kNoSlot) == end;
+}
+
 std::size_t ExpertCache::MostPinned(LayerId layer) const {
   const std::lock_guard lock(mutex_);
   return slots_upto_[class_of_[layer.index()]];

@@ -172,6 +172,8 @@ class ExpertCache {
 
   // Whether an expert is in a slot or on its way into one.
   bool Resident(LayerId layer, ExpertId expert) const;
+  // The same of all experts of a layer. REQUIRES: it has experts.
+  bool AllResident(LayerId layer) const;
   // How many experts of a layer can be pinned at once now.
   std::size_t MostPinned(LayerId layer) const;
   // Bytes of one of the layer's slots. REQUIRES: the layer has experts.

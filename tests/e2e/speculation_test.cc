@@ -12,8 +12,8 @@ using nlohmann::json;
 using testing::HasSubstr;
 using testing::Not;
 
-// Of three layers with experts two are predicted.
-constexpr int kPredictedLayers = 2;
+// Of six layers with experts five are predicted. Few tokens, so that of none all experts are there.
+constexpr int kPredictedLayers = 5;
 
 void ExpectCounts(const json& speculation, int predictions) {
   EXPECT_EQ(speculation.at("predictions"), predictions);
@@ -27,43 +27,43 @@ void ExpectCounts(const json& speculation, int predictions) {
 TEST(SpeculateTest, RunReportsAndPrintsTheSameText) {
   const TempFolder folder;
   const auto run = [&folder](const char* name, const char* predictions) {
-    return Doppler({"run", MoeModel(), "-p", "Once upon a time", "-n", "9", "--temperature", "0",
-                    "--cold", "--speculate", predictions, "--stats", folder.path() / name,
-                    "--trace", folder.path() / (std::string(name) + ".trace")});
+    return Doppler({"run", DemoModel(), "-p", "Once", "-n", "4", "--temperature", "0", "--cold",
+                    "--speculate", predictions, "--stats", folder.path() / name, "--trace",
+                    folder.path() / (std::string(name) + ".trace")});
   };
   const ProcessResult off = run("off", "0");
   const ProcessResult on = run("on", "3");
   ASSERT_EQ(on.status, 0) << on.errors;
   EXPECT_EQ(on.output, off.output);
   EXPECT_THAT(off.errors, Not(HasSubstr("guesses")));
-  EXPECT_THAT(on.errors, HasSubstr("% of 48 right, "));
+  EXPECT_THAT(on.errors, HasSubstr("% of 45 right, "));
   EXPECT_FALSE(ReadJson(folder.path() / "off").at("decode").contains("speculation"));
   ExpectCounts(ReadJson(folder.path() / "on").at("decode").at("speculation"),
-               8 * kPredictedLayers * 3);
+               3 * kPredictedLayers * 3);
 
   int predicted = 0;
   const json trace = ReadJson(folder.path() / "on.trace");
   for (const json& event : trace.at("traceEvents")) {
     if (event.contains("args")) predicted += event.at("args").value("predicted", 0);
   }
-  EXPECT_EQ(predicted, 8 * kPredictedLayers * 3);
+  EXPECT_EQ(predicted, 3 * kPredictedLayers * 3);
   EXPECT_THAT(Output({"replay", folder.path() / "on.trace"}), HasSubstr("optimal"));
 }
 
 TEST(SpeculateTest, BenchReports) {
   const auto bench = [](const char* predictions) {
-    return JsonOutput({"bench", MoeModel(), "--json", "--prefill", "8", "--decode", "4",
+    return JsonOutput({"bench", DemoModel(), "--json", "--prefill", "2", "--decode", "3",
                        "--repetitions", "1", "--host-memory", "1G", "--speculate", predictions});
   };
   const json on = bench("2");
   EXPECT_EQ(on.at("speculate"), 2);
-  ExpectCounts(on.at("decode").at("speculation"), 4 * kPredictedLayers * 2);
-  // Eight experts are all that a router can choose.
-  EXPECT_EQ(bench("100").at("speculate"), 8);
+  ExpectCounts(on.at("decode").at("speculation"), 3 * kPredictedLayers * 2);
+  // 24 experts are all that a router can choose.
+  EXPECT_EQ(bench("100").at("speculate"), 24);
   const json off = bench("0");
   EXPECT_FALSE(off.contains("speculate"));
   EXPECT_FALSE(off.at("decode").contains("speculation"));
-  EXPECT_THAT(Output({"bench", MoeModel(), "--prefill", "8", "--decode", "4", "--speculate", "2"}),
+  EXPECT_THAT(Output({"bench", DemoModel(), "--prefill", "2", "--decode", "3", "--speculate", "2"}),
               HasSubstr("guesses: "));
 }
 

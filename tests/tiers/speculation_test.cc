@@ -312,6 +312,16 @@ TEST(Speculation, IsOffByDefault) {
   EXPECT_EQ(outcome.experts.bytes_speculated, 0u);
 }
 
+TEST(Speculation, NothingIsGuessedOfALayerThatIsThere) {
+  // Of three layers with eight experts the first is not predicted.
+  const ConvertedModel model(DataFolder() / "golden" / "mixtral");
+  const Outcome roomy = Decode(model.path(), 3 * 8, 2);
+  EXPECT_LT(roomy.guesses.predictions, kSteps * 2 * 2);
+  const Outcome tight = Decode(model.path(), 3 * 4, 2);
+  EXPECT_EQ(tight.guesses.predictions, kSteps * 2 * 2);
+  ExpectBitsOf(roomy, tight);
+}
+
 TEST(Speculation, CountersAddUp) {
   const Outcome off = Decode(DemoModel(), 100, 0);
   const Outcome on = Decode(DemoModel(), 100, 4);
