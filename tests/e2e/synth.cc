@@ -12,8 +12,8 @@ fs::path SynthModel(const fs::path& folder, const nlohmann::json& config,
   fs::create_directory(folder / "tokenizer");
   fs::copy(DataFolder() / "tokenizers" / "demo" / "tokenizer.json", folder / "tokenizer");
   std::vector<std::string> command = {
-      DOPPLER_SYNTH, folder / "config.json", model, "--quant", "q8_0",
-      "--tokenizer", folder / "tokenizer"};
+      DOPPLER_SYNTH, folder / "config.json", model,    "--quant", "q8_0",
+      "--tokenizer", folder / "tokenizer",   "--pool", "1M"};
   command.insert(command.end(), more.begin(), more.end());
   const ProcessResult made = RunProcess(command);
   EXPECT_EQ(made.status, 0) << made.errors;

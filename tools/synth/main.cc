@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "io/file.h"
@@ -14,6 +15,7 @@ namespace {
 struct Arguments {
   std::string config;
   std::string quant = "q4_k_m";
+  std::string pool = "16M";
   doppler::SynthOptions options;
   std::filesystem::path gguf;
   int layers = 0;
@@ -45,6 +47,9 @@ void AddOptions(CLI::App& app, Arguments& arguments) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--seed", arguments.options.style.seed, "Other numbers give other weights")
+      ->capture_default_str();
+  app.add_option("--pool", arguments.pool,
+                 "Random rows of each format and length, a size; tensors are copies of these")
       ->capture_default_str();
   app.add_option("--distinct-experts", arguments.options.distinct_experts,
                  "Write only N expert files of each kind and link the others to them; 0 links none")
@@ -93,6 +98,7 @@ void Run(Arguments& arguments) {
   ModelConfig config = ConfigFromHub(hub_config, arguments.config);
   KeepLayers(config, arguments.layers);
   SynthOptions& options = arguments.options;
+  options.style.pool_bytes = ParseSize(arguments.pool);
   options.threads = DetectProcessor().threads;
   options.model_id = options.output.extension() == ".gguf" ? options.output.stem().string()
                                                            : options.output.filename().string();
