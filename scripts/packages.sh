@@ -13,7 +13,7 @@ set -euo pipefail
   if [[ "$(uname -m)" == x86_64 ]]; then PACKAGES_build+=(libipsec-mb-dev); fi
   PACKAGES_test=(libgtest-dev libgmock-dev libbenchmark-dev)
   PACKAGES_lint=(clang-format clang-tidy)
-  PACKAGES_fuzz=(clang libclang-rt-14-dev)
+  PACKAGES_fuzz=(clang lld libclang-rt-14-dev)
   PACKAGES_aarch64=(g++-aarch64-linux-gnu qemu-user googletest)
 }
 

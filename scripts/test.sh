@@ -114,7 +114,7 @@ stage_asan() {
 stage_tsan() {
   install_packages build test
   configure tsan
-  local programs=(base_test io_test backend_test store_test convert_test engine_test golden_test tiers_test)
+  local programs=(base_test io_test backend_test store_test convert_test engine_test tiers_test)
   build tsan "${programs[@]}"
   run_tests tsan -R "^($(IFS='|' && echo "${programs[*]}"))\\."
 }
