@@ -113,8 +113,9 @@ Bytes BudgetOf(const EngineOptions& options) {
 
 std::string RefusalMessage(const EngineOptions& options, Bytes smallest) {
   // Rounded up, so that the size that the message names is accepted. What the program itself takes
-  // differs from run to run by some 300 KiB, with where the system has put its parts.
-  constexpr Bytes kRunToRun = 512 * kKiB;
+  // differs from run to run, once by more than 512 KiB, with where the system has put its parts and
+  // which of its pages are in memory already.
+  constexpr Bytes kRunToRun = kMiB;
   const Bytes mebibytes = (smallest + kRunToRun + kMiB - 1) / kMiB;
   return fmt::format(
       "the {}budget of {} cannot hold this model; the smallest that would do is --host-memory {}M",

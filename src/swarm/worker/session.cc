@@ -58,12 +58,13 @@ bool IsWhole(const std::vector<std::uint8_t>& have, std::size_t pieces) {
   return true;
 }
 
-// Peers that are idle look for work when a file is wanted that was not, or else seconds later. This
-// is one that is here, so that nothing else changes.
+// Peers that are idle look for work when a piece is wanted that was not, or else seconds later. The
+// first is of the manifest or a file beside it, all of which are here, so that nothing else
+// changes.
 void AskAgain(const lt::torrent_handle& torrent) {
-  constexpr lt::piece_index_t kOfTheManifest(0);
-  torrent.piece_priority(kOfTheManifest, lt::low_priority);
-  torrent.piece_priority(kOfTheManifest, lt::dont_download);
+  constexpr lt::piece_index_t kIsHere(0);
+  torrent.piece_priority(kIsHere, lt::low_priority);
+  torrent.piece_priority(kIsHere, lt::dont_download);
 }
 
 }  // namespace
