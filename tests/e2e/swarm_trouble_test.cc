@@ -4,8 +4,12 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <functional>
 #include <future>
 #include <optional>
+#include <set>
+#include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -54,24 +58,55 @@ class SmallDisk {
   const fs::path folder_;
 };
 
+// A run beside two seeds of which one is stopped, once.
+class HangingPeer {
+ public:
+  // Whether it is time for that; asked again and again.
+  using When = std::function<bool(const Runner&)>;
+
+  void Run(const std::vector<std::string>& more, const When& when) {
+    ProcessOptions options;
+    options.signal_when = [&](const RunningProcess&) {
+      if (stopped_.empty() && when(runner_)) {
+        stopped_ = ChildrenOf(hangs_.program().id());
+        for (const pid_t child : stopped_) ::kill(child, SIGSTOP);
+      }
+      return false;
+    };
+    std::vector<std::string> flags = {"--peer", hangs_.peer(), "--peer", other_.peer()};
+    flags.insert(flags.end(), more.begin(), more.end());
+    const ProcessResult result = runner_.Run(hangs_.link(), flags, options);
+    for (const pid_t child : stopped_) ::kill(child, SIGCONT);
+    ASSERT_EQ(result.status, kDone) << result.errors;
+    EXPECT_EQ(stopped_.size(), 1u);
+    EXPECT_EQ(result.output, LocalText());
+    EXPECT_LT(LongestPageIn(runner_), kBoundedSeconds);
+  }
+
+ private:
+  const Runner runner_;
+  Seed hangs_{DemoModel(), kSlow};
+  Seed other_{DemoModel(), kSlow};
+  std::vector<pid_t> stopped_;
+};
+
 }  // namespace
 
 TEST(SwarmTroubleTest, APeerThatHangsHoldsUpNothingBesideAnother) {
-  const Runner runner;
-  Seed hangs(DemoModel(), kSlow);
-  Seed other(DemoModel(), kSlow);
-  std::vector<pid_t> stopped;
-  const ProcessOptions options = InTheMiddle(runner, [&](pid_t) {
-    stopped = ChildrenOf(hangs.program().id());
-    for (const pid_t child : stopped) ::kill(child, SIGSTOP);
+  HangingPeer().Run({}, [](const Runner& runner) { return runner.ExpertsBegun() >= 8; });
+}
+
+// Then the swarm process has made its connections anew.
+TEST(SwarmTroubleTest, NeitherDoesOneThatHangsAfterExpertsWereRemoved) {
+  std::set<std::string> seen;
+  HangingPeer().Run({"--disk-cache", "6M"}, [&seen](const Runner& runner) {
+    const std::size_t now = runner.ExpertsBegun();
+    if (now == 0) return false;
+    for (const std::string& name : Entries(runner.Folder() / "shards")) {
+      if (name.ends_with(".bin")) seen.insert(name);
+    }
+    return seen.size() > now + 8;
   });
-  const ProcessResult result =
-      runner.Run(hangs.link(), {"--peer", hangs.peer(), "--peer", other.peer()}, options);
-  for (const pid_t child : stopped) ::kill(child, SIGCONT);
-  ASSERT_EQ(result.status, kDone) << result.errors;
-  EXPECT_EQ(stopped.size(), 1u);
-  EXPECT_EQ(result.output, LocalText());
-  EXPECT_LT(LongestPageIn(runner), kBoundedSeconds);
 }
 
 TEST(SwarmTroubleTest, SlowPeersDoNotHoldUpAFastOne) {

@@ -106,11 +106,15 @@ void SwarmSession::AddTorrent() {
   } else {
     LoadTorrent(parameters);
   }
+  Add(std::move(parameters));
+}
+
+void SwarmSession::Add(lt::add_torrent_params parameters) {
   parameters.extensions.emplace_back(
       [watch = watch_](const lt::torrent_handle&, lt::client_data_t) { return watch; });
   lt::error_code error;
   torrent_ = session_.add_torrent(std::move(parameters), error);
-  if (error) Throw("cannot begin: {}", error.message());
+  if (error) Throw("libtorrent does not take the torrent: {}", error.message());
 }
 
 void SwarmSession::LoadTorrent(lt::add_torrent_params& parameters) {

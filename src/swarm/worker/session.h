@@ -48,6 +48,7 @@ class SwarmSession {
   void LoadTorrent(libtorrent::add_torrent_params& parameters);
   void HandleAlert(const libtorrent::alert& alert);
   void HandleEnd(const libtorrent::alert& alert);
+  void Add(libtorrent::add_torrent_params parameters);
   void AddWithout(libtorrent::add_torrent_params parameters);
   void Describe();
   void EmitStatus(const libtorrent::torrent_status& status);

@@ -56,9 +56,7 @@ void SwarmSession::AddWithout(lt::add_torrent_params parameters) {
   parameters.flags |= lt::torrent_flags::paused;
   parameters.ti = std::make_shared<lt::torrent_info>(*parameters.ti);
   session_.remove_torrent(torrent_);
-  lt::error_code error;
-  torrent_ = session_.add_torrent(std::move(parameters), error);
-  if (error) Throw("cannot go on: {}", error.message());
+  Add(std::move(parameters));
   emit_(ForgottenMessage{});
 }
 
