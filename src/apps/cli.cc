@@ -13,6 +13,7 @@
 #include <spdlog/spdlog.h>
 
 #include "apps/commands.h"
+#include "apps/size_flags.h"
 #include "apps/swarm_cli.h"
 #include "backend/quantize.h"
 #include "base/error.h"
@@ -27,28 +28,12 @@ constexpr int kWrongUsage = 2;
 
 constexpr const char* kModelHelp = "Artifact folder, or the name of a model in the local store";
 
-Bytes SizeOf(const char* flag, const std::string& text) {
-  try {
-    return ParseSize(text);
-  } catch (const Error& error) {
-    throw CLI::ValidationError(flag, error.what());
-  }
-}
-
-// A flag that takes a size: "512M", "1.5G".
-void AddSize(CLI::App& app, const char* flag, const std::function<void(Bytes)>& set,
-             const char* help) {
-  app.add_option_function<std::string>(
-         flag, [flag, set](const std::string& text) { set(SizeOf(flag, text)); }, help)
-      ->type_name("SIZE");
-}
-
 // A flag that takes sizes with commas between them.
 void AddSizes(CLI::App& app, const char* flag, std::vector<Bytes>& sizes, const char* help) {
   app.add_option_function<std::vector<std::string>>(
          flag,
          [flag, &sizes](const std::vector<std::string>& texts) {
-           for (const std::string& text : texts) sizes.push_back(SizeOf(flag, text));
+           for (const std::string& text : texts) sizes.push_back(SizeOfFlag(flag, text));
          },
          help)
       ->delimiter(',')

@@ -8,7 +8,7 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/commands.h"
-#include "base/error.h"
+#include "apps/size_flags.h"
 
 namespace doppler {
 namespace {
@@ -27,19 +27,8 @@ double PartOf(const std::string& text) {
   return percent / 100;
 }
 
-void AddSwarmSize(CLI::App& app, const char* flag, const std::function<void(Bytes)>& set,
-                  const char* help, const char* type) {
-  app.add_option_function<std::string>(
-         flag,
-         [flag, set](const std::string& text) {
-           try {
-             set(ParseSize(text));
-           } catch (const Error& error) {
-             throw CLI::ValidationError(flag, error.what());
-           }
-         },
-         help)
-      ->type_name(type);
+void AddPeerFlag(CLI::App& app, SwarmFlags& swarm, const char* help) {
+  app.add_option("--peer", swarm.peers, help)->allow_extra_args(false)->type_name("HOST:PORT");
 }
 
 void AddTrust(CLI::App& app, std::string& trust) {
@@ -71,7 +60,7 @@ void AddSwarmFlags(CLI::App& app, SwarmFlags& swarm) {
   app.add_flag_callback(
       "--no-pex", [&swarm] { swarm.peer_exchange = false; },
       "Do not exchange addresses of peers with peers");
-  AddSwarmSize(
+  AddSize(
       app, "--upload-limit", [&swarm](Bytes bytes) { swarm.upload_limit = bytes; },
       "Bytes per second to send at most, as 5M", "RATE");
 }
@@ -94,9 +83,7 @@ void AddShareCommand(CLI::App& parent) {
   app->add_option("--sign", command->signing_key,
                   "Sign the model with the Ed25519 key in this PEM file")
       ->type_name("KEY");
-  app->add_option("--peer", command->swarm.peers, "Connect to this peer; may be repeated")
-      ->allow_extra_args(false)
-      ->type_name("HOST:PORT");
+  AddPeerFlag(*app, command->swarm, "Connect to this peer; may be repeated");
   app->add_flag("--json", command->json, "Print JSON: a line at the start, one at the end");
   AddSwarmFlags(*app, command->swarm);
   app->callback([command] { RunShare(*command); });
@@ -118,9 +105,7 @@ void AddPullCommand(CLI::App& parent) {
          "--dense-only", [command] { command->experts = 0; }, "The same as --experts none")
       ->excludes(experts);
   AddTrust(*app, command->trust);
-  app->add_option("--peer", command->swarm.peers, "Fetch from this peer; may be repeated")
-      ->allow_extra_args(false)
-      ->type_name("HOST:PORT");
+  AddPeerFlag(*app, command->swarm, "Fetch from this peer; may be repeated");
   app->add_flag_callback(
       "--no-seed", [command] { command->serve = false; }, "Send nothing to others meanwhile");
   app->add_option("--timeout", command->timeout_seconds,
@@ -143,12 +128,10 @@ void AddPeersCommand(CLI::App& parent) {
       ->check(CLI::Range(0.5, 1e6))
       ->capture_default_str()
       ->type_name("SECONDS");
-  AddSwarmSize(
+  AddSize(
       *app, "--probe", [command](Bytes bytes) { command->probe = bytes; },
-      "Fetch so many bytes of experts, to be thrown away, to see how fast peers are", "SIZE");
-  app->add_option("--peer", command->swarm.peers, "Connect to this peer; may be repeated")
-      ->allow_extra_args(false)
-      ->type_name("HOST:PORT");
+      "Fetch so many bytes of experts, to be thrown away, to see how fast peers are");
+  AddPeerFlag(*app, command->swarm, "Connect to this peer; may be repeated");
   app->add_flag("--json", command->json, "Print JSON");
   AddSwarmFlags(*app, command->swarm);
   app->callback([command] { RunPeers(*command); });
@@ -160,15 +143,12 @@ void AddRunFromSwarm(CLI::App& app, RunFromSwarm& flags) {
       "Fetch experts that are not on this machine from peers, as they are needed; MODEL "
       "may then be a link or a .torrent file");
   // Without --swarm it is refused with more words than those of the others.
-  AddSwarmSize(
+  AddSize(
       app, "--disk-cache", [&flags](Bytes bytes) { flags.disk_cache = bytes; },
-      "With --swarm: bytes of experts to keep on disk at most; those least used are removed",
-      "SIZE");
+      "With --swarm: bytes of experts to keep on disk at most; those least used are removed");
   AddTrust(app, flags.trust);
   const std::size_t before = app.get_options().size();
-  app.add_option("--peer", flags.swarm.peers, "Fetch from this peer; may be repeated")
-      ->allow_extra_args(false)
-      ->type_name("HOST:PORT");
+  AddPeerFlag(app, flags.swarm, "Fetch from this peer; may be repeated");
   app.add_option("--swarm-timeout", flags.timeout_seconds,
                  "Fail when an expert is waited for and nothing has come for so many seconds")
       ->check(CLI::Range(1.0, 1e9))
