@@ -23,6 +23,13 @@ int GuessesOf(const ModelConfig& config, const EngineOptions& options) {
   return options.speculate.value_or(config.experts_per_token / 2);
 }
 
+// For a cache of so many records.
+EvictionPolicy PolicyFor(const ModelConfig& config, std::size_t records) {
+  const auto layers = static_cast<std::size_t>(config.NumMoeLayers());
+  return PolicyOf(
+      DefaultPolicy(records, layers * static_cast<std::size_t>(config.experts_per_token)));
+}
+
 // What one token needs in one layer must be on disk together, with what is guessed for the next.
 void RequireDiskRoom(const PreparedModel& prepared, const EngineOptions& options) {
   const std::optional<Bytes> budget =
@@ -112,8 +119,7 @@ void Engine::Load(const EngineOptions& options) {
     cache.slots = plan_.slots_of_class;
     cache.least_slots = static_cast<std::size_t>(config.experts_per_token);
     const auto layers = static_cast<std::size_t>(config.NumMoeLayers());
-    const std::size_t cycle = layers * static_cast<std::size_t>(config.experts_per_token);
-    if (!cache.policy) cache.policy = PolicyOf(DefaultPolicy(plan_.slots, cycle));
+    if (!cache.policy) cache.policy = PolicyFor(config, plan_.slots);
     cache.half_life = kDefaultHalfLifeTokens * static_cast<double>(layers);
     const int guesses = GuessesOf(config, options);
     cache.reserve = SpeculationReserve(guesses);
@@ -171,10 +177,8 @@ void Engine::LetShardsGo(const ShardSource& source) {
     if (shard.type == ShardType::kExpert) bytes += shard.size;
   }
   const Bytes record = std::max<Bytes>(1, bytes / experts_->records());
-  const auto layers = static_cast<std::size_t>(prepared_.config.NumMoeLayers());
-  const std::size_t cycle = layers * static_cast<std::size_t>(prepared_.config.experts_per_token);
   const auto records = static_cast<std::size_t>(*source.DiskBudget() / record);
-  experts_->LetShardsGo(PolicyOf(DefaultPolicy(records, cycle)));
+  experts_->LetShardsGo(PolicyFor(prepared_.config, records));
 }
 
 void Engine::BeginMemoryWatch(const EngineOptions& options) {
