@@ -29,7 +29,7 @@ SurveyOptions SurveyOptionsOf(const PeersCommand& command) {
     return options;
   }
   options.folder = ResolveModel(command.model);
-  options.torrent = DescribeArtifact(options.folder);
+  options.torrent = DescribeArtifact(options.folder, options.manifest.emplace());
   options.info_hash = InfoHash(*options.torrent);
   return options;
 }

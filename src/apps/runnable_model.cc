@@ -5,7 +5,6 @@
 #include "apps/pull_display.h"
 #include "base/error.h"
 #include "format/artifact_files.h"
-#include "io/file.h"
 #include "io/machine.h"
 #include "store/local_store.h"
 #include "swarm/artifact_torrent.h"
@@ -18,9 +17,10 @@ namespace fs = std::filesystem;
 
 // Whether all but experts is in the folder, by names and sizes, and is the link's.
 bool IsThere(const fs::path& folder, const Digest& info_hash) {
-  const fs::path path = folder / kManifestFile;
-  if (!fs::exists(path) || InfoHash(DescribeArtifact(folder)) != info_hash) return false;
-  for (const ShardEntry& shard : ParseManifest(ReadTextFile(path), path.string()).shards) {
+  if (!fs::exists(folder / kManifestFile)) return false;
+  Manifest manifest;
+  if (InfoHash(DescribeArtifact(folder, manifest)) != info_hash) return false;
+  for (const ShardEntry& shard : manifest.shards) {
     if (shard.type == ShardType::kExpert) continue;
     std::error_code error;
     if (fs::file_size(folder / shard.file, error) != shard.size || error) return false;

@@ -1,6 +1,7 @@
 #include "format/manifest.h"
 
 #include <array>
+#include <charconv>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -98,6 +99,16 @@ class RecordChecker {
 };
 
 }  // namespace
+
+ExpertPlace PlaceOfExpert(const ShardEntry& shard) {
+  const std::string& key = shard.expert_key;
+  const std::size_t middle = key.find('_');
+  DOPPLER_CHECK(shard.type == ShardType::kExpert && middle != std::string::npos);
+  ExpertPlace place;
+  std::from_chars(key.data(), key.data() + middle, place.layer);
+  std::from_chars(key.data() + middle + 1, key.data() + key.size(), place.expert);
+  return place;
+}
 
 std::string_view StrategyName(ShardingStrategy strategy) {
   return NameOf(strategy, kStrategyNames);

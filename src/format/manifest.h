@@ -36,6 +36,14 @@ struct ShardEntry {
   Digest hash{};           // MerkleRoot
 };
 
+// Of a shard of type kExpert, by its key.
+struct ExpertPlace {
+  int layer = 0;
+  int expert = 0;
+};
+// REQUIRES: the shard is of type kExpert, of a manifest that was parsed.
+ExpertPlace PlaceOfExpert(const ShardEntry& shard);
+
 // One column slice of a tensor that is stored for tensor parallelism.
 struct TensorSlice {
   std::vector<std::int64_t> original_shape;

@@ -49,8 +49,13 @@ void HashLayer(const fs::path& path, TorrentFile& file,
 }  // namespace
 
 Torrent DescribeArtifact(const fs::path& folder) {
+  Manifest manifest;
+  return DescribeArtifact(folder, manifest);
+}
+
+Torrent DescribeArtifact(const fs::path& folder, Manifest& manifest) {
   const std::string text = ReadTextFile(folder / kManifestFile);
-  const Manifest manifest = ParseManifest(text, (folder / kManifestFile).string());
+  manifest = ParseManifest(text, (folder / kManifestFile).string());
   Torrent torrent;
   torrent.name = manifest.model_id;
   torrent.files.push_back(DescribeText(std::string(kManifestFile), text));

@@ -15,6 +15,8 @@ inline constexpr std::string_view kTorrentCache = "swarm.torrent";
 // and the only piece layers are those of small files. Throws Error, also for shards whose names do
 // not follow convert's.
 Torrent DescribeArtifact(const std::filesystem::path& folder);
+// The same, and the manifest that is read for it.
+Torrent DescribeArtifact(const std::filesystem::path& folder, Manifest& manifest);
 
 // Fills the piece layers that are missing: from the cache, from `.leaves` files, and else by
 // hashing the shard. A shard that is not in the folder is left without. `on_progress` gets the

@@ -1,7 +1,6 @@
 #include "swarm/inventory.h"
 
 #include <algorithm>
-#include <charconv>
 #include <tuple>
 #include <utility>
 
@@ -16,14 +15,6 @@ bool HasBit(const std::vector<std::uint8_t>& bits, std::size_t index) {
   return !bits.empty() && (bits[index / 8] >> (7 - index % 8) & 1u) != 0;
 }
 
-// Of a key as manifests have it, which was checked: "LAYER_EXPERT".
-void ReadKey(const std::string& key, ExpertHolders& expert) {
-  const std::size_t middle = key.find('_');
-  DOPPLER_CHECK(middle != std::string::npos);
-  std::from_chars(key.data(), key.data() + middle, expert.layer);
-  std::from_chars(key.data() + middle + 1, key.data() + key.size(), expert.expert);
-}
-
 }  // namespace
 
 std::vector<ExpertHolders> ExpertsOf(const Torrent& torrent, const Manifest& manifest) {
@@ -31,7 +22,8 @@ std::vector<ExpertHolders> ExpertsOf(const Torrent& torrent, const Manifest& man
   std::vector<ExpertHolders> experts;
   for (const ShardEntry& shard : manifest.shards) {
     if (shard.type != ShardType::kExpert) continue;
-    ReadKey(shard.expert_key, experts.emplace_back(ExpertHolders{.file = shard.file}));
+    const ExpertPlace place = PlaceOfExpert(shard);
+    experts.push_back({.file = shard.file, .layer = place.layer, .expert = place.expert});
   }
   std::sort(experts.begin(), experts.end(), [](const auto& a, const auto& b) {
     return std::tie(a.layer, a.expert) < std::tie(b.layer, b.expert);
@@ -57,9 +49,7 @@ Inventory CountHolders(const Torrent& torrent, std::vector<ExpertHolders> expert
       holder.pieces += HasBit(bits, piece) ? 1 : 0;
     }
     for (ExpertHolders& expert : inventory.experts) {
-      const TorrentFile* const file = torrent.Find(expert.file);
-      DOPPLER_CHECK(file != nullptr);
-      const auto index = static_cast<std::size_t>(file - torrent.files.data());
+      const std::size_t index = torrent.IndexOf(expert.file);
       bool whole = true;
       for (std::size_t piece = first_piece[index]; piece < first_piece[index + 1]; ++piece) {
         whole = whole && HasBit(bits, piece);

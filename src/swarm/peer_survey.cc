@@ -82,7 +82,7 @@ class Survey {
   Inventory Run() {
     if (!torrent_) Describe();
     if (!options_.folder.empty()) {
-      manifest_ = ReadManifestOf(options_.folder);
+      manifest_ = options_.manifest;
       experts_ = ExpertsOf(*torrent_, *manifest_);
     }
     Listen();
@@ -96,22 +96,12 @@ class Survey {
   }
 
  private:
-  static Manifest ReadManifestOf(const fs::path& folder) {
-    const fs::path path = folder / kManifestFile;
-    return ParseManifest(ReadTextFile(path), path.string());
-  }
-
   void Describe();
   void Listen();
   void Take(const Message& message);
   void TakePeers(const PeersMessage& message);
   void TakeManifest();
   void Probe(SwarmProcess& swarm);
-  std::size_t IndexOf(std::string_view path) const {
-    const TorrentFile* const file = torrent_->Find(path);
-    DOPPLER_CHECK(file != nullptr);
-    return static_cast<std::size_t>(file - torrent_->files.data());
-  }
   std::vector<Holder> PeersNow() const;
   std::vector<Holder> Holders() const;
   PeerState Here() const;
@@ -157,7 +147,7 @@ void Survey::Listen() {
   start.watch = true;
   SwarmProcess swarm(start);
   if (!manifest_) {
-    swarm.Send(WantFileMessage{.file = static_cast<std::uint32_t>(IndexOf(kManifestFile)),
+    swarm.Send(WantFileMessage{.file = static_cast<std::uint32_t>(torrent_->IndexOf(kManifestFile)),
                                .priority = kManifestPriority});
   }
   const Clock::time_point begin = Clock::now();
@@ -177,7 +167,7 @@ void Survey::Take(const Message& message) {
   } else if (const auto* status = std::get_if<StatusMessage>(&message)) {
     status_ = *status;
   } else if (const auto* file = std::get_if<FileMessage>(&message)) {
-    if (!manifest_ && file->file == IndexOf(kManifestFile)) TakeManifest();
+    if (!manifest_ && file->file == torrent_->IndexOf(kManifestFile)) TakeManifest();
   }
 }
 
@@ -193,11 +183,12 @@ void Survey::TakePeers(const PeersMessage& message) {
 }
 
 void Survey::TakeManifest() {
-  TorrentFile& file = torrent_->files[IndexOf(kManifestFile)];
-  if (!CheckFile(scratch_.path() / kManifestFile, file, [](Bytes) {}).whole) {
+  TorrentFile& file = torrent_->files[torrent_->IndexOf(kManifestFile)];
+  const fs::path path = scratch_.path() / kManifestFile;
+  if (!CheckFile(path, file, [](Bytes) {}).whole) {
     throw SwarmEndedError("the swarm process left the manifest damaged");
   }
-  manifest_ = ReadManifestOf(scratch_.path());
+  manifest_ = ParseManifest(ReadTextFile(path), path.string());
   experts_ = ExpertsOf(*torrent_, *manifest_);
 }
 
@@ -211,7 +202,7 @@ void Survey::Probe(SwarmProcess& swarm) {
   for (const ExpertHolders& expert : experts) {
     if (asked >= options_.probe) return;
     if (expert.holders == 0) continue;
-    const std::size_t file = IndexOf(expert.file);
+    const std::size_t file = torrent_->IndexOf(expert.file);
     asked += torrent_->files[file].size;
     swarm.Send(
         WantFileMessage{.file = static_cast<std::uint32_t>(file), .priority = kProbePriority});

@@ -22,6 +22,7 @@ struct SurveyOptions {
   // Of the model on this machine, which is then counted as a holder by its files' names and sizes;
   // empty: none.
   std::filesystem::path folder;
+  std::optional<Manifest> manifest;  // of the model in that folder
   SwarmReach reach;
   double seconds = 5;  // from when the torrent is known, which may take as long too
   // To fetch of experts that peers have, by chance, to see how fast they are: after a second, when

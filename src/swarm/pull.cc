@@ -97,11 +97,6 @@ class Pull {
   fs::path PathOf(const TorrentFile& file) const {
     return options_.folder / (file.path == kManifestFile ? manifest_file_ : file.path);
   }
-  std::size_t IndexOf(std::string_view path) const {
-    const TorrentFile* file = torrent_->Find(path);
-    DOPPLER_CHECK(file != nullptr);
-    return static_cast<std::size_t>(file - torrent_->files.data());
-  }
   Bytes BytesOf(bool only_there) const;
 
   const PullOptions& options_;
@@ -200,7 +195,7 @@ void Pull::Check() {
       CheckFiles(options_.folder, *torrent_, manifest_file_, options_.threads, [&](Bytes done) {
         events_.progress({.stage = "checking", .done = done, .total = total, .status = {}});
       });
-  const std::size_t index = IndexOf(kManifestFile);
+  const std::size_t index = torrent_->IndexOf(kManifestFile);
   if (manifest_file_ == kManifestFile && !checks_[index].whole) {
     Throw("'{}' holds another model; choose another folder with --out, or remove it",
           options_.folder.string());
@@ -225,7 +220,7 @@ void Pull::CountStatus() {
 
 // The bytes that are used are checked, and not only those that were on disk before.
 std::string Pull::ManifestText() const {
-  const TorrentFile& file = torrent_->files[IndexOf(kManifestFile)];
+  const TorrentFile& file = torrent_->files[torrent_->IndexOf(kManifestFile)];
   std::string text = ReadTextFile(PathOf(file));
   if (text.size() != file.size || MerkleRootOf(std::as_bytes(std::span(text))) != file.root) {
     Throw("'{}' changed while it was read", PathOf(file).string());
@@ -248,7 +243,7 @@ void Pull::ChooseFiles() {
   wanted_.assign(checks_.size(), kNeeded);
   for (const ShardEntry& shard : manifest_->shards) {
     if (shard.type != ShardType::kExpert) continue;
-    const std::size_t index = IndexOf(shard.file);
+    const std::size_t index = torrent_->IndexOf(shard.file);
     experts.push_back(index);
     const std::vector<bool>& pieces = checks_[index].pieces;
     there.push_back(static_cast<std::size_t>(std::count(pieces.begin(), pieces.end(), true)));
@@ -322,10 +317,10 @@ void Pull::CheckTexts() {
 }
 
 void Pull::MakeLeaves(const ShardEntry& shard) {
-  std::vector<Digest> leaves = std::exchange(checks_[IndexOf(shard.file)].leaves, {});
+  std::vector<Digest> leaves = std::exchange(checks_[torrent_->IndexOf(shard.file)].leaves, {});
   if (fs::exists(options_.folder / LeavesFileOf(shard))) return;
   if (leaves.empty()) {  // an earlier pull fetched it
-    TorrentFile file = torrent_->files[IndexOf(shard.file)];
+    TorrentFile file = torrent_->files[torrent_->IndexOf(shard.file)];
     leaves = CheckFile(options_.folder / shard.file, file, [](Bytes) {}).leaves;
   }
   if (!leaves.empty() && MerkleRoot(leaves) == shard.hash)
@@ -363,7 +358,7 @@ void Pull::Complete() {
   }
   for (const ShardEntry& shard : manifest_->shards) {
     const bool expert = shard.type == ShardType::kExpert;
-    if (expert && checks_[IndexOf(shard.file)].whole) ++report_.experts_there;
+    if (expert && checks_[torrent_->IndexOf(shard.file)].whole) ++report_.experts_there;
   }
 }
 

@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "format/artifact_files.h"
-#include "io/file.h"
 #include "swarm/artifact_torrent.h"
 #include "swarm/notices.h"
 #include "swarm/sidecars.h"
@@ -32,10 +31,8 @@ ShardFetcher::ShardFetcher(const ShardFetcherOptions& options, const ShardFetche
     : options_(options),
       events_(events),
       lock_(options.folder),
-      torrent_(DescribeArtifact(options.folder)),
+      torrent_(DescribeArtifact(options.folder, manifest_)),
       info_hash_(InfoHash(torrent_)),
-      manifest_(ParseManifest(ReadTextFile(options.folder / kManifestFile),
-                              (options.folder / kManifestFile).string())),
       last_news_(Clock::now()) {
   if (const auto cached = ReadTorrentCache(options_.folder, info_hash_)) {
     TakeLayers(torrent_, *cached);
@@ -58,9 +55,7 @@ void ShardFetcher::Check() {
   std::vector<bool> has;
   for (std::size_t i = 0; i < manifest_.shards.size(); ++i) {
     const ShardEntry& shard = manifest_.shards[i];
-    const TorrentFile* file = torrent_.Find(shard.file);
-    DOPPLER_CHECK(file != nullptr);
-    file_of_.push_back(static_cast<std::size_t>(file - torrent_.files.data()));
+    file_of_.push_back(torrent_.IndexOf(shard.file));
     if (shard.type == ShardType::kExpert) shard_of_[file_of_.back()] = ShardId(i);
     CutToSize(options_.folder / shard.file, shard.size);
     has.push_back(checks_[file_of_.back()].whole);
@@ -338,10 +333,9 @@ void ShardFetcher::Fail(ShardId shard, const std::string& problem) {
 // "expert 3 of layer 2 (shards/00012.bin)"
 std::string ShardFetcher::NameOf(ShardId id) const {
   const ShardEntry& shard = manifest_.shards[id.index()];
-  const std::size_t middle = shard.expert_key.find('_');
-  if (middle == std::string::npos) return shard.file;
-  return fmt::format("expert {} of layer {} ({})", shard.expert_key.substr(middle + 1),
-                     shard.expert_key.substr(0, middle), shard.file);
+  if (shard.type != ShardType::kExpert) return shard.file;
+  const ExpertPlace place = PlaceOfExpert(shard);
+  return fmt::format("expert {} of layer {} ({})", place.expert, place.layer, shard.file);
 }
 
 // What makes the next start finer and cheaper.

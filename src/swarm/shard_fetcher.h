@@ -113,9 +113,9 @@ class ShardFetcher final : public ShardSource {
   const ShardFetcherOptions options_;
   const ShardFetcherEvents events_;
   const FolderLock lock_;
+  Manifest manifest_;
   Torrent torrent_;
   Digest info_hash_{};
-  Manifest manifest_;
   std::vector<std::size_t> file_of_;              // [ShardId], in the torrent
   std::vector<std::optional<ShardId>> shard_of_;  // [file of the torrent]; experts only
   std::vector<FileCheck> checks_;                 // [file of the torrent]

@@ -81,6 +81,12 @@ const TorrentFile* Torrent::Find(std::string_view path) const {
   return found != files.end() && found->path == path ? &*found : nullptr;
 }
 
+std::size_t Torrent::IndexOf(std::string_view path) const {
+  const TorrentFile* const file = Find(path);
+  DOPPLER_CHECK(file != nullptr);
+  return static_cast<std::size_t>(file - files.data());
+}
+
 std::size_t PieceCount(const TorrentFile& file) {
   return static_cast<std::size_t>((file.size + kPieceBytes - 1) / kPieceBytes);
 }

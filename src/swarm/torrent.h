@@ -42,6 +42,8 @@ struct Torrent {
   std::optional<ModelSignature> signature;  // as it was told, true or not
 
   const TorrentFile* Find(std::string_view path) const;
+  // REQUIRES: there is such a file.
+  std::size_t IndexOf(std::string_view path) const;
 };
 
 // How many pieces a file has; no piece belongs to two files.
