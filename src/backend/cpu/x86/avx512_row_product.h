@@ -1,0 +1,189 @@
+// One row of quantised weights at a time, with a register for 64 of them. Only avx512_quant.cc and
+// the header of panels include this; see there for the order of sums.
+#pragma once
+
+#include <immintrin.h>
+
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/x86/avx512_formats.h"
+
+namespace doppler {
+// NOLINTBEGIN(misc-definitions-in-headers)
+namespace {
+
+template <class Format>
+constexpr int kLanesOf = kChunk / Format::kRun;
+
+// Runs of the chunk that begins at column `begin`.
+template <class Format>
+int RunsAt(const MatMulTile& tile, int begin) {
+  const int left = tile.cols - begin;
+  return (left < kChunk ? left : kChunk) / Format::kRun;
+}
+
+constexpr __mmask16 FirstLanes(int count) { return static_cast<__mmask16>((1u << count) - 1); }
+
+// With residuals the products count in 1/256 of a step.
+template <class Format>
+constexpr float kStep = Format::kReadsResiduals ? 1.0f / 256 : 1.0f;
+
+// The lanes' sum: the upper half is added to the lower, and again.
+float AddLanes(__m512 lanes) {
+  const __m256 eight =
+      _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+// Sums of neighbouring lanes of four registers of dot products: element p of the quarter q is the
+// sum of quarter q of dots[p].
+__m512i AddQuarters(const __m512i (&dots)[4]) {
+  const __m512i first = _mm512_add_epi32(_mm512_unpacklo_epi32(dots[0], dots[1]),
+                                         _mm512_unpackhi_epi32(dots[0], dots[1]));
+  const __m512i second = _mm512_add_epi32(_mm512_unpacklo_epi32(dots[2], dots[3]),
+                                          _mm512_unpackhi_epi32(dots[2], dots[3]));
+  return _mm512_add_epi32(_mm512_unpacklo_epi64(first, second),
+                          _mm512_unpackhi_epi64(first, second));
+}
+
+template <class Format>
+struct RowProduct {
+  // What the processor's own prefetcher does not reach by itself.
+  static constexpr int kBytesAhead = 1024;
+
+  struct Row {
+    __m512i values[4];
+    Head head;
+  };
+
+  // `kWhole`: the chunk has all its runs.
+  template <bool kWhole>
+  static Row Load(const Byte* chunk, int runs) {
+    Row row;
+    row.head = Format::Load(chunk, runs);
+    for (int pair = 0; pair < 4; ++pair) {
+      row.values[pair] = kWhole ? Format::Values(chunk, pair) : ValuesUpTo(chunk, pair, runs);
+    }
+    return row;
+  }
+
+  // Zeros beyond the chunk's runs.
+  static __m512i ValuesUpTo(const Byte* chunk, int pair, int runs) {
+    if (2 * pair + 2 <= runs) return Format::Values(chunk, pair);
+    return 2 * pair + 1 == runs ? Format::LastRun(chunk, 2 * pair) : _mm512_setzero_si512();
+  }
+
+  // 64 activations, zeros beyond the chunk's runs.
+  template <bool kWhole>
+  static __m512i LoadActivations(const std::int8_t* x, int pair, int runs) {
+    if (kWhole) return Load64(x + 64 * pair);
+    const int left = runs * Format::kRun - 64 * pair;
+    const __mmask64 there =
+        left >= 64 ? ~__mmask64{0} : (__mmask64{1} << (left > 0 ? left : 0)) - 1;
+    return _mm512_maskz_loadu_epi8(there, x + 64 * pair);
+  }
+
+  template <bool kWhole>
+  static __m512i Dot(__m512i values, const QuantizedRows& x, std::ptrdiff_t first, int pair,
+                     int runs) {
+    const __m512i zero = _mm512_setzero_si512();
+    const __m512i dot =
+        _mm512_dpbusd_epi32(zero, values, LoadActivations<kWhole>(x.values + first, pair, runs));
+    if constexpr (!Format::kReadsResiduals) return dot;
+    return _mm512_dpbusd_epi32(_mm512_slli_epi32(dot, 8), values,
+                               LoadActivations<kWhole>(x.residuals + first, pair, runs));
+  }
+
+  // Dot products of 256 values, a lane for each run, with the zero of the weights where it is
+  // stored.
+  template <bool kWhole>
+  static __m512i Dots(const Row& row, const QuantizedRows& x, std::ptrdiff_t first, int runs) {
+    __m512i dots[4];
+    for (int pair = 0; pair < 4; ++pair) {
+      dots[pair] = Dot<kWhole>(row.values[pair], x, first, pair, runs);
+    }
+    const __m512i quarters = AddQuarters(dots);
+    if constexpr (Format::kRun == 16) {
+      return _mm512_permutexvar_epi32(
+          _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), quarters);
+    }
+    const __m512i halves =
+        _mm512_add_epi32(quarters, _mm512_shuffle_i64x2(quarters, quarters, 0b10110001));
+    return _mm512_maskz_permutexvar_epi32(
+        kEightLanes, _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 0, 0, 0, 0, 0, 0, 0, 0), halves);
+  }
+
+  template <bool kWhole>
+  static __m512i AllDots(const Row& row, const QuantizedRows& x, std::ptrdiff_t first, int runs) {
+    const __m512i dots = Dots<kWhole>(row, x, first, runs);
+    if constexpr (Format::kZero == 0) return dots;
+    const std::int32_t* whole_sums =
+        Format::kRun == 16 ? x.whole_sums16 + first / 16 : x.whole_sums + first / 32;
+    const __m512i sums = _mm512_maskz_loadu_epi32(FirstLanes(runs), whole_sums);
+    return _mm512_sub_epi32(dots, _mm512_mullo_epi32(sums, _mm512_set1_epi32(Format::kZero)));
+  }
+
+  static __m512 ActivationScales(const QuantizedRows& x, std::ptrdiff_t first, int runs) {
+    if constexpr (Format::kRun == 32) {
+      return _mm512_mul_ps(_mm512_maskz_loadu_ps(FirstLanes(runs), x.scales + first / 32),
+                           _mm512_set1_ps(kStep<Format>));
+    }
+    const __m512 eight = _mm512_zextps256_ps512(_mm256_loadu_ps(x.scales + first / 32));
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7),
+                                 eight);
+  }
+
+  static __m512 Offsets(const Row& row, const QuantizedRows& x, std::ptrdiff_t first, int runs,
+                        __m512 sum) {
+    const __m512 sums = Format::kRun == 16
+                            ? _mm512_loadu_ps(x.sums16 + first / 16)
+                            : _mm512_maskz_loadu_ps(FirstLanes(runs), x.sums32 + first / 32);
+    return _mm512_fmadd_ps(row.head.offsets, sums, sum);
+  }
+
+  // The chunk that begins at column `begin`, for N tokens.
+  template <bool kWhole, int N>
+  static void Add(const MatMulTile& tile, const Byte* chunk, int begin, int token, int runs,
+                  __m512 (&sums)[N]) {
+    const Row row = Load<kWhole>(chunk, runs);
+    for (int i = 0; i < Format::kChunkBytes; i += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(chunk + kBytesAhead + i), _MM_HINT_T0);
+    }
+    for (int n = 0; n < N; ++n) {
+      const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
+      if constexpr (Format::kHasOffsets)
+        sums[n] = Offsets(row, tile.quantized, first, runs, sums[n]);
+      const __m512 scales =
+          _mm512_mul_ps(row.head.scales, ActivationScales(tile.quantized, first, runs));
+      const __m512i dots = AllDots<kWhole>(row, tile.quantized, first, runs);
+      sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, sums[n]);
+    }
+  }
+
+  template <int N>
+  static void Run(const MatMulTile& tile, int row, int token) {
+    __m512 sums[N];
+    for (int n = 0; n < N; ++n) sums[n] = _mm512_setzero_ps();
+    const Byte* chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
+    int begin = 0;
+    for (; begin + kChunk <= tile.cols; begin += kChunk, chunk += Format::kChunkBytes) {
+      Add<true, N>(tile, chunk, begin, token, kLanesOf<Format>, sums);
+    }
+    if (begin < tile.cols) {
+      Add<false, N>(tile, chunk, begin, token, RunsAt<Format>(tile, begin), sums);
+    }
+    for (int n = 0; n < N; ++n) tile.out[(token + n) * tile.out_stride + row] = AddLanes(sums[n]);
+  }
+
+  static void AllTokens(const MatMulTile& tile, int row) {
+    int token = 0;
+    for (; token + 4 <= tile.tokens; token += 4) Run<4>(tile, row, token);
+    for (; token + 2 <= tile.tokens; token += 2) Run<2>(tile, row, token);
+    if (token < tile.tokens) Run<1>(tile, row, token);
+  }
+};
+
+}  // namespace
+// NOLINTEND(misc-definitions-in-headers)
+}  // namespace doppler
