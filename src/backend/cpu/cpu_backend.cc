@@ -5,6 +5,7 @@
 
 #include "backend/backend.h"
 #include "backend/checks.h"
+#include "backend/cpu/quantized_scratch.h"
 #include "backend/cpu/select.h"
 #include "backend/quantize.h"
 #include "base/error.h"
@@ -28,105 +29,6 @@ static_assert(kDTypes.size() == CpuKernels::kTypes && kGridBlock == MatMulTile::
 // Makers train in MXFP4, so that its weights are exact; 16 bits keep the activations from being
 // what an answer loses by.
 constexpr bool ReadsResiduals(DType weights) { return weights == DType::kMxfp4; }
-
-struct alignas(64) CacheLine {
-  std::byte bytes[64];
-};
-
-// Where the parts of quantised activations lie in scratch memory that begins at `begin`.
-struct QuantizedLayout {
-  QuantizedLayout(Bytes begin, int tokens, int cols, bool reads_unsigned)
-      : has_unsigned(reads_unsigned), values(begin) {
-    const Bytes count =
-        static_cast<Bytes>(tokens) * AlignUp(static_cast<Bytes>(cols), sizeof(CacheLine));
-    residuals = values + count;
-    unsigned_values = residuals + count;
-    unsigned_residuals = unsigned_values + (has_unsigned ? count : 0);
-    scales = unsigned_residuals + (has_unsigned ? count : 0);
-    sums32 = scales + AlignUp(count / 32 * sizeof(float), sizeof(CacheLine));
-    sums16 = sums32 + AlignUp(count / 32 * sizeof(float), sizeof(CacheLine));
-    whole_sums = sums16 + AlignUp(count / 16 * sizeof(float), sizeof(CacheLine));
-    whole_sums16 = whole_sums + AlignUp(count / 32 * sizeof(std::int32_t), sizeof(CacheLine));
-    end = whole_sums16 + AlignUp(count / 16 * sizeof(std::int32_t), sizeof(CacheLine));
-  }
-
-  // With residuals. REQUIRES: `base` is what the layout is within.
-  QuantizedRows At(std::byte* base) const {
-    const auto unsigned_at = [&](Bytes offset) {
-      return has_unsigned ? reinterpret_cast<std::uint8_t*>(base + offset) : nullptr;
-    };
-    return {.values = reinterpret_cast<std::int8_t*>(base + values),
-            .residuals = reinterpret_cast<std::int8_t*>(base + residuals),
-            .unsigned_values = unsigned_at(unsigned_values),
-            .unsigned_residuals = unsigned_at(unsigned_residuals),
-            .scales = reinterpret_cast<float*>(base + scales),
-            .sums32 = reinterpret_cast<float*>(base + sums32),
-            .sums16 = reinterpret_cast<float*>(base + sums16),
-            .whole_sums = reinterpret_cast<std::int32_t*>(base + whole_sums),
-            .whole_sums16 = reinterpret_cast<std::int32_t*>(base + whole_sums16)};
-  }
-
-  bool has_unsigned;
-  Bytes values, residuals, unsigned_values, unsigned_residuals;
-  Bytes scales, sums32, sums16, whole_sums, whole_sums16, end;
-};
-
-struct ScratchLayout {
-  ScratchLayout(const KernelLimits& limits, const CpuKernels& kernels)
-      : ScratchLayout(limits, kernels.quantize == nullptr ? 0 : limits.tokens,
-                      kernels.reads_unsigned) {}
-  ScratchLayout(const KernelLimits& limits, int quantized_tokens, bool has_unsigned)
-      : call(0, quantized_tokens, limits.cols, has_unsigned),
-        kept(call.end, quantized_tokens, limits.kept_cols, has_unsigned),
-        chosen(kept.end),
-        end(chosen + AlignUp(static_cast<Bytes>(limits.tokens) *
-                                 static_cast<Bytes>(limits.kept_cols) * sizeof(float),
-                             sizeof(CacheLine))) {}
-
-  QuantizedLayout call;  // of the call in progress
-  QuantizedLayout kept;
-  Bytes chosen;  // [tokens, kept_cols], floats
-  Bytes end;
-};
-
-template <class T>
-T* FromIfAny(T* all, std::ptrdiff_t start) {
-  return all == nullptr ? nullptr : all + start;
-}
-
-template <class T>
-void CopyIfAny(const T* from, int count, T* to) {
-  if (from != nullptr) std::copy_n(from, count, to);
-}
-
-QuantizedRows RowsFrom(const QuantizedRows& all, int row) {
-  const std::ptrdiff_t start = static_cast<std::ptrdiff_t>(row) * all.cols;
-  return {.values = all.values + start,
-          .residuals = FromIfAny(all.residuals, start),
-          .unsigned_values = FromIfAny(all.unsigned_values, start),
-          .unsigned_residuals = FromIfAny(all.unsigned_residuals, start),
-          .scales = all.scales + start / 32,
-          .sums32 = all.sums32 + start / 32,
-          .sums16 = all.sums16 + start / 16,
-          .whole_sums = all.whole_sums + start / 32,
-          .whole_sums16 = all.whole_sums16 + start / 16,
-          .cols = all.cols};
-}
-
-// Row `to` of `out` becomes row `from` of `all`.
-void CopyRow(const QuantizedRows& all, int from, const QuantizedRows& out, int to) {
-  const QuantizedRows source = RowsFrom(all, from);
-  const QuantizedRows place = RowsFrom(out, to);
-  std::copy_n(source.values, all.cols, place.values);
-  CopyIfAny(source.residuals, all.cols, place.residuals);
-  CopyIfAny(source.unsigned_values, all.cols, place.unsigned_values);
-  CopyIfAny(source.unsigned_residuals, all.cols, place.unsigned_residuals);
-  std::copy_n(source.scales, all.cols / 32, place.scales);
-  std::copy_n(source.sums32, all.cols / 32, place.sums32);
-  std::copy_n(source.sums16, all.cols / 16, place.sums16);
-  std::copy_n(source.whole_sums, all.cols / 32, place.whole_sums);
-  std::copy_n(source.whole_sums16, all.cols / 16, place.whole_sums16);
-}
 
 class CpuBackend final : public Backend {
  public:

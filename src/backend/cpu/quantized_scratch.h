@@ -1,0 +1,51 @@
+// Scratch memory for activations as int8 (see QuantizedRows).
+#pragma once
+
+#include <cstddef>
+
+#include "backend/backend.h"
+#include "backend/cpu/kernels.h"
+#include "base/bytes.h"
+
+namespace doppler {
+
+struct alignas(64) CacheLine {
+  std::byte bytes[64];
+};
+
+// Where the parts of quantised activations lie in scratch memory that begins at `begin`.
+struct QuantizedLayout {
+  QuantizedLayout(Bytes begin, int tokens, int cols, bool reads_unsigned);
+
+  // With residuals. REQUIRES: `base` is what the layout is within.
+  QuantizedRows At(std::byte* base) const;
+
+  bool has_unsigned;
+  Bytes values, residuals, unsigned_values, unsigned_residuals;
+  Bytes scales, sums32, sums16, whole_sums, whole_sums16, end;
+};
+
+struct ScratchLayout {
+  ScratchLayout(const KernelLimits& limits, const CpuKernels& kernels)
+      : ScratchLayout(limits, kernels.quantize == nullptr ? 0 : limits.tokens,
+                      kernels.reads_unsigned) {}
+  ScratchLayout(const KernelLimits& limits, int quantized_tokens, bool has_unsigned)
+      : call(0, quantized_tokens, limits.cols, has_unsigned),
+        kept(call.end, quantized_tokens, limits.kept_cols, has_unsigned),
+        chosen(kept.end),
+        end(chosen + AlignUp(static_cast<Bytes>(limits.tokens) *
+                                 static_cast<Bytes>(limits.kept_cols) * sizeof(float),
+                             sizeof(CacheLine))) {}
+
+  QuantizedLayout call;  // of the call in progress
+  QuantizedLayout kept;
+  Bytes chosen;  // [tokens, kept_cols], floats
+  Bytes end;
+};
+
+// The rows from `row` on.
+QuantizedRows RowsFrom(const QuantizedRows& all, int row);
+// Row `to` of `out` becomes row `from` of `all`.
+void CopyRow(const QuantizedRows& all, int from, const QuantizedRows& out, int to);
+
+}  // namespace doppler
