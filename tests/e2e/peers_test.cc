@@ -33,18 +33,27 @@ bool HasTwoPeersAndARate(const std::string& output) {
   return found["holders"].size() == 2 && any_rate;
 }
 
+// A model of four experts, and a copy of it without some of their shards.
+class ModelAndPart {
+ public:
+  explicit ModelAndPart(const std::vector<std::string>& missing) {
+    WriteSampleArtifact(model());
+    fs::copy(model(), part(), fs::copy_options::recursive);
+    for (const std::string& name : missing) fs::remove(part() / "shards" / name);
+  }
+  fs::path model() const { return temp_.path() / "model"; }
+  fs::path part() const { return temp_.path() / "part"; }
+
+ private:
+  const TempFolder temp_;
+};
+
 }  // namespace
 
 TEST(PeersTest, ShowsWhoHasWhatAndWhatIsRare) {
-  const TempFolder temp;
-  const fs::path model = temp.path() / "model";
-  const fs::path part = temp.path() / "part";
-  WriteSampleArtifact(model);
-  fs::copy(model, part, fs::copy_options::recursive);
-  fs::remove(part / "shards/00001.bin");
-  fs::remove(part / "shards/00004.bin");
-  const Seed all(model);
-  const Seed some(part);
+  const ModelAndPart folders({"00001.bin", "00004.bin"});
+  const Seed all(folders.model());
+  const Seed some(folders.part());
   const std::string output =
       PeersOutput({"peers", all.link(), "--private", "--peer", all.peer(), "--peer", some.peer(),
                    "--wait", "2", "--json", "--probe", "1M"},
@@ -67,20 +76,16 @@ TEST(PeersTest, ShowsWhoHasWhatAndWhatIsRare) {
 }
 
 TEST(PeersTest, WhatIsHereCountsAndIsNotTouched) {
-  const TempFolder temp;
-  const fs::path model = temp.path() / "model";
-  const fs::path part = temp.path() / "part";
-  WriteSampleArtifact(model);
-  fs::copy(model, part, fs::copy_options::recursive);
-  fs::remove(part / "shards/00001.bin");
-  const Seed seed(model);
+  const ModelAndPart folders({"00001.bin"});
+  const fs::path part = folders.part();
+  const Seed seed(folders.model());
   const std::string text = PeersOutput(
       {"peers", part, "--private", "--peer", seed.peer(), "--wait", "0.7"},
       [&](const std::string& output) { return output.find(seed.peer()) != std::string::npos; });
   EXPECT_THAT(text, HasSubstr("\nhere "));
   EXPECT_THAT(text, HasSubstr("1 expert is held by only one\n  layer 0: 0\n"));
   EXPECT_THAT(text, HasSubstr("3 experts are held by 2\n"));
-  EXPECT_EQ(Entries(part / "shards").size(), Entries(model / "shards").size() - 1);
+  EXPECT_EQ(Entries(part / "shards").size(), Entries(folders.model() / "shards").size() - 1);
 }
 
 TEST(PeersTest, SaysThatNobodyIsThere) {
