@@ -16,7 +16,7 @@ import json
 import sys
 from pathlib import Path
 
-from measuring import disk_rate, parse_size, run_in_group
+from measuring import bench_command, disk_rate, parse_size, run_in_group
 
 
 def some_shard(artifact):
@@ -26,12 +26,8 @@ def some_shard(artifact):
 
 
 def bench(options, budget, repetitions, limit):
-    output, peak = run_in_group(
-        [options.doppler, "bench", options.artifact, "--json", "--repetitions", str(repetitions),
-         "--host-memory", str(budget), "--threads", str(options.threads),
-         "--context", str(options.prefill + options.decode), "--ubatch", str(options.prefill),
-         "--prefill", str(options.prefill), "--decode", str(options.decode)],
-        memory=budget, disk=None if limit is None else (options.shard, limit))
+    output, peak = run_in_group(bench_command(options, budget, repetitions), memory=budget,
+                                disk=None if limit is None else (options.shard, limit))
     return json.loads(output), peak
 
 

@@ -16,29 +16,26 @@ import subprocess
 from pathlib import Path
 from statistics import median
 
+from measuring import bench_command, context_flags
+
 MARGIN = 8 << 20  # what the program's own size differs by from one process to the next
 PHASES = ("decode", "prefill")
 
 
-def doppler(options, command, budget, *more):
-    tokens = options.prefill + options.decode
-    done = subprocess.run(
-        [options.doppler, command, options.artifact, "--json", "--host-memory", str(budget), "--threads",
-         str(options.threads), "--context", str(tokens), "--ubatch", str(options.prefill), *more],
-        capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+def json_of(command):
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def least_budget(options):
     """The plan of a budget that is surely enough says what is needed, but for a 256th that it leaves free."""
     artifact = sum(file.stat().st_size for file in Path(options.artifact).rglob("*.bin"))
-    plan = doppler(options, "plan", 2 * artifact + (1 << 30))["plan"]
+    plan = json_of([options.doppler, "plan", options.artifact,
+                    *context_flags(options, 2 * artifact + (1 << 30))])["plan"]
     return int(plan["total_bytes"] * (1 + 1 / 256)) + MARGIN
 
 
 def bench(options, budget):
-    report = doppler(options, "bench", budget, "--repetitions", str(options.repetitions), "--prefill",
-                     str(options.prefill), "--decode", str(options.decode))
+    report = json_of(bench_command(options, budget, options.repetitions))
     plan = report["plan"]
     if plan["expert_slots"] != plan["experts"] or plan["streamed_layers"] != 0:
         raise SystemExit(f"not all of the model fits in {budget} bytes: {plan}")

@@ -86,3 +86,16 @@ def disk_rate(file, limit=None):
          "--ioengine=io_uring", "--direct=1", "--runtime=4", "--time_based", "--readonly",
          "--output-format=json"], disk=None if limit is None else (file, limit))
     return json.loads(output)["jobs"][0]["read"]["bw_bytes"]
+
+
+def context_flags(options, budget):
+    """Flags of `doppler` for a context and a ubatch that just hold a measurement, in a budget."""
+    return ["--json", "--host-memory", str(budget), "--threads", str(options.threads),
+            "--context", str(options.prefill + options.decode), "--ubatch", str(options.prefill)]
+
+
+def bench_command(options, budget, repetitions):
+    """`doppler bench` of options.prefill and options.decode tokens in that context."""
+    return [options.doppler, "bench", options.artifact, *context_flags(options, budget),
+            "--repetitions", str(repetitions),
+            "--prefill", str(options.prefill), "--decode", str(options.decode)]
