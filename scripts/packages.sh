@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The Debian packages that Doppler needs, by purpose, and their installation.
 #
-#   scripts/packages.sh [build|test|lint|fuzz|aarch64]...    installs what is missing (default: build test)
+#   scripts/packages.sh [build|test|lint|fuzz|aarch64|amx]...    installs what is missing (default: build test)
 set -euo pipefail
 
 # shellcheck disable=SC2034  # read by name in install_packages
@@ -15,6 +15,8 @@ set -euo pipefail
   PACKAGES_lint=(clang-format clang-tidy)
   PACKAGES_fuzz=(clang lld libclang-rt-14-dev)
   PACKAGES_aarch64=(g++-aarch64-linux-gnu qemu-user googletest)
+  # For scripts/emulate_amx.sh.
+  PACKAGES_amx=(g++ make git patch busybox-static isolinux syslinux-common xorriso cpio)
 }
 
 # Prints those of the given packages that are not installed.
@@ -58,9 +60,9 @@ if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then
   if (($# == 0)); then set -- build test; fi
   for purpose in "$@"; do
     case "$purpose" in
-      build | test | lint | fuzz | aarch64) ;;
+      build | test | lint | fuzz | aarch64 | amx) ;;
       *)
-        echo "error: unknown purpose '$purpose'; choose from build, test, lint, fuzz, aarch64" >&2
+        echo "error: unknown purpose '$purpose'; choose from build, test, lint, fuzz, aarch64, amx" >&2
         exit 2
         ;;
     esac

@@ -21,6 +21,7 @@
 #include "backend/cpu/x86/avx512_panel.h"
 
 namespace doppler {
+// NOLINTBEGIN(misc-definitions-in-headers)
 namespace {
 
 // From so many tokens on tiles take over. Not timed: a product of tiles costs about the same for
@@ -155,4 +156,5 @@ void MultiplyByTiles(const MatMulTile& tile, MatMulKernel vnni) {
 }
 
 }  // namespace
+// NOLINTEND(misc-definitions-in-headers)
 }  // namespace doppler
