@@ -32,8 +32,8 @@ bool HasAvx512Vnni() {
 // Linux lets a process use tiles once it has asked, and only if the kernel saves them too.
 bool MayUseTiles() {
   constexpr int kTileData = 18;  // the state component, as in XCR0
-  static const bool granted = syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, kTileData) == 0;
-  return granted;
+  static const bool kGranted = syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, kTileData) == 0;
+  return kGranted;
 }
 
 bool HasAmxInt8() {
