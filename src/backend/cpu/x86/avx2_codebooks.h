@@ -35,6 +35,10 @@ const Byte* PointsOf(const Book& book) {
 
 void StoreAll(void* to, __m256i value) { _mm256_storeu_si256(static_cast<__m256i_u*>(to), value); }
 
+// Compilers would keep it in vector registers and take values from there one by one, which takes
+// longer than reading them.
+void KeepInMemory(PointHead& head) { __asm__("" : "+m"(head)); }
+
 // Four points of eight.
 template <class Index>
 __m256i FourPoints(const Byte* points, const Index* indices) {
@@ -94,6 +98,7 @@ struct Iq3Xxs : SignedPoints, Runs32 {
     const float scale = LoadFp16(block + Iq3XxsLayout::kScale);
     _mm256_storeu_ps(head.scales, HalfScales(_mm256_srli_epi32(words, 28), scale, 0.5f));
     StoreAll(head.signs, EvenSigns(SpreadSevens(words)));
+    KeepInMemory(head);
   }
   static Weights Values(const Byte* block, const Head& head, int sub) {
     const Byte* indices = block + Iq3XxsLayout::kPoints + 8 * sub;
@@ -108,14 +113,16 @@ struct Iq3S : SignedPoints, Runs32 {
         _mm_cvtsi32_si128(static_cast<int>(LoadWord(block + Iq3SLayout::kSubScales))));
     _mm256_storeu_ps(head.scales, OddScales(_mm256_cvtepu8_epi32(nibbles),
                                             LoadFp16(block + Iq3SLayout::kScale)));
-    const __m256i factors =
-        _mm256_setr_epi16(256, 128, 64, 32, 16, 8, 4, 2, 256, 128, 64, 32, 16, 8, 4, 2);
+    const __m256i bit = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096,
+                                          8192, 16384, -32768);
     for (int i = 0; i < 4; ++i) {
-      const Byte* high = block + Iq3SLayout::kHighBits + 2 * i;
-      const __m256i bits = _mm256_set_m128i(_mm_set1_epi16(high[1]), _mm_set1_epi16(high[0]));
-      StoreIndices(block + Iq3SLayout::kPoints + 16 * i, _mm256_mullo_epi16(bits, factors), 0x100,
+      short high;
+      __builtin_memcpy(&high, block + Iq3SLayout::kHighBits + 2 * i, sizeof(high));
+      const __m256i of_each = _mm256_and_si256(_mm256_set1_epi16(high), bit);
+      StoreIndices(block + Iq3SLayout::kPoints + 16 * i, _mm256_cmpeq_epi16(of_each, bit), 0x100,
                    head.indices + 16 * i);
     }
+    KeepInMemory(head);
   }
   static Weights Values(const Byte* block, const Head& head, int sub) {
     return WithSigns(EightPoints(PointsOf(kIq3SPoints), head.indices + 8 * sub),
@@ -134,6 +141,7 @@ struct Iq2Xxs : SignedPoints, Runs32 {
     const float scale = LoadFp16(block + Iq2XxsLayout::kScale);
     _mm256_storeu_ps(head.scales, HalfScales(_mm256_srli_epi32(words, 28), scale, 0.25f));
     StoreAll(head.signs, EvenSigns(SpreadSevens(words)));
+    KeepInMemory(head);
   }
   static Weights Values(const Byte* block, const Head& head, int sub) {
     const Byte* indices = block + Iq2XxsLayout::kPoints + 8 * sub;
@@ -153,6 +161,7 @@ struct Iq2Xs : SignedPoints, Runs16 {
     const __m256i sevens =
         _mm256_packus_epi16(_mm256_srli_epi16(first, 9), _mm256_srli_epi16(second, 9));
     StoreAll(head.signs, EvenSigns(_mm256_permute4x64_epi64(sevens, 0b11011000)));
+    KeepInMemory(head);
   }
   static Weights Values(const Byte*, const Head& head, int sub) {
     return WithSigns(FourPoints(PointsOf(kIq2XsPoints), head.indices + 4 * sub),
@@ -176,6 +185,7 @@ struct Iq2S : SignedPoints, Runs16 {
       StoreIndices(block + Iq2SLayout::kPoints + 16 * i, _mm256_mullo_epi16(bits, factors), 0x300,
                    head.indices + 16 * i);
     }
+    KeepInMemory(head);
   }
   static Weights Values(const Byte* block, const Head& head, int sub) {
     return WithSigns(FourPoints(PointsOf(kIq2SPoints), head.indices + 4 * sub),
@@ -218,6 +228,7 @@ struct Iq1S : SignedPoints, Runs32 {
       StoreIndices(block + Iq1SLayout::kPoints + 16 * i, high, 0x700, head.indices + 16 * i);
       StoreMoves(words, head.signs + 16 * i);
     }
+    KeepInMemory(head);
   }
   static Weights Values(const Byte*, const Head& head, int sub) {
     return Moved(FourPoints(PointsOf(kIq1Points), head.indices + 4 * sub), head.signs + 4 * sub);
@@ -256,6 +267,7 @@ struct Iq1M : SignedPoints, Runs16 {
                    head.indices + 16 * i);
       StoreMoves(nibbles, head.signs + 16 * i);
     }
+    KeepInMemory(head);
   }
   static Weights Values(const Byte*, const Head& head, int sub) {
     return Moved(FourPoints(PointsOf(kIq1Points), head.indices + 4 * sub), head.signs + 4 * sub);

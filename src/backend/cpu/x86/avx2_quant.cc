@@ -50,6 +50,13 @@ struct SuperBlockMatMul {
       for (int r = 0; r < R; ++r) {
         Format::Load(blocks + static_cast<std::size_t>(r) * tile.row_bytes, heads[r]);
       }
+      const std::int8_t* values[N];
+      const float* value_scales[N];
+      for (int n = 0; n < N; ++n) {
+        const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
+        values[n] = x.values + first;
+        value_scales[n] = x.scales + first / 32;
+      }
 #pragma GCC unroll 8
       for (int sub = 0; sub < 8; ++sub) {
         Weights weights[R];
@@ -60,10 +67,8 @@ struct SuperBlockMatMul {
           scales[r] = Format::Scales(heads[r], sub);
         }
         for (int n = 0; n < N; ++n) {
-          const std::ptrdiff_t first =
-              static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin + 32 * sub;
-          const __m256i activations = Load32(x.values + first);
-          const __m256 activation_scale = _mm256_set1_ps(x.scales[first / 32]);
+          const __m256i activations = Load32(values[n] + 32 * sub);
+          const __m256 activation_scale = _mm256_set1_ps(value_scales[n][sub]);
           for (int r = 0; r < R; ++r) {
             const __m256i dot = Product<Format::kSigned>(weights[r], activations);
             sums[r][n] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot),
