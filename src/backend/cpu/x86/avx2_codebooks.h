@@ -19,6 +19,7 @@ namespace {
 // What a format does not use is not written.
 struct PointHead {
   float scales[16];
+  float offsets[16];
   Byte signs[32];  // of eight values each: bits, or how far they are moved
   unsigned short indices[64];
 };
@@ -193,30 +194,40 @@ struct Iq2S : SignedPoints, Runs16 {
   }
 };
 
-// The points of iq1 are moved by an eighth, up or down, and counted in eighths. `moves`: 1 or -1
-// for each point.
+// The points of iq1 are moved by an eighth, up or down, and counted in eighths. They become
+// unsigned with what is more than the smallest of them.
+constexpr int kMovedZero = 9;
+
+// `moves`: for each point how far it is moved, plus kMovedZero.
 Weights Moved(__m256i points, const Byte* moves) {
   const __m256i each = _mm256_shuffle_epi8(
       _mm256_set1_epi32(static_cast<int>(LoadWord(moves))),
       _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
-  return Signed(_mm256_add_epi8(points, each));
+  return Unsigned(_mm256_add_epi8(points, each));
 }
 
 // Sixteen moves: down in the lanes of two bytes that are negative.
 void StoreMoves(__m256i down, Byte* to) {
   const __m256i moves = _mm256_or_si256(_mm256_srai_epi16(down, 15), _mm256_set1_epi16(1));
-  const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(moves, moves), 0b11011000);
+  const __m256i raised = _mm256_add_epi16(moves, _mm256_set1_epi16(kMovedZero));
+  const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(raised, raised), 0b11011000);
   _mm_storeu_si128(reinterpret_cast<__m128i_u*>(to), _mm256_castsi256_si128(bytes));
 }
 
-struct Iq1S : SignedPoints, Runs32 {
+// Eight scales and the offsets that undo kMovedZero.
+void StoreMovedScales(__m256i sub_scales, float scale, float* scales, float* offsets) {
+  const __m256 all = OddScales(sub_scales, 0.125f * scale);
+  _mm256_storeu_ps(scales, all);
+  _mm256_storeu_ps(offsets, _mm256_mul_ps(all, _mm256_set1_ps(-kMovedZero)));
+}
+
+struct Iq1S : Offsets32<PointHead> {
   static constexpr int kBytes = Iq1SLayout::kBytes;
   static void Load(const Byte* block, Head& head) {
     const __m128i of_runs = Load16(block + Iq1SLayout::kHighBits);
     const __m256i sub_scales = _mm256_and_si256(
         _mm256_srli_epi32(_mm256_cvtepu16_epi32(of_runs), 12), _mm256_set1_epi32(7));
-    _mm256_storeu_ps(head.scales,
-                     OddScales(sub_scales, 0.125f * LoadFp16(block + Iq1SLayout::kScale)));
+    StoreMovedScales(sub_scales, LoadFp16(block + Iq1SLayout::kScale), head.scales, head.offsets);
     // Bits 3 i and on of a run's word belong to its index i: first to bit 9, then one down.
     const __m256i factors = _mm256_set1_epi64x(0x0001000800400200);
     for (int i = 0; i < 2; ++i) {
@@ -235,7 +246,7 @@ struct Iq1S : SignedPoints, Runs32 {
   }
 };
 
-struct Iq1M : SignedPoints, Runs16 {
+struct Iq1M : Offsets16<PointHead> {
   static constexpr int kBytes = Iq1MLayout::kBytes;
 
   static float Scale(std::uint64_t words) {
@@ -254,10 +265,10 @@ struct Iq1M : SignedPoints, Runs16 {
   }
   static void Load(const Byte* block, Head& head) {
     const std::uint64_t words = LoadLong(block + Iq1MLayout::kSubScales);
-    const float scale = 0.125f * Scale(words);
-    _mm256_storeu_ps(head.scales, OddScales(SubScales(static_cast<unsigned>(words)), scale));
-    _mm256_storeu_ps(head.scales + 8,
-                     OddScales(SubScales(static_cast<unsigned>(words >> 32)), scale));
+    for (int i = 0; i < 2; ++i) {
+      const auto two = static_cast<unsigned>(words >> (32 * i));
+      StoreMovedScales(SubScales(two), Scale(words), head.scales + 8 * i, head.offsets + 8 * i);
+    }
     for (int i = 0; i < 2; ++i) {
       const __m128i bytes = LoadEight(block + Iq1MLayout::kHighBits + 8 * i);
       // A nibble for each index, at bit 12: three bits of it, and whether it is moved down.

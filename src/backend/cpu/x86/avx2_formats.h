@@ -70,11 +70,31 @@ struct Runs16 {
   }
 };
 
-// What q4_k and q5_k share.
-struct SubScales : Runs32 {
+// Unsigned formats, with an offset for each scale.
+template <class H>
+struct Offsets32 : Runs32 {
   static constexpr bool kSigned = false;
-  using Head = ScaleHead;
+  using Head = H;
+  static __m256 AddOffsets(const Head& head, const QuantizedRows& x, std::ptrdiff_t first,
+                           __m256 sum) {
+    return _mm256_fmadd_ps(_mm256_loadu_ps(head.offsets), _mm256_loadu_ps(x.sums32 + first / 32),
+                           sum);
+  }
+};
+template <class H>
+struct Offsets16 : Runs16 {
+  static constexpr bool kSigned = false;
+  using Head = H;
+  static __m256 AddOffsets(const Head& head, const QuantizedRows& x, std::ptrdiff_t first,
+                           __m256 sum) {
+    const float* sums = x.sums16 + first / 16;
+    sum = _mm256_fmadd_ps(_mm256_loadu_ps(head.offsets), _mm256_loadu_ps(sums), sum);
+    return _mm256_fmadd_ps(_mm256_loadu_ps(head.offsets + 8), _mm256_loadu_ps(sums + 8), sum);
+  }
+};
 
+// What q4_k and q5_k share.
+struct SubScales : Offsets32<ScaleHead> {
   static void LoadPacked(const Byte* block, const Byte* packed, Head& head) {
     unsigned word[3];
     __builtin_memcpy(word, packed, sizeof(word));
@@ -89,11 +109,6 @@ struct SubScales : Runs32 {
     _mm256_storeu_ps(head.scales, EightScales(_mm256_cvtepu8_epi32(scales), LoadFp16(block)));
     _mm256_storeu_ps(head.offsets,
                      EightScales(_mm256_cvtepu8_epi32(minimums), -LoadFp16(block + 2)));
-  }
-  static __m256 AddOffsets(const Head& head, const QuantizedRows& x, std::ptrdiff_t first,
-                           __m256 sum) {
-    return _mm256_fmadd_ps(_mm256_loadu_ps(head.offsets), _mm256_loadu_ps(x.sums32 + first / 32),
-                           sum);
   }
 };
 
@@ -120,20 +135,7 @@ struct Q5K : SubScales {
   }
 };
 
-// What formats with an offset for each 16 values share.
-struct OffsetRuns16 : Runs16 {
-  static constexpr bool kSigned = false;
-  using Head = ScaleHead;
-
-  static __m256 AddOffsets(const Head& head, const QuantizedRows& x, std::ptrdiff_t first,
-                           __m256 sum) {
-    const float* sums = x.sums16 + first / 16;
-    sum = _mm256_fmadd_ps(_mm256_loadu_ps(head.offsets), _mm256_loadu_ps(sums), sum);
-    return _mm256_fmadd_ps(_mm256_loadu_ps(head.offsets + 8), _mm256_loadu_ps(sums + 8), sum);
-  }
-};
-
-struct Q6K : OffsetRuns16 {
+struct Q6K : Offsets16<ScaleHead> {
   static constexpr int kBytes = Q6KLayout::kBytes;
   static void Load(const Byte* block, Head& head) {
     const __m128i bytes = Load16(block + Q6KLayout::kSubScales);
@@ -159,7 +161,7 @@ __m256i TwoBits(const Byte* bits, int sub) {
   return _mm256_and_si256(shifted, _mm256_set1_epi8(3));
 }
 
-struct Q2K : OffsetRuns16 {
+struct Q2K : Offsets16<ScaleHead> {
   static constexpr int kBytes = Q2KLayout::kBytes;
   static void Load(const Byte* block, Head& head) {
     const __m128i bytes = Load16(block + Q2KLayout::kSubScales);
@@ -173,7 +175,7 @@ struct Q2K : OffsetRuns16 {
   }
 };
 
-struct Q3K : OffsetRuns16 {
+struct Q3K : Offsets16<ScaleHead> {
   static constexpr int kBytes = Q3KLayout::kBytes;
   static void Load(const Byte* block, Head& head) {
     const Byte* packed = block + Q3KLayout::kSubScales;
