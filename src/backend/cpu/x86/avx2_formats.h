@@ -53,6 +53,14 @@ void StoreSixteen(__m128i bytes, float factor, float* to) {
   _mm256_storeu_ps(to + 8, EightScales(_mm256_cvtepi8_epi32(upper), factor));
 }
 
+// Offsets of weights around `zero`.
+void StoreZero(int zero, ScaleHead& head) {
+  const __m256 factor = _mm256_set1_ps(static_cast<float>(-zero));
+  for (int i = 0; i < 16; i += 8) {
+    _mm256_storeu_ps(head.offsets + i, _mm256_mul_ps(_mm256_loadu_ps(head.scales + i), factor));
+  }
+}
+
 // Formats with a scale for each 32 values.
 struct Runs32 {
   template <class Head>
@@ -141,7 +149,7 @@ struct Q6K : Offsets16<ScaleHead> {
     const __m128i bytes = Load16(block + Q6KLayout::kSubScales);
     const float scale = LoadFp16(block + Q6KLayout::kScale);
     StoreSixteen(bytes, scale, head.scales);
-    StoreSixteen(bytes, -32 * scale, head.offsets);
+    StoreZero(32, head);
   }
   static Weights Values(const Byte* block, const Head&, int sub) {
     const int half = sub / 4;
@@ -190,7 +198,7 @@ struct Q3K : Offsets16<ScaleHead> {
         _mm_sub_epi8(_mm_or_si128(low, _mm_slli_epi16(high, 4)), _mm_set1_epi8(32));
     const float scale = LoadFp16(block + Q3KLayout::kScale);
     StoreSixteen(sub_scales, scale, head.scales);
-    StoreSixteen(sub_scales, -4 * scale, head.offsets);
+    StoreZero(4, head);
   }
   static Weights Values(const Byte* block, const Head&, int sub) {
     const __m256i bits = _mm256_srli_epi16(Load32(block + Q3KLayout::kHighBits), sub);
