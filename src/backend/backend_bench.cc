@@ -1,6 +1,7 @@
-// How fast the kernels are on this machine. `ReadMemory` is the bound for one token: the matrices
-// are larger than the caches. Weights per second count as stored, arithmetic as 2 per weight and
-// token.
+// How fast the kernels of the list (kernel_list.h) are on this machine, and what bounds them:
+// `ReadMemory` for one token, since matrices are larger than the caches, and `MultiplyInt8` for
+// many. Weights per second count as stored, arithmetic as 2 per weight and token.
+// bench/kernels.py prints it as a table.
 //
 //   backend_bench --benchmark_filter=MatMul/avx512
 
@@ -9,31 +10,11 @@
 
 #include <benchmark/benchmark.h>
 
-#include "backend/kernel_cases.h"
+#include "backend/int8_rate.h"
+#include "backend/kernel_list.h"
 
 namespace doppler {
 namespace {
-
-constexpr int kCols = 4096;
-
-// Rows of kCols so that a matrix takes about 128 MiB.
-int RowsFor(DType dtype) {
-  return static_cast<int>(128 * kMiB / *RowBytes(dtype, kCols) / 16 * 16);
-}
-
-// Random blocks are slow to make: one pattern is made and repeated.
-OwnedMatrix LargeMatrix(DType dtype) {
-  constexpr int kPatternRows = 16;
-  OwnedMatrix pattern = RandomMatrix(dtype, kPatternRows, kCols, 1);
-  const int rows = RowsFor(dtype);
-  OwnedMatrix out;
-  out.bytes.reserve(pattern.bytes.size() * static_cast<std::size_t>(rows / kPatternRows));
-  for (int row = 0; row < rows; row += kPatternRows) {
-    out.bytes.insert(out.bytes.end(), pattern.bytes.begin(), pattern.bytes.end());
-  }
-  out.view = {.data = out.bytes.data(), .dtype = dtype, .rows = rows, .cols = kCols};
-  return out;
-}
 
 void ReadMemory(benchmark::State& state) {
   ThreadPool pool(static_cast<int>(state.range(0)));
@@ -50,111 +31,65 @@ void ReadMemory(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(128 * kMiB));
 }
 
-void MatMul(benchmark::State& state, CpuPath path, DType dtype) {
-  const int tokens = static_cast<int>(state.range(0));
-  ThreadPool pool(static_cast<int>(state.range(1)));
-  const auto backend = MakeCpuBackend(pool, path);
-  backend->Reserve({.tokens = tokens, .cols = kCols});
-  OwnedMatrix matrix = LargeMatrix(dtype);
-  if (tokens > 1) matrix.view.rows = 1024;
-  const int rows = matrix.view.rows;
-  OwnedRows in(tokens, kCols, GaussianValues(tokens * kCols, 2));
-  OwnedRows out(tokens, rows);
-  for (auto _ : state) backend->MatMul(matrix.view, in.view(), out.view());
-  const double products = static_cast<double>(rows) * kCols * tokens;
-  state.counters["FLOP"] =
-      benchmark::Counter(2 * products, benchmark::Counter::kIsIterationInvariantRate);
-  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(*RowBytes(dtype, kCols)) *
-                          rows);
-}
-
-struct AttentionCase {
-  const char* name;
-  int heads;
-  int kv_heads;
-  int key_dim;
-  int value_dim;
-  bool shares_keys;
-};
-// Query heads that share KV heads, and the latents of Kimi K2.
-constexpr AttentionCase kGrouped = {"Attention", 32, 4, 128, 128, false};
-constexpr AttentionCase kLatent = {"LatentAttention", 64, 1, 576, 512, true};
-
-void Attention(benchmark::State& state, CpuPath path, const AttentionCase& shape) {
-  constexpr int kBlockTokens = 64;
-  const int tokens = static_cast<int>(state.range(0));
-  const int context = static_cast<int>(state.range(1));
-  ThreadPool pool(1);
-  const auto backend = MakeCpuBackend(pool, path);
-  backend->Reserve(
-      {.tokens = tokens, .context = context, .heads = shape.heads, .head_dim = shape.key_dim});
-  const int blocks = (context + kBlockTokens - 1) / kBlockTokens;
-  const int elements = shape.kv_heads * kBlockTokens * shape.key_dim;
-  std::vector<std::vector<std::byte>> storage(
-      static_cast<std::size_t>(2 * blocks),
-      std::vector<std::byte>(2 * static_cast<std::size_t>(elements)));
-  std::vector<std::byte*> keys;
-  std::vector<std::byte*> values;
-  for (std::size_t i = 0; i < storage.size(); i += 2) {
-    keys.push_back(storage[i].data());
-    if (!shape.shares_keys) values.push_back(storage[i + 1].data());
-  }
-  const KvView kv{.keys = keys,
-                  .values = values,
-                  .dtype = DType::kF16,
-                  .block_tokens = kBlockTokens,
-                  .kv_heads = shape.kv_heads,
-                  .key_dim = shape.key_dim,
-                  .value_dim = shape.value_dim};
-  const int query_cols = shape.heads * shape.key_dim;
-  OwnedRows queries(tokens, query_cols, GaussianValues(tokens * query_cols, 3));
-  OwnedRows out(tokens, shape.heads * shape.value_dim);
-  const AttentionShape parameters{.heads = shape.heads, .scale = 0.1f, .sinks = {}};
+// Nothing but a path's products of int8, in registers.
+void MultiplyInt8(benchmark::State& state, CpuPath path) {
+  constexpr int kRounds = 1000000;
+  ThreadPool pool(static_cast<int>(state.range(0)));
+  const auto threads = static_cast<std::size_t>(pool.size());
+  const auto kernel = Int8Products(path);
   for (auto _ : state) {
-    backend->Attention(queries.view(), parameters, context - tokens, kv, out.view());
+    pool.ParallelFor(threads, 1, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) benchmark::DoNotOptimize(kernel.run(kRounds));
+    });
   }
-  const double products = 1.0 * tokens * context * shape.heads * (shape.key_dim + shape.value_dim);
   state.counters["FLOP"] =
-      benchmark::Counter(2 * products, benchmark::Counter::kIsIterationInvariantRate);
+      benchmark::Counter(2.0 * kRounds * kernel.products_per_round * static_cast<double>(threads),
+                         benchmark::Counter::kIsIterationInvariantRate);
 }
 
-void SwiGlu(benchmark::State& state, CpuPath path) {
-  constexpr int kSize = 14336;
-  ThreadPool pool(1);
-  const auto backend = MakeCpuBackend(pool, path);
-  OwnedRows gate(1, kSize, GaussianValues(kSize, 4));
-  OwnedRows up(1, kSize, GaussianValues(kSize, 5));
-  OwnedRows out(1, kSize);
-  for (auto _ : state) backend->SwiGlu(gate.view(), up.view(), out.view());
-  state.SetItemsProcessed(state.iterations() * kSize);
+std::string LabelOf(const KernelShape& shape) {
+  std::string label = "/tokens:" + std::to_string(shape.tokens);
+  if (shape.context > 1) label += "/context:" + std::to_string(shape.context);
+  if (shape.shares_keys) label += "/latent";
+  return label;
+}
+
+void Time(benchmark::State& state, const KernelCase& entry, const KernelShape& shape) {
+  ThreadPool pool(static_cast<int>(state.range(0)));
+  const auto backend = MakeCpuBackend(pool, entry.path);
+  const KernelWork work = entry.spec.make(entry.type, shape);
+  backend->Reserve(work.limits);
+  for (auto _ : state) work.run(*backend);
+  if (work.operations > 0) {
+    state.counters["FLOP"] =
+        benchmark::Counter(work.operations, benchmark::Counter::kIsIterationInvariantRate);
+  }
+  if (work.bytes > 0) {
+    state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(work.bytes));
+  }
+}
+
+template <class Run>
+void Register(const std::string& name, const Run& run) {
+  benchmark::RegisterBenchmark(name.c_str(), run)
+      ->ArgNames({"threads"})
+      ->Arg(1)
+      ->Arg(2)
+      ->Unit(benchmark::kMicrosecond)
+      ->UseRealTime();
 }
 
 const bool kRegistered = [] {
-  benchmark::RegisterBenchmark("ReadMemory", ReadMemory)->Arg(1)->Arg(2)->UseRealTime();
+  Register("ReadMemory", ReadMemory);
   for (const CpuPath path : RunnableCpuPaths()) {
-    const std::string suffix = "/" + std::string(CpuPathName(path));
-    for (const DTypeTraits& traits : kDTypes) {
-      const auto run = [path, dtype = traits.dtype](benchmark::State& state) {
-        MatMul(state, path, dtype);
-      };
-      benchmark::RegisterBenchmark(("MatMul" + suffix + "/" + std::string(traits.name)).c_str(),
-                                   run)
-          ->ArgNames({"tokens", "threads"})
-          ->ArgsProduct({{1, 64}, {1, 2}})
-          ->Unit(benchmark::kMillisecond)
-          ->UseRealTime();
+    Register("MultiplyInt8/" + std::string(CpuPathName(path)),
+             [path](benchmark::State& state) { MultiplyInt8(state, path); });
+  }
+  for (const KernelCase& entry : AllKernelCases()) {
+    for (const KernelShape& shape : entry.spec.timed) {
+      Register(entry.Name() + LabelOf(shape),
+               [entry, shape](benchmark::State& state) { Time(state, entry, shape); });
     }
-    for (const AttentionCase& shape : {kGrouped, kLatent}) {
-      benchmark::RegisterBenchmark(
-          (shape.name + suffix).c_str(),
-          [path, shape](benchmark::State& state) { Attention(state, path, shape); })
-          ->ArgNames({"tokens", "context"})
-          ->Args({1, 4096})
-          ->Args({64, 1024})
-          ->Unit(benchmark::kMicrosecond);
-    }
-    benchmark::RegisterBenchmark(("SwiGlu" + suffix).c_str(),
-                                 [path](benchmark::State& state) { SwiGlu(state, path); });
   }
   return true;
 }();

@@ -15,16 +15,6 @@ namespace {
 
 constexpr std::size_t kRow = 1024;
 
-std::vector<TokenId> HeldOutIds(std::size_t count) {
-  const std::string bytes = ReadTextFile(DataFolder() / "heldout-32x1024.u16");
-  std::vector<TokenId> ids(count);
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    ids[i] = static_cast<unsigned char>(bytes[2 * i]) | static_cast<unsigned char>(bytes[2 * i + 1])
-                                                            << 8;
-  }
-  return ids;
-}
-
 // Of the first ids, in rows of at most kRow.
 PerplexityResult DemoPerplexity(BackendKind backend, std::size_t count) {
   EngineOptions options;

@@ -32,6 +32,16 @@ fs::path DemoCheckpoint() {
   return fs::path(DOPPLER_SOURCE_DIR) / "models" / "classics-66m-a18m.Q4_K_M.gguf";
 }
 
+std::vector<TokenId> HeldOutIds(std::size_t count) {
+  const std::string bytes = ReadTextFile(DataFolder() / "heldout-32x1024.u16");
+  std::vector<TokenId> ids(count);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    ids[i] = static_cast<unsigned char>(bytes[2 * i]) | static_cast<unsigned char>(bytes[2 * i + 1])
+                                                            << 8;
+  }
+  return ids;
+}
+
 ConvertedModel::ConvertedModel(const fs::path& checkpoint, ShardingStrategy sharding,
                                std::optional<DType> quantize)
     : path_(folder_.path() / "model") {

@@ -20,6 +20,9 @@ std::filesystem::path DataFolder();
 // The model that ships with the project, 24 experts in each of 6 layers.
 std::filesystem::path DemoCheckpoint();
 
+// The first ids of a text that the demo model was not trained on, in rows of 1024.
+std::vector<TokenId> HeldOutIds(std::size_t count);
+
 // An artifact in a temporary folder.
 class ConvertedModel {
  public:

@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-#include "backend/kernel_cases.h"
+#include "backend/kernel_products.h"
 #include "backend/quantize.h"
 #include "base/alloc_guard.h"
 #include "base/float8.h"
@@ -16,12 +16,6 @@ namespace {
 
 using Parameters = std::tuple<CpuPath, DType>;
 
-std::vector<DType> AllTypes() {
-  std::vector<DType> types;
-  for (const DTypeTraits& traits : kDTypes) types.push_back(traits.dtype);
-  return types;
-}
-
 class MatMulTest : public testing::TestWithParam<Parameters> {
  protected:
   static constexpr int kTokens = 16;
@@ -29,13 +23,7 @@ class MatMulTest : public testing::TestWithParam<Parameters> {
   static CpuPath path() { return std::get<0>(GetParam()); }
   static DType dtype() { return std::get<1>(GetParam()); }
 
-  // One block, an odd number of blocks, more than a kernel takes at once; for floats also lengths
-  // that fill no register.
-  static std::vector<int> Columns() {
-    if (IsFloat(dtype()) || HasScaleGrid(dtype())) return {1, 7, 16, 37, 300, 700};
-    const int block = Traits(dtype()).block_elements;
-    return {block, 2 * block, 3 * block, (block < 256 ? 11 : 5) * block};
-  }
+  static int LongestRow() { return OddColumns(dtype()).back(); }
 
   static std::unique_ptr<Backend> Make(ThreadPool& pool, int cols) {
     auto backend = MakeCpuBackend(pool, path());
@@ -61,47 +49,10 @@ Sizes SizesOf(const WeightMatrix& matrix, int row, const float* x) {
   return out;
 }
 
-// Whole multiples of 2^-5 with the largest size 127 in each run of 32: int8 holds them exactly.
-std::vector<float> ExactActivations(int count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::uniform_int_distribution<int> whole(-127, 127);
-  std::vector<float> out(static_cast<std::size_t>(count));
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const int value = i % 32 == 5 ? 127 : whole(random);
-    out[i] = static_cast<float>(value) / 32;
-  }
-  return out;
-}
-
-TEST_P(MatMulTest, AgreesWithTheReferenceWhereInt8IsExact) {
-  ThreadPool pool(2);
-  const auto reference = MakeReferenceBackend(pool);
-  for (const int cols : Columns()) {
-    const auto backend = Make(pool, cols);
-    for (const int rows : {1, 3, 17}) {
-      const auto matrix = RandomMatrix(dtype(), rows, cols, 1);
-      for (const int tokens : {1, 2, 3, 5, kTokens}) {
-        OwnedRows in(tokens, cols, ExactActivations(tokens * cols, 2), 3);
-        OwnedRows out(tokens, rows, 2);
-        OwnedRows expected(tokens, rows);
-        backend->MatMul(matrix.view, in.view(), out.view());
-        reference->MatMul(matrix.view, in.view(), expected.view());
-        for (int t = 0; t < tokens; ++t) {
-          for (int r = 0; r < rows; ++r) {
-            const double bound = 1e-5 * SizesOf(matrix.view, r, in.view().Row(t)).products;
-            ASSERT_NEAR(out.view().Row(t)[r], expected.view().Row(t)[r], bound)
-                << rows << 'x' << cols << " token " << t << " of " << tokens << " row " << r;
-          }
-        }
-      }
-    }
-  }
-}
-
 TEST_P(MatMulTest, RoundingActivationsCostsAtMostHalfAStepEach) {
   ThreadPool pool(1);
   const auto reference = MakeReferenceBackend(pool);
-  const int cols = Columns().back();
+  const int cols = LongestRow();
   const int rows = 17;
   const auto backend = Make(pool, cols);
   const auto matrix = RandomMatrix(dtype(), rows, cols, 3);
@@ -126,7 +77,7 @@ TEST_P(MatMulTest, RoundingActivationsCostsAtMostHalfAStepEach) {
 }
 
 TEST_P(MatMulTest, OneTokenHasTheSameBitsInAnyCompanyAndOnAnyThreads) {
-  const int cols = Columns().back();
+  const int cols = LongestRow();
   const int rows = 67;
   const auto matrix = RandomMatrix(dtype(), rows, cols, 5);
   OwnedRows in(kTokens, cols, GaussianValues(kTokens * cols, 6));
@@ -149,7 +100,7 @@ TEST_P(MatMulTest, OneTokenHasTheSameBitsInAnyCompanyAndOnAnyThreads) {
 }
 
 TEST_P(MatMulTest, KeptActivationsGiveTheSameBits) {
-  const int cols = Columns().back();
+  const int cols = LongestRow();
   const int rows = 35;
   const auto matrix = RandomMatrix(dtype(), rows, cols, 9);
   const auto other = RandomMatrix(DType::kMxfp4, rows, 96, 10);  // which may read other activations
@@ -192,7 +143,7 @@ TEST_P(MatMulTest, KeptActivationsGiveTheSameBits) {
 
 TEST_P(MatMulTest, ZeroAndTinyActivationsGiveZero) {
   ThreadPool pool(1);
-  const int cols = Columns().back();
+  const int cols = LongestRow();
   const auto backend = Make(pool, cols);
   const auto matrix = RandomMatrix(dtype(), 5, cols, 7);
   for (const float value : {0.0f, 1e-42f}) {
@@ -205,7 +156,7 @@ TEST_P(MatMulTest, ZeroAndTinyActivationsGiveZero) {
 
 TEST_P(MatMulTest, DoesNotAllocate) {
   ThreadPool pool(2);
-  const int cols = Columns().back();
+  const int cols = LongestRow();
   const auto backend = Make(pool, cols);
   const auto matrix = RandomMatrix(dtype(), 64, cols, 8);
   OwnedRows in(kTokens, cols);
@@ -220,7 +171,7 @@ TEST_P(MatMulTest, DoesNotAllocate) {
 
 INSTANTIATE_TEST_SUITE_P(Paths, MatMulTest,
                          testing::Combine(testing::ValuesIn(RunnableCpuPaths()),
-                                          testing::ValuesIn(AllTypes())),
+                                          testing::ValuesIn(EveryType())),
                          [](const auto& test) {
                            std::string name(CpuPathName(std::get<0>(test.param)));
                            name += "_" + std::string(DTypeName(std::get<1>(test.param)));

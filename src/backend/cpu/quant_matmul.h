@@ -23,7 +23,19 @@ void MatMulQ6K(const MatMulTile& tile);
 void MatMulIq4Nl(const MatMulTile& tile);
 void MatMulMxfp4(const MatMulTile& tile);
 void MatMulInt4G32(const MatMulTile& tile);
-void MatMulUnpacked(const MatMulTile& tile);
+void MatMulQ41(const MatMulTile& tile);
+void MatMulQ50(const MatMulTile& tile);
+void MatMulQ51(const MatMulTile& tile);
+void MatMulQ2K(const MatMulTile& tile);
+void MatMulQ3K(const MatMulTile& tile);
+void MatMulIq4Xs(const MatMulTile& tile);
+void MatMulIq3Xxs(const MatMulTile& tile);
+void MatMulIq3S(const MatMulTile& tile);
+void MatMulIq2Xxs(const MatMulTile& tile);
+void MatMulIq2Xs(const MatMulTile& tile);
+void MatMulIq2S(const MatMulTile& tile);
+void MatMulIq1S(const MatMulTile& tile);
+void MatMulIq1M(const MatMulTile& tile);
 }  // namespace avx2
 
 namespace avx512 {
@@ -84,7 +96,19 @@ void MatMulQ6K(const MatMulTile& tile);
 void MatMulIq4Nl(const MatMulTile& tile);
 void MatMulMxfp4(const MatMulTile& tile);
 void MatMulInt4G32(const MatMulTile& tile);
-void MatMulUnpacked(const MatMulTile& tile);
+void MatMulQ41(const MatMulTile& tile);
+void MatMulQ50(const MatMulTile& tile);
+void MatMulQ51(const MatMulTile& tile);
+void MatMulQ2K(const MatMulTile& tile);
+void MatMulQ3K(const MatMulTile& tile);
+void MatMulIq4Xs(const MatMulTile& tile);
+void MatMulIq3Xxs(const MatMulTile& tile);
+void MatMulIq3S(const MatMulTile& tile);
+void MatMulIq2Xxs(const MatMulTile& tile);
+void MatMulIq2Xs(const MatMulTile& tile);
+void MatMulIq2S(const MatMulTile& tile);
+void MatMulIq1S(const MatMulTile& tile);
+void MatMulIq1M(const MatMulTile& tile);
 }  // namespace neon
 
 }  // namespace doppler

@@ -98,6 +98,14 @@ struct F8MatMul {
     }
   }
 
+  template <int N>
+  static void AddProducts(const F (&weights)[kRows], const F (&x)[N], F (&sums)[N][kRows]) {
+    for (int r = 0; r < kRows; ++r) {
+      const F w = V::InRegister(weights[r]);
+      for (int n = 0; n < N; ++n) sums[n][r] = V::Fma(w, x[n], sums[n][r]);
+    }
+  }
+
   // Adds to one of the sums of N tokens.
   template <int N>
   static void Multiply(const MatMulTile& tile, const Panel& panel, int token, int begin, int count,
@@ -107,15 +115,20 @@ struct F8MatMul {
     for (int n = 0; n < N; ++n) {
       for (int r = 0; r < kRows; ++r) sums[n][r] = all[token + n][r][which];
     }
-    for (int i = which; i * V::kLanes < count; i += kF8Sums) {
+    // Only the last vector may be partial: whether one is would be asked for each token otherwise,
+    // and the sums would not stay in registers.
+    int i = which;
+    for (; (i + 1) * V::kLanes <= count; i += kF8Sums) {
+      F x[N];
+      for (int n = 0; n < N; ++n) x[n] = V::Load(in + n * tile.in_stride + i * V::kLanes);
+      AddProducts(panel[i], x, sums);
+    }
+    if (i * V::kLanes < count) {
       F x[N];
       for (int n = 0; n < N; ++n) {
-        x[n] = LoadUpTo(in + n * tile.in_stride + i * V::kLanes, count - i * V::kLanes);
+        x[n] = V::LoadPart(in + n * tile.in_stride + i * V::kLanes, count - i * V::kLanes);
       }
-      for (int r = 0; r < kRows; ++r) {
-        const F w = V::InRegister(panel[i][r]);
-        for (int n = 0; n < N; ++n) sums[n][r] = V::Fma(w, x[n], sums[n][r]);
-      }
+      AddProducts(panel[i], x, sums);
     }
     for (int n = 0; n < N; ++n) {
       for (int r = 0; r < kRows; ++r) all[token + n][r][which] = sums[n][r];

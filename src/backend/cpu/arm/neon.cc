@@ -103,20 +103,20 @@ constinit const CpuKernels kNeonDotKernels = WithFloatKernels<V>({
             neon::MatMulQ4K,                 // q4_k
             neon::MatMulQ5K,                 // q5_k
             neon::MatMulQ6K,                 // q6_k
-            neon::MatMulUnpacked,            // q4_1
-            neon::MatMulUnpacked,            // q5_0
-            neon::MatMulUnpacked,            // q5_1
-            neon::MatMulUnpacked,            // q2_k
-            neon::MatMulUnpacked,            // q3_k
+            neon::MatMulQ41,                 // q4_1
+            neon::MatMulQ50,                 // q5_0
+            neon::MatMulQ51,                 // q5_1
+            neon::MatMulQ2K,                 // q2_k
+            neon::MatMulQ3K,                 // q3_k
             neon::MatMulIq4Nl,               // iq4_nl
-            neon::MatMulUnpacked,            // iq4_xs
-            neon::MatMulUnpacked,            // iq3_xxs
-            neon::MatMulUnpacked,            // iq3_s
-            neon::MatMulUnpacked,            // iq2_xxs
-            neon::MatMulUnpacked,            // iq2_xs
-            neon::MatMulUnpacked,            // iq2_s
-            neon::MatMulUnpacked,            // iq1_s
-            neon::MatMulUnpacked,            // iq1_m
+            neon::MatMulIq4Xs,               // iq4_xs
+            neon::MatMulIq3Xxs,              // iq3_xxs
+            neon::MatMulIq3S,                // iq3_s
+            neon::MatMulIq2Xxs,              // iq2_xxs
+            neon::MatMulIq2Xs,               // iq2_xs
+            neon::MatMulIq2S,                // iq2_s
+            neon::MatMulIq1S,                // iq1_s
+            neon::MatMulIq1M,                // iq1_m
             neon::MatMulMxfp4,               // mxfp4
             F8MatMul<V>::Run,                // f8_e4m3
             neon::MatMulInt4G32,             // int4_g32

@@ -6,9 +6,7 @@
 //   kGroups           groups of four runs in a chunk
 //   kHasOffsets       whether Head::offsets multiply the activations' sums
 //   kReadsResiduals   whether the activations have 16 bits
-//   Chunk             a chunk of a row: where it begins, or what it was unpacked to
-//   ChunkBytes(tile)  of a whole chunk
-//   Open(tile, at, runs, chunk)
+//   kChunkBytes       of a whole chunk
 //   Load(chunk, runs)        scales and offsets of the chunk's runs; lanes beyond them are 0
 //   Values(chunk, index)     values 16 * index and on, of runs that are there
 #pragma once
@@ -69,15 +67,13 @@ Head<2> LoadSubScales(const Byte* block, const Byte* packed) {
 struct InPlace {
   static constexpr bool kHasOffsets = false;
   static constexpr bool kReadsResiduals = false;
-  using Chunk = const Byte*;
-  static void Open(const MatMulTile&, const Byte* at, int, Chunk& chunk) { chunk = at; }
 };
 
 struct Q4K : InPlace {
   static constexpr int kRun = 32;
   static constexpr int kGroups = 2;
   static constexpr bool kHasOffsets = true;
-  static std::size_t ChunkBytes(const MatMulTile&) { return Q4KLayout::kBytes; }
+  static constexpr std::size_t kChunkBytes = Q4KLayout::kBytes;
   static Head<2> Load(const Byte* block, int) {
     return LoadSubScales(block, block + Q4KLayout::kSubScales);
   }
@@ -91,7 +87,7 @@ struct Q5K : InPlace {
   static constexpr int kRun = 32;
   static constexpr int kGroups = 2;
   static constexpr bool kHasOffsets = true;
-  static std::size_t ChunkBytes(const MatMulTile&) { return Q5KLayout::kBytes; }
+  static constexpr std::size_t kChunkBytes = Q5KLayout::kBytes;
   static Head<2> Load(const Byte* block, int) {
     return LoadSubScales(block, block + Q5KLayout::kSubScales);
   }
@@ -109,7 +105,7 @@ struct Q5K : InPlace {
 struct Q6K : InPlace {
   static constexpr int kRun = 16;
   static constexpr int kGroups = 4;
-  static std::size_t ChunkBytes(const MatMulTile&) { return Q6KLayout::kBytes; }
+  static constexpr std::size_t kChunkBytes = Q6KLayout::kBytes;
   static Head<4> Load(const Byte* block, int) {
     const float scale = LoadFp16(block + Q6KLayout::kScale);
     const int8x16_t bytes = vreinterpretq_s8_u8(vld1q_u8(block + Q6KLayout::kSubScales));
@@ -140,7 +136,7 @@ template <class Block, int kBytes>
 struct SmallBlocks : InPlace {
   static constexpr int kRun = 32;
   static constexpr int kGroups = 1;
-  static std::size_t ChunkBytes(const MatMulTile&) { return 4 * kBytes; }
+  static constexpr std::size_t kChunkBytes = 4 * kBytes;
   static Head<1> Load(const Byte* chunk, int runs) {
     float scales[4] = {};
     for (int run = 0; run < runs; ++run) scales[run] = Block::Scale(chunk + run * kBytes);
@@ -189,44 +185,6 @@ struct Mxfp4 : SmallBlocks<Mxfp4, Mxfp4Layout::kBytes> {
   static float Scale(const Byte* block) { return LoadE8M0(block + Mxfp4Layout::kExponent); }
   static int8x16_t Half(const Byte* block, bool upper) {
     return Levels(block + Mxfp4Layout::kNibbles, upper, kFp4Levels);
-  }
-};
-
-// Formats without kernels of their own, through what `unpack.h` makes of 256 values.
-template <bool kOffsets>
-struct Unpacked {
-  static constexpr int kRun = 16;
-  static constexpr int kGroups = 4;
-  static constexpr bool kHasOffsets = kOffsets;
-  static constexpr bool kReadsResiduals = false;
-
-  struct Chunk {
-    std::int8_t values[256];
-    float scales[16];
-    float offsets[16];
-  };
-
-  static std::size_t ChunkBytes(const MatMulTile& tile) {
-    const auto blocks = static_cast<std::size_t>(256 / tile.unpacker->block_elements);
-    return blocks * static_cast<std::size_t>(tile.unpacker->block_bytes);
-  }
-  static void Open(const MatMulTile& tile, const Byte* at, int runs, Chunk& chunk) {
-    const Unpacker& unpacker = *tile.unpacker;
-    for (int i = runs; i < 16; ++i) chunk.scales[i] = chunk.offsets[i] = 0;
-    for (int i = 0; i < 16 * runs; i += unpacker.block_elements, at += unpacker.block_bytes) {
-      unpacker.unpack(at, {chunk.values + i, chunk.scales + i / 16, chunk.offsets + i / 16});
-    }
-  }
-  static Head<4> Load(const Chunk& chunk, int) {
-    Head<4> out;
-    for (int group = 0; group < 4; ++group) {
-      out.scales[group] = vld1q_f32(chunk.scales + 4 * group);
-      if constexpr (kOffsets) out.offsets[group] = vld1q_f32(chunk.offsets + 4 * group);
-    }
-    return out;
-  }
-  static int8x16_t Values(const Chunk& chunk, int index) {
-    return vld1q_s8(chunk.values + 16 * index);
   }
 };
 

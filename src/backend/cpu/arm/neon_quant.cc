@@ -11,7 +11,9 @@
 //   RowProduct    one row, for few tokens: one stream of memory.
 //   PanelProduct  eight rows, a lane each; what is unpacked is used for all tokens of the tile.
 
+#include "backend/cpu/arm/neon_codebooks.h"
 #include "backend/cpu/arm/neon_formats.h"
+#include "backend/cpu/arm/neon_plain_formats.h"
 #include "backend/cpu/quant_matmul.h"
 
 namespace doppler {
@@ -59,8 +61,7 @@ struct RowProduct {
     int runs;  // at most 4
   };
 
-  static Group Load(const typename Format::Chunk& chunk, const Head<Format::kGroups>& head,
-                    int index, int runs) {
+  static Group Load(const Byte* chunk, const Head<Format::kGroups>& head, int index, int runs) {
     Group out;
     out.runs = runs;
     out.scales = head.scales[index];
@@ -123,12 +124,10 @@ struct RowProduct {
   static void Run(const MatMulTile& tile, int row, int token) {
     float32x4_t sums[N];
     for (int n = 0; n < N; ++n) sums[n] = vdupq_n_f32(0);
-    const Byte* at = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
-    typename Format::Chunk chunk;
+    const Byte* chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
     for (int begin = 0; begin < tile.cols;
-         begin += kColumns<Format>, at += Format::ChunkBytes(tile)) {
+         begin += kColumns<Format>, chunk += Format::kChunkBytes) {
       const int runs = RunsAt<Format>(tile, begin);
-      Format::Open(tile, at, runs, chunk);
       const auto head = Format::Load(chunk, runs);
       if (runs == kRuns<Format>) {
 #pragma GCC unroll 4
@@ -198,10 +197,10 @@ struct PanelProduct {
   using Sums = float32x4_t[4][MatMulTile::kMaxTokens][kFours];
 
   static void UnpackFour(const MatMulTile& tile, const Byte* at, int runs, int four, Panel& panel) {
-    typename Format::Chunk chunks[4];
+    const Byte* chunks[4];
     Head<Format::kGroups> heads[4];
     for (int r = 0; r < 4; ++r) {
-      Format::Open(tile, at + static_cast<std::size_t>(r) * tile.row_bytes, runs, chunks[r]);
+      chunks[r] = at + static_cast<std::size_t>(r) * tile.row_bytes;
       heads[r] = Format::Load(chunks[r], runs);
     }
     for (int i = 0; i < runs * kVectors<Format>; ++i) {
@@ -273,8 +272,7 @@ struct PanelProduct {
     }
     const Byte* at = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
     Panel panel;
-    for (int begin = 0; begin < tile.cols;
-         begin += kColumns<Format>, at += Format::ChunkBytes(tile)) {
+    for (int begin = 0; begin < tile.cols; begin += kColumns<Format>, at += Format::kChunkBytes) {
       const int runs = RunsAt<Format>(tile, begin);
       for (int f = 0; f < kFours; ++f) {
         UnpackFour(tile, at + static_cast<std::size_t>(4 * f) * tile.row_bytes, runs, f, panel);
@@ -313,13 +311,19 @@ void MatMulQ6K(const MatMulTile& tile) { Multiply<Q6K>(tile); }
 void MatMulIq4Nl(const MatMulTile& tile) { Multiply<Iq4Nl>(tile); }
 void MatMulMxfp4(const MatMulTile& tile) { Multiply<Mxfp4>(tile); }
 void MatMulInt4G32(const MatMulTile& tile) { Multiply<Int4G32>(tile); }
-void MatMulUnpacked(const MatMulTile& tile) {
-  if (tile.unpacker->has_offsets) {
-    Multiply<Unpacked<true>>(tile);
-  } else {
-    Multiply<Unpacked<false>>(tile);
-  }
-}
+void MatMulQ41(const MatMulTile& tile) { Multiply<Q41>(tile); }
+void MatMulQ50(const MatMulTile& tile) { Multiply<Q50>(tile); }
+void MatMulQ51(const MatMulTile& tile) { Multiply<Q51>(tile); }
+void MatMulQ2K(const MatMulTile& tile) { Multiply<Q2K>(tile); }
+void MatMulQ3K(const MatMulTile& tile) { Multiply<Q3K>(tile); }
+void MatMulIq4Xs(const MatMulTile& tile) { Multiply<Iq4Xs>(tile); }
+void MatMulIq3Xxs(const MatMulTile& tile) { Multiply<Iq3Xxs>(tile); }
+void MatMulIq3S(const MatMulTile& tile) { Multiply<Iq3S>(tile); }
+void MatMulIq2Xxs(const MatMulTile& tile) { Multiply<Iq2Xxs>(tile); }
+void MatMulIq2Xs(const MatMulTile& tile) { Multiply<Iq2Xs>(tile); }
+void MatMulIq2S(const MatMulTile& tile) { Multiply<Iq2S>(tile); }
+void MatMulIq1S(const MatMulTile& tile) { Multiply<Iq1S>(tile); }
+void MatMulIq1M(const MatMulTile& tile) { Multiply<Iq1M>(tile); }
 }  // namespace neon
 
 }  // namespace doppler

@@ -1,0 +1,188 @@
+// The kernels that read weights, as entries of the list.
+#pragma once
+
+#include "backend/kernel_work.h"
+
+namespace doppler {
+
+inline std::vector<DType> EveryType() {
+  std::vector<DType> types;
+  for (const DTypeTraits& traits : kDTypes) types.push_back(traits.dtype);
+  return types;
+}
+
+// One block, an odd number of blocks, more than a kernel takes at once; for floats also lengths
+// that fill no register.
+inline std::vector<int> OddColumns(DType type) {
+  if (IsFloat(type) || HasScaleGrid(type)) return {1, 7, 16, 37, 300, 700};
+  const int block = Traits(type).block_elements;
+  return {block, 2 * block, 3 * block, (block < 256 ? 11 : 5) * block};
+}
+
+inline std::vector<KernelShape> OddProducts(DType type) {
+  std::vector<KernelShape> shapes;
+  for (const int cols : OddColumns(type)) {
+    for (const int rows : {1, 3, 17}) {
+      for (const int tokens : {1, 2, 3, 5, 16}) {
+        shapes.push_back({.tokens = tokens, .rows = rows, .cols = cols});
+      }
+    }
+  }
+  return shapes;
+}
+
+// Fewer of them: the products are those of MatMul.
+inline std::vector<KernelShape> OddKept(DType type) {
+  const int cols = OddColumns(type).back();
+  return {{.tokens = 1, .rows = 5, .cols = cols}, {.tokens = 7, .rows = 35, .cols = cols}};
+}
+
+inline const std::vector<KernelShape> kLargeProducts = {{.tokens = 1, .rows = 0, .cols = 4096},
+                                                        {.tokens = 64, .rows = 1024, .cols = 4096}};
+
+// Rows so that a matrix takes about 128 MiB, more than any cache.
+inline int RowCount(DType type, const KernelShape& shape) {
+  if (shape.rows > 0) return shape.rows;
+  return static_cast<int>(128 * kMiB / *RowBytes(type, static_cast<unsigned>(shape.cols)) / 16) *
+         16;
+}
+
+// A matrix and its activations, which int8 holds exactly.
+struct Product {
+  Product(DType type, const KernelShape& shape, int in_cols)
+      : matrix(MatrixOf(type, RowCount(type, shape), shape.cols)),
+        in(shape.tokens, in_cols, ExactActivations(shape.tokens * in_cols, 2), 3) {}
+
+  OwnedMatrix matrix;
+  OwnedRows in;
+};
+
+inline KernelWork WorkOf(const std::shared_ptr<Product>& data,
+                         const std::shared_ptr<OwnedRows>& out) {
+  const double tokens = data->in.view().rows;
+  KernelWork work;
+  work.limits = {.tokens = data->in.view().rows,
+                 .cols = data->in.view().cols,
+                 .kept_cols = data->in.view().cols};
+  work.results = [out] { return FlatValues(out->view()); };
+  work.operations = 2 * tokens * data->matrix.view.rows * data->matrix.view.cols;
+  work.bytes = data->matrix.bytes.size();
+  return work;
+}
+
+inline KernelWork MatMulWork(DType type, const KernelShape& shape) {
+  const auto data = std::make_shared<Product>(type, shape, shape.cols);
+  const int rows = data->matrix.view.rows;
+  const auto out = std::make_shared<OwnedRows>(shape.tokens, rows, 2);
+  KernelWork work = WorkOf(data, out);
+  work.run = [data, out](Backend& backend) {
+    backend.MatMul(data->matrix.view, data->in.view(), out->view());
+  };
+  work.bound = [data, rows](std::size_t index, float) {
+    const auto at = static_cast<int>(index);
+    return 1e-5 * SizeOfProducts(data->matrix.view, at % rows, data->in.view().Row(at / rows));
+  };
+  return work;
+}
+
+// All tokens from the last to the first, and the first once more.
+inline KernelWork MatMulOfKeptWork(DType type, const KernelShape& shape) {
+  const auto data = std::make_shared<Product>(type, shape, shape.cols);
+  std::vector<int> chosen;
+  for (int token = shape.tokens - 1; token > 0; --token) chosen.push_back(token);
+  chosen.push_back(0);
+  const int rows = data->matrix.view.rows;
+  const auto out = std::make_shared<OwnedRows>(shape.tokens, rows, 2);
+  KernelWork work = WorkOf(data, out);
+  work.run = [data, out, chosen](Backend& backend) {
+    backend.Keep(data->in.view());
+    backend.MatMulOfKept(data->matrix.view, chosen, out->view());
+  };
+  work.bound = [data, rows, chosen](std::size_t index, float) {
+    const int token = chosen[index / static_cast<std::size_t>(rows)];
+    const int row = static_cast<int>(index % static_cast<std::size_t>(rows));
+    return 1e-5 * SizeOfProducts(data->matrix.view, row, data->in.view().Row(token));
+  };
+  return work;
+}
+
+// Matrices of `rows` rows of `cols` columns for each head; the key and value parts of a latent
+// projection among them.
+inline std::vector<KernelShape> OddHeads(DType) {
+  return {{.tokens = 1, .rows = 6, .cols = 256, .heads = 4, .stride = 13},
+          {.tokens = 3, .rows = 7, .cols = 256, .heads = 4, .offset = 6, .stride = 39},
+          {.tokens = 2, .rows = 3, .cols = 512, .heads = 2, .stride = 3},
+          {.tokens = 2, .rows = 1, .cols = 256, .heads = 1, .stride = 1},
+          {.tokens = 9, .rows = 5, .cols = 256, .heads = 3, .offset = 2, .stride = 9}};
+}
+inline const std::vector<KernelShape> kLargeHeads = {
+    {.tokens = 1, .rows = 128, .cols = 512, .heads = 64, .stride = 256},
+    {.tokens = 64, .rows = 128, .cols = 512, .heads = 64, .stride = 256}};
+
+inline KernelWork HeadsWork(DType type, const KernelShape& shape, bool transposed) {
+  // Floats between the heads of a row: a whole run, so that the activations stay exact.
+  const int in_step = (transposed ? shape.rows : shape.cols) + 32;
+  const int out_step = (transposed ? shape.cols : shape.rows) + 3;
+  KernelShape all = shape;
+  all.rows = (shape.heads - 1) * shape.stride + shape.offset + shape.rows;
+  const auto data = std::make_shared<Product>(type, all, shape.heads * in_step);
+  const auto out = std::make_shared<OwnedRows>(shape.tokens, shape.heads * out_step);
+  const HeadMatrices heads = {.all = data->matrix.view,
+                              .heads = shape.heads,
+                              .stride = shape.stride,
+                              .first = shape.offset,
+                              .rows = shape.rows};
+  KernelWork work = WorkOf(data, out);
+  work.limits.cols = std::max(work.limits.cols, shape.heads * shape.cols);
+  work.run = [data, out, heads, in_step, out_step, transposed](Backend& backend) {
+    if (transposed) {
+      backend.MatMulHeadsTransposed(heads, data->in.view(), in_step, out->view(), out_step);
+    } else {
+      backend.MatMulHeads(heads, data->in.view(), in_step, out->view(), out_step);
+    }
+  };
+  work.operations = 2.0 * shape.tokens * shape.heads * shape.rows * shape.cols;
+  if (transposed) {
+    work.bound = [](std::size_t, float expected) { return 2e-5 * (1 + std::abs(expected)); };
+    return work;
+  }
+  work.bound = [data, heads, in_step, out_step](std::size_t index, float) {
+    const int in_row = static_cast<int>(index) % (heads.heads * out_step);
+    const int token = static_cast<int>(index) / (heads.heads * out_step);
+    const int head = in_row / out_step;
+    const int row = head * heads.stride + heads.first + in_row % out_step;
+    return 1e-5 * SizeOfProducts(heads.all, row, data->in.view().Row(token) + head * in_step);
+  };
+  return work;
+}
+
+inline KernelWork GatherRowsWork(DType type, const KernelShape& shape) {
+  const auto data = std::make_shared<Product>(type, shape, shape.cols);
+  const auto out = std::make_shared<OwnedRows>(4, shape.cols, 2);
+  KernelWork work = WorkOf(data, out);
+  work.run = [data, out](Backend& backend) {
+    const std::vector<TokenId> ids = {data->matrix.view.rows - 1, 0, 3, 3};
+    backend.GatherRows(data->matrix.view, ids, out->view());
+  };
+  work.bound = NearBound(0);  // the same bits
+  work.operations = 0;
+  return work;
+}
+
+inline void AddProducts(std::vector<KernelSpec>& all) {
+  all.push_back({"MatMul", EveryType(), OddProducts, kLargeProducts, MatMulWork});
+  all.push_back({"MatMulOfKept", EveryType(), OddKept, kLargeProducts, MatMulOfKeptWork});
+  all.push_back(
+      {"MatMulHeads", EveryType(), OddHeads, kLargeHeads,
+       [](DType type, const KernelShape& shape) { return HeadsWork(type, shape, false); }});
+  all.push_back(
+      {"MatMulHeadsTransposed", EveryType(), OddHeads, kLargeHeads,
+       [](DType type, const KernelShape& shape) { return HeadsWork(type, shape, true); }});
+  all.push_back({"GatherRows",
+                 EveryType(),
+                 [](DType) { return std::vector<KernelShape>{{.rows = 9, .cols = 512}}; },
+                 {{.rows = 1024, .cols = 4096}},
+                 GatherRowsWork});
+}
+
+}  // namespace doppler
