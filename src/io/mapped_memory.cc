@@ -15,8 +15,8 @@
 namespace doppler {
 namespace {
 
-// Below this the saved page-table walks do not matter.
-constexpr Bytes kHugePageThreshold = 64 * kMiB;
+// Below this neither the page-table walks nor the faults that are saved matter.
+constexpr Bytes kHugePageThreshold = 8 * kMiB;
 
 }  // namespace
 
