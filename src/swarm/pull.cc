@@ -144,6 +144,7 @@ void Pull::Describe() {
 }
 
 void Pull::Fetch() {
+  RequireMember(reach_.TeamOrNull(), torrent_->authority, torrent_->name);
   WriteTorrentCache(options_.folder, *torrent_);
   Check();
   if (Done()) return;

@@ -31,12 +31,11 @@ ShardFetcher::ShardFetcher(const ShardFetcherOptions& options, const ShardFetche
     : options_(options),
       events_(events),
       lock_(options.folder),
-      torrent_(DescribeArtifact(options.folder, manifest_)),
+      torrent_(DescribeArtifact(options.folder, options.reach.Authority(), manifest_)),
       info_hash_(InfoHash(torrent_)),
       last_news_(Clock::now()) {
-  if (const auto cached = ReadTorrentCache(options_.folder, info_hash_)) {
-    TakeLayers(torrent_, *cached);
-  }
+  RequireMember(options_.reach.TeamOrNull(), torrent_.authority, torrent_.name);
+  TakeCachedLayers(options_.folder, torrent_);
   Check();
   thread_ = std::thread([this] { Run(); });
 }

@@ -18,6 +18,7 @@
 #include "swarm/torrent.h"
 #include "swarm/torrent_rules.h"
 #include "swarm/worker/settings.h"
+#include "swarm/worker/team_peer.h"
 
 namespace doppler {
 namespace {
@@ -113,8 +114,14 @@ void SwarmSession::Add(lt::add_torrent_params parameters) {
   parameters.extensions.emplace_back(
       [watch = watch_](const lt::torrent_handle&, lt::client_data_t) { return watch; });
   lt::error_code error;
+  // No peer is called or answered before its certificate is there.
+  const bool resume = !(parameters.flags & lt::torrent_flags::paused);
+  if (!start_.authority.empty()) parameters.flags |= lt::torrent_flags::paused;
   torrent_ = session_.add_torrent(std::move(parameters), error);
   if (error) Throw("libtorrent does not take the torrent: {}", error.message());
+  if (start_.authority.empty()) return;
+  torrent_.set_ssl_certificate_buffer(start_.certificate, start_.private_key, DhParameters());
+  if (resume) torrent_.resume();
 }
 
 void SwarmSession::LoadTorrent(lt::add_torrent_params& parameters) {
@@ -129,7 +136,7 @@ void SwarmSession::LoadTorrent(lt::add_torrent_params& parameters) {
   const Torrent torrent = ParseTorrent(start_.torrent, "the torrent");
   const auto pieces = static_cast<std::size_t>(info->num_pieces());
   if (info->info_hashes().v2 != ToHash(start_.info_hash) || pieces != PieceCount(torrent) ||
-      start_.have.size() != (pieces + 7) / 8) {
+      start_.have.size() != (pieces + 7) / 8 || torrent.authority != start_.authority) {
     Throw("the torrent is not the one that was named");
   }
   for (const lt::file_index_t index : info->files().file_range()) {
