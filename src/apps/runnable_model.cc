@@ -123,7 +123,8 @@ std::optional<OrderedJson> RunnableModel::StatsJson() const {
                      {"banned_peers", stats.banned},
                      {"experts_evicted", stats.evicted},
                      {"bytes_evicted", stats.bytes_evicted},
-                     {"restarts", stats.restarts}};
+                     {"restarts", stats.restarts},
+                     {"checked_bytes", stats.bytes_checked}};
 }
 
 std::string RunnableModel::SummaryLine() const {

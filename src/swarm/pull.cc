@@ -351,6 +351,7 @@ void Pull::Complete() {
     WriteNodes(options_.folder, *manifest_, *torrent_);
   }
   WriteTorrentCache(options_.folder, *torrent_);
+  WriteChecked(options_.folder, CheckedOf(*torrent_, checks_));
   fs::remove(options_.folder / kUnfinishedManifest);
   SyncFolder(options_.folder);
   report_.name = torrent_->name;

@@ -37,6 +37,16 @@ void TryWriteCache(const ShareOptions& options, const Torrent& torrent, const Sh
   }
 }
 
+void TryWriteChecked(const ShareOptions& options, const std::vector<CheckedFile>& files,
+                     const ShareEvents& events) {
+  if (ReadChecked(options.folder) == files) return;
+  try {
+    WriteChecked(options.folder, files);
+  } catch (const Error& error) {
+    events.notice(fmt::format("{}; files are hashed again next time", error.what()));
+  }
+}
+
 std::optional<ModelSignature> SignatureFor(const ShareOptions& options, const Digest& info_hash) {
   const std::optional<Digest> team = options.reach.TeamHash();
   if (options.signing_key.empty()) {
@@ -95,9 +105,10 @@ SharedModel PrepareShare(const ShareOptions& options, const ShareEvents& events)
     model.bytes = total;
   } else {
     TakeCachedLayers(options.folder, model.torrent);
-    const std::vector<FileCheck> checks =
-        CheckFiles(options.folder, model.torrent, std::string(kManifestFile), options.threads,
-                   [&](Bytes done) { events.preparing("checking", done, total); });
+    const std::vector<FileCheck> checks = CheckChangedFiles(
+        options.folder, model.torrent, ReadChecked(options.folder), options.threads,
+        [&](Bytes done, Bytes all) { events.preparing("checking", done, all); });
+    TryWriteChecked(options, CheckedOf(model.torrent, checks), events);
     model.have = HaveBits(checks);
     for (std::size_t i = 0; i < checks.size(); ++i) {
       model.bytes += BytesThere(model.torrent.files[i], checks[i]);
