@@ -8,6 +8,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "e2e/swarm.h"
 #include "e2e/swarm_runner.h"
@@ -64,6 +67,16 @@ std::string HandshakeFor(const std::string& info_hash) {
     text += static_cast<char>(std::stoi(info_hash.substr(i, 2), nullptr, 16));
   }
   return text + "-XX0000-abcdefghijkl";
+}
+
+bool HasLoopback6() {
+  const int socket = ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  address.sin6_addr = in6addr_loopback;
+  const bool has = ::bind(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  ::close(socket);
+  return has;
 }
 
 // What passes a relay.
@@ -162,6 +175,25 @@ TEST(TeamSwarmTest, PeersTellWhatTheyHave) {
   }
   ASSERT_EQ(found["holders"].size(), 1u);
   EXPECT_EQ(found["holders"][0]["experts"], 4);
+}
+
+TEST(TeamSwarmTest, PeersMayHaveAddressesOfVersionSix) {
+  const Crew crew;
+  const TempFolder temp;
+  WriteSampleArtifact(temp.path() / "model");
+  if (!HasLoopback6()) GTEST_SKIP() << "this machine has no address ::1";
+  for (const bool team : {false, true}) {
+    // Without --port each address has another.
+    const std::string port = std::to_string(FreePort());
+    std::vector<std::string> seed_flags = {"--port", port};
+    if (team) seed_flags.insert(seed_flags.end(), {"--team", crew.folder()});
+    const Seed seed(temp.path() / "model", seed_flags);
+    std::vector<std::string> flags = {"--peer", "[::1]:" + port};
+    if (team) flags = crew.Flags(flags);
+    const fs::path out = temp.path() / (team ? "member" : "anybody");
+    ExpectDone(Doppler(PullArguments(seed.link(), out, flags)));
+    ExpectSameModel(temp.path() / "model", out);
+  }
 }
 
 TEST(TeamSwarmTest, WhoIsNoMemberGetsNothing) {
