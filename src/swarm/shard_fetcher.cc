@@ -18,8 +18,16 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kMostFetchRestarts = 5;
-constexpr std::uint8_t kNowPriority = 7;
 constexpr std::uint8_t kSoonPriority = 1;
+
+// Of what somebody waits for, while so many are waited for that were asked for before. Two files
+// come at a time, so that one that is there is hashed and read while the next ones come, and so
+// that those that are computed first come first.
+std::uint8_t NowPriority(int ahead) {
+  constexpr int kTogether = 2;
+  constexpr int kMost = 7;
+  return static_cast<std::uint8_t>(std::max(kSoonPriority + 1, kMost - ahead / kTogether));
+}
 
 Clock::duration Seconds(double seconds) {
   return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
@@ -205,8 +213,9 @@ void ShardFetcher::Exchange() {
 void ShardFetcher::SendWishes(SwarmProcess& swarm, const std::vector<ShardWishes::Wish>& wishes) {
   for (const ShardWishes::Wish& wish : disk_->Admit(wishes)) {
     const bool now = wish.urgency == ShardUrgency::kNow;
-    swarm.Send(WantFileMessage{.file = static_cast<std::uint32_t>(file_of_[wish.shard.index()]),
-                               .priority = now ? kNowPriority : kSoonPriority});
+    swarm.Send(WantFileMessage{
+        .file = static_cast<std::uint32_t>(file_of_[wish.shard.index()]),
+        .priority = now ? NowPriority(wishes_->AskedBefore(wish.shard)) : kSoonPriority});
   }
 }
 

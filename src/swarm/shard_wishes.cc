@@ -89,6 +89,14 @@ std::vector<ShardWishes::Wish> ShardWishes::All() const {
   return wishes;
 }
 
+int ShardWishes::AskedBefore(ShardId shard) const {
+  const std::lock_guard lock(mutex_);
+  const auto end = std::find(open_.begin(), open_.end(), shard);
+  return static_cast<int>(std::count_if(open_.begin(), end, [this](ShardId other) {
+    return entries_[other.index()].state == State::kNow;
+  }));
+}
+
 ShardWishes::Arrival ShardWishes::Came(ShardId shard) {
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[shard.index()];

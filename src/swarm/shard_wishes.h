@@ -41,6 +41,8 @@ class ShardWishes {
   // Wishes that are new or have become more urgent.
   std::vector<Wish> TakeNew();
   std::vector<Wish> All() const;
+  // How many others are wanted now that were asked for, at first, before this one.
+  int AskedBefore(ShardId shard) const;
 
   struct Arrival {
     bool demanded = false;  // wanted now

@@ -86,5 +86,18 @@ TEST(ShardWishesTest, WhatIsLateIsStillWantedAndCanBeAskedForAgain) {
   EXPECT_EQ(wishes.TakeNew().size(), 1u);
 }
 
+TEST(ShardWishesTest, CountsWhatWasAskedForBeforeAndIsWaitedFor) {
+  ShardWishes wishes({false, false, false, false});
+  wishes.Request(ShardId(2), ShardUrgency::kNow);
+  wishes.Request(ShardId(3), ShardUrgency::kSoon);
+  wishes.Request(ShardId(0), ShardUrgency::kNow);
+  wishes.Request(ShardId(1), ShardUrgency::kNow);
+  EXPECT_EQ(wishes.AskedBefore(ShardId(2)), 0);
+  EXPECT_EQ(wishes.AskedBefore(ShardId(0)), 1);
+  EXPECT_EQ(wishes.AskedBefore(ShardId(1)), 2);
+  wishes.Came(ShardId(2));
+  EXPECT_EQ(wishes.AskedBefore(ShardId(1)), 1);
+}
+
 }  // namespace
 }  // namespace doppler

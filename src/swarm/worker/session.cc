@@ -31,6 +31,8 @@ constexpr std::chrono::milliseconds kTickInterval(200);
 constexpr std::chrono::milliseconds kWatchInterval(100);
 constexpr std::chrono::seconds kRedialInterval(1);
 constexpr std::chrono::seconds kLayersInterval(1);
+// How long libtorrent's thread may be kept from its peers by LayersSeconds.
+constexpr double kMostLayersSeconds = 0.02;
 
 lt::session_params SessionParameters(const StartMessage& start) {
   lt::session_params parameters(SessionSettings(start));
@@ -57,6 +59,15 @@ bool IsWhole(const std::vector<std::uint8_t>& have, std::size_t pieces) {
     if ((have[i / 8] >> (7 - i % 8) & 1u) == 0) return false;
   }
   return true;
+}
+
+// What piece_layers() takes for a file of so many pieces that has come: libtorrent hashes all
+// blocks of the rest of the file for each of its pieces (2.0.8, merkle_tree::get_piece_layer). Of a
+// file that has not come the layer is copied.
+double LayersSeconds(int pieces) {
+  constexpr double kSecondsPerHash = 1.5e-7;
+  constexpr double kHashesPerSquare = 2.0 / 3 * kPieceLeaves;
+  return kSecondsPerHash * kHashesPerSquare * pieces * pieces;
 }
 
 // Peers that are idle look for work when a piece is wanted that was not, or else seconds later. The
@@ -113,15 +124,17 @@ void SwarmSession::AddTorrent() {
 void SwarmSession::Add(lt::add_torrent_params parameters) {
   parameters.extensions.emplace_back(
       [watch = watch_](const lt::torrent_handle&, lt::client_data_t) { return watch; });
+  // Peers are dialled at once when a torrent that is checked is resumed, otherwise within a second.
+  // With priorities of files libtorrent 2.0.8 then also takes some that nobody wants.
+  if (start_.task != Task::kFetch) parameters.flags |= lt::torrent_flags::paused;
   lt::error_code error;
-  // No peer is called or answered before its certificate is there.
-  const bool resume = !(parameters.flags & lt::torrent_flags::paused);
-  if (!start_.authority.empty()) parameters.flags |= lt::torrent_flags::paused;
   torrent_ = session_.add_torrent(std::move(parameters), error);
   if (error) Throw("libtorrent does not take the torrent: {}", error.message());
-  if (start_.authority.empty()) return;
-  torrent_.set_ssl_certificate_buffer(start_.certificate, start_.private_key, DhParameters());
-  if (resume) torrent_.resume();
+  if (!start_.authority.empty()) {
+    torrent_.set_ssl_certificate_buffer(start_.certificate, start_.private_key, DhParameters());
+  }
+  // Without files there is nothing to check.
+  if (start_.task == Task::kDescribe) torrent_.resume();
 }
 
 void SwarmSession::LoadTorrent(lt::add_torrent_params& parameters) {
@@ -217,7 +230,6 @@ void SwarmSession::HandleAlert(const lt::alert& alert) {
   } else if (const auto* saved = lt::alert_cast<lt::save_resume_data_alert>(&alert)) {
     AddWithout(saved->params);
   } else if (const auto* checked = lt::alert_cast<lt::torrent_checked_alert>(&alert)) {
-    // Does nothing but after AddWithout.
     checked->handle.resume();
   } else if (lt::alert_cast<lt::piece_finished_alert>(&alert) != nullptr) {
     new_pieces_ = true;
@@ -281,11 +293,15 @@ void SwarmSession::EmitStatus(const lt::torrent_status& status) {
 void SwarmSession::EmitFile(lt::file_index_t index) {
   const auto found = std::lower_bound(files_.begin(), files_.end(), index);
   if (found == files_.end() || *found != index) return;
-  emit_(FileMessage{static_cast<std::uint32_t>(found - files_.begin())});
+  const auto file = static_cast<std::size_t>(found - files_.begin());
+  layers_seconds_ += LayersSeconds(first_piece_[file + 1] - first_piece_[file]);
+  emit_(FileMessage{static_cast<std::uint32_t>(file)});
 }
 
+// What is learnt of files whose pieces come one by one. The layers of files that have come are
+// known to the program, which hashes them.
 void SwarmSession::EmitLayers() {
-  if (!std::exchange(new_pieces_, false)) return;
+  if (layers_seconds_ > kMostLayersSeconds || !std::exchange(new_pieces_, false)) return;
   const Clock::time_point begin = Clock::now();
   const auto layers = torrent_.piece_layers();
   const lt::sha256_hash missing;

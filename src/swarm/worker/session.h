@@ -78,6 +78,7 @@ class SwarmSession {
   Clock::time_point next_tick_{};
   Clock::time_point next_redial_{};
   Clock::time_point next_layers_{};
+  double layers_seconds_ = 0;  // that asking libtorrent for the layers takes
   const std::shared_ptr<PeerWatch> watch_;
   libtorrent::session session_;
   libtorrent::torrent_handle torrent_;

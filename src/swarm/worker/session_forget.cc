@@ -52,8 +52,6 @@ void SwarmSession::AddWithout(lt::add_torrent_params parameters) {
   for (const PeerAddress& peer : Connected()) {
     parameters.peers.emplace_back(lt::make_address(peer.host), peer.port);
   }
-  // Peers are dialled at once when a torrent is resumed, otherwise within a second.
-  parameters.flags |= lt::torrent_flags::paused;
   parameters.ti = std::make_shared<lt::torrent_info>(*parameters.ti);
   session_.remove_torrent(torrent_);
   Add(std::move(parameters));
