@@ -20,7 +20,6 @@
 
 namespace doppler {
 
-using testing::HasSubstr;
 using testing::StartsWith;
 
 namespace {
