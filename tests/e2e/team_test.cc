@@ -1,8 +1,8 @@
 // Swarms of a team: members over TLS, and nobody else.
-#include "swarm/team.h"
+
+#include "e2e/team.h"
 
 #include <algorithm>
-#include <csignal>
 #include <mutex>
 #include <optional>
 
@@ -12,8 +12,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "e2e/swarm.h"
-#include "e2e/swarm_runner.h"
 #include "support/relay.h"
 #include "support/tls_peer.h"
 #include "swarm/sample_artifact.h"
@@ -23,34 +21,6 @@ namespace doppler {
 using testing::StartsWith;
 
 namespace {
-
-// Who runs the team, and a member.
-class Crew {
- public:
-  Crew() {
-    ExpectMade(Doppler({"team", "new", folder()}));
-    ExpectMade(Doppler({"team", "invite", folder(), "alice"}));
-  }
-  fs::path folder() const { return temp_.path() / "crew"; }
-  fs::path alice() const { return folder() / "members/alice"; }
-  std::vector<std::string> Flags(const std::vector<std::string>& more = {}) const {
-    std::vector<std::string> flags = {"--team", alice()};
-    flags.insert(flags.end(), more.begin(), more.end());
-    return flags;
-  }
-  std::vector<std::string> FlagsOfSeed() const { return {"--team", folder()}; }
-  KeyPair authority() const {
-    return {.certificate = ReadTextFile(folder() / "ca.pem"),
-            .private_key = ReadTextFile(folder() / "ca.key.pem")};
-  }
-
- private:
-  static void ExpectMade(const ProcessResult& result) {
-    EXPECT_EQ(result.status, kDone) << result.errors;
-  }
-
-  const TempFolder temp_;
-};
 
 std::string InfoHashOf(const std::string& link) {
   return link.substr(link.find("btmh:1220") + 9, 64);
@@ -131,32 +101,6 @@ TEST(TeamSwarmTest, NobodyBetweenMembersReadsAShard) {
   const Crew crew;
   EXPECT_FALSE(ShardIsRead(crew.FlagsOfSeed(), crew.Flags()));
   EXPECT_TRUE(ShardIsRead({}, {}));
-}
-
-// With all that a run does in a swarm that is nobody's: one peer hangs, and the disk has no room
-// for all, so that connections are made anew.
-TEST(TeamSwarmTest, ARunFromMembersPrintsWhatALocalRunPrints) {
-  const Crew crew;
-  Seed first(DemoModel(), crew.FlagsOfSeed());
-  const Seed second(DemoModel(), crew.FlagsOfSeed());
-  const Runner runner;
-  std::vector<pid_t> stopped;
-  const ProcessOptions options = InTheMiddle(runner, [&](pid_t) {
-    stopped = ChildrenOf(first.program().id());
-    for (const pid_t id : stopped) ::kill(id, SIGSTOP);
-  });
-  const ProcessResult result = runner.Run(
-      first.link(),
-      crew.Flags({"--peer", first.peer(), "--peer", second.peer(), "--disk-cache", "12M"}),
-      options);
-  for (const pid_t id : stopped) ::kill(id, SIGCONT);
-  ASSERT_EQ(result.status, kDone) << result.errors;
-  EXPECT_FALSE(stopped.empty());
-  EXPECT_EQ(result.output, LocalText());
-  const nlohmann::json stats = runner.SwarmStats();
-  EXPECT_GT(stats["experts_fetched"], 20);
-  EXPECT_EQ(stats["failed_pieces"], 0);
-  EXPECT_GT(stats["experts_evicted"], 0);
 }
 
 TEST(TeamSwarmTest, PeersTellWhatTheyHave) {
