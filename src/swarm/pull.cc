@@ -147,6 +147,7 @@ void Pull::Fetch() {
   RequireMember(reach_.TeamOrNull(), torrent_->authority, torrent_->name);
   WriteTorrentCache(options_.folder, *torrent_);
   Check();
+  last_news_ = Clock::now();
   if (Done()) return;
   StartMessage start = StartFor(reach_);
   start.task = StartMessage::Task::kFetch;
@@ -287,6 +288,8 @@ void Pull::Take(const Message& message, SwarmProcess& swarm) {
 
 void Pull::Arrived(std::uint32_t index, SwarmProcess& swarm) {
   if (index >= checks_.size()) throw SwarmEndedError("the swarm process named no file");
+  // Of what was here at the start libtorrent says so too.
+  if (checks_[index].whole) return;
   last_news_ = Clock::now();
   TorrentFile& file = torrent_->files[index];
   checks_[index] = CheckFile(PathOf(file), file, [](Bytes) {});

@@ -1,6 +1,8 @@
 #include "swarm/worker/session.h"
 
 #include <algorithm>
+#include <numeric>
+#include <random>
 #include <utility>
 
 #include <libtorrent/add_torrent_params.hpp>
@@ -54,8 +56,8 @@ lt::tcp::endpoint ToEndpoint(const PeerAddress& peer) {
   return {lt::make_address(peer.host), peer.port};
 }
 
-bool IsWhole(const std::vector<std::uint8_t>& have, std::size_t pieces) {
-  for (std::size_t i = 0; i < pieces; ++i) {
+bool AreThere(const std::vector<std::uint8_t>& have, std::size_t begin, std::size_t end) {
+  for (std::size_t i = begin; i < end; ++i) {
     if ((have[i / 8] >> (7 - i % 8) & 1u) == 0) return false;
   }
   return true;
@@ -125,8 +127,7 @@ void SwarmSession::Add(lt::add_torrent_params parameters) {
   parameters.extensions.emplace_back(
       [watch = watch_](const lt::torrent_handle&, lt::client_data_t) { return watch; });
   // Peers are dialled at once when a torrent that is checked is resumed, otherwise within a second.
-  // With priorities of files libtorrent 2.0.8 then also takes some that nobody wants.
-  if (start_.task != Task::kFetch) parameters.flags |= lt::torrent_flags::paused;
+  parameters.flags |= lt::torrent_flags::paused;
   lt::error_code error;
   torrent_ = session_.add_torrent(std::move(parameters), error);
   if (error) Throw("libtorrent does not take the torrent: {}", error.message());
@@ -162,49 +163,64 @@ void SwarmSession::LoadTorrent(lt::add_torrent_params& parameters) {
     parameters.renamed_files[files_[i]] = path == kManifestFile ? start_.manifest_file : path;
     layer_known_.push_back(HasPieceHashes(torrent.files[i]));
   }
-  wanted_.assign(files_.size(), 0);
-  first_piece_ = {0};
-  for (const TorrentFile& file : torrent.files) {
-    first_piece_.push_back(first_piece_.back() + static_cast<int>(PieceCount(file)));
-  }
+  CountPieces(torrent);
   parameters.have_pieces.assign(reinterpret_cast<const char*>(start_.have.data()),
                                 static_cast<int>(pieces));
   if (start_.task == Task::kSeed) {
     parameters.flags |= lt::torrent_flags::upload_mode;
     // A piece is then hashed before it is sent for the first time: a damaged file harms nobody.
-    if (IsWhole(start_.have, pieces)) parameters.flags |= lt::torrent_flags::seed_mode;
-  } else if (start_.task == Task::kOnDemand) {
+    if (AreThere(start_.have, 0, pieces)) parameters.flags |= lt::torrent_flags::seed_mode;
+  } else {
     // By pieces and not by files: what is written of a file that nobody wants would not go there.
     parameters.piece_priorities.assign(pieces, lt::dont_download);
-  } else {
-    parameters.file_priorities.assign(static_cast<std::size_t>(info->num_files()),
-                                      lt::dont_download);
   }
   parameters.ti = info;
 }
 
+// What of each file is here, and how much it is.
+void SwarmSession::CountPieces(const Torrent& torrent) {
+  std::vector<int> counts;
+  first_piece_ = {0};
+  for (const TorrentFile& file : torrent.files) {
+    counts.push_back(static_cast<int>(PieceCount(file)));
+    first_piece_.push_back(first_piece_.back() + counts.back());
+  }
+  wanted_ = WantedFiles(counts);
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const auto begin = static_cast<std::size_t>(first_piece_[i]);
+    const auto end = static_cast<std::size_t>(first_piece_[i + 1]);
+    if (AreThere(start_.have, begin, end)) wanted_.Came(static_cast<std::uint32_t>(i));
+  }
+}
+
 void SwarmSession::Want(const WantMessage& message) {
   if (message.priorities.size() != files_.size()) Throw("a wish for files that there are not");
-  std::vector<lt::download_priority_t> priorities(
-      files_.empty() ? 0 : static_cast<std::size_t>(static_cast<int>(files_.back())) + 1,
-      lt::dont_download);
-  for (std::size_t i = 0; i < files_.size(); ++i) {
-    const std::uint8_t priority = std::min<std::uint8_t>(message.priorities[i], 7);
-    priorities[static_cast<std::size_t>(static_cast<int>(files_[i]))] =
-        lt::download_priority_t(priority);
-  }
-  torrent_.prioritize_files(priorities);
+  // By chance, so that machines that fetch at the same time have something for each other.
+  std::vector<std::uint32_t> order(files_.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.end(), std::minstd_rand(std::random_device()()));
+  for (const std::uint32_t file : order) WantOne(file, message.priorities[file]);
+  AskForWanted();
 }
 
 void SwarmSession::WantFile(const WantFileMessage& message) {
   if (message.file >= files_.size()) Throw("a wish for a file that there is not");
-  const lt::download_priority_t priority(std::min<std::uint8_t>(message.priority, 7));
-  wanted_[message.file] = static_cast<std::uint8_t>(priority);
+  WantOne(message.file, message.priority);
+  AskForWanted();
+}
+
+void SwarmSession::WantOne(std::uint32_t file, std::uint8_t priority) {
+  wanted_.Want(file, std::min(priority, static_cast<std::uint8_t>(lt::top_priority)));
+}
+
+void SwarmSession::AskForWanted() {
   std::vector<std::pair<lt::piece_index_t, lt::download_priority_t>> pieces;
-  for (int i = first_piece_[message.file]; i < first_piece_[message.file + 1]; ++i) {
-    pieces.emplace_back(lt::piece_index_t(i), priority);
+  for (const WantedFiles::Change& change : wanted_.TakeChanges()) {
+    for (int i = first_piece_[change.file]; i < first_piece_[change.file + 1]; ++i) {
+      pieces.emplace_back(lt::piece_index_t(i), lt::download_priority_t(change.priority));
+    }
   }
-  torrent_.prioritize_pieces(pieces);
+  if (!pieces.empty()) torrent_.prioritize_pieces(pieces);
 }
 
 void SwarmSession::Connect(const ConnectMessage& message) {
@@ -293,9 +309,14 @@ void SwarmSession::EmitStatus(const lt::torrent_status& status) {
 void SwarmSession::EmitFile(lt::file_index_t index) {
   const auto found = std::lower_bound(files_.begin(), files_.end(), index);
   if (found == files_.end() || *found != index) return;
-  const auto file = static_cast<std::size_t>(found - files_.begin());
+  const auto file = static_cast<std::uint32_t>(found - files_.begin());
+  // Its pieces are taken away from the torrent.
+  if (std::find(forgetting_.begin(), forgetting_.end(), file) != forgetting_.end()) return;
+  emit_(FileMessage{file});
+  // Of what was here before libtorrent says so too.
+  if (!wanted_.Came(file)) return;
   layers_seconds_ += LayersSeconds(first_piece_[file + 1] - first_piece_[file]);
-  emit_(FileMessage{static_cast<std::uint32_t>(file)});
+  AskForWanted();
 }
 
 // What is learnt of files whose pieces come one by one. The layers of files that have come are

@@ -11,6 +11,8 @@
 #include <libtorrent/torrent_handle.hpp>
 
 #include "swarm/messages.h"
+#include "swarm/torrent.h"
+#include "swarm/wanted_files.h"
 #include "swarm/worker/peer_watch.h"
 
 namespace doppler {
@@ -45,6 +47,9 @@ class SwarmSession {
  private:
   void AddTorrent();
   libtorrent::add_torrent_params Parameters() const;
+  void CountPieces(const Torrent& torrent);
+  void WantOne(std::uint32_t file, std::uint8_t priority);
+  void AskForWanted();
   void LoadTorrent(libtorrent::add_torrent_params& parameters);
   void HandleAlert(const libtorrent::alert& alert);
   void HandleEnd(const libtorrent::alert& alert);
@@ -65,9 +70,9 @@ class SwarmSession {
   std::vector<libtorrent::file_index_t> files_;  // [file of the torrent], without pad files
   std::vector<int> first_piece_;                 // [file of the torrent], and the end
   std::vector<bool> layer_known_;                // [file of the torrent], to the program
-  std::vector<std::uint8_t> wanted_;             // [file of the torrent], by WantFile
-  std::vector<std::uint32_t> forgetting_;        // files, until they are
-  std::uint64_t downloaded_before_ = 0;          // by the torrent before it was added anew
+  WantedFiles wanted_{{}};
+  std::vector<std::uint32_t> forgetting_;  // files, until they are
+  std::uint64_t downloaded_before_ = 0;    // by the torrent before it was added anew
   std::uint64_t uploaded_before_ = 0;
   std::vector<PeerAddress> peers_;  // to stay connected to
   std::set<PeerAddress> banned_;

@@ -24,7 +24,7 @@ void SwarmSession::Forget(const ForgetMessage& message) {
   }
   for (const std::uint32_t file : message.files) {
     if (file >= files_.size()) Throw("a file to forget that there is not");
-    wanted_[file] = 0;
+    wanted_.Forget(file);
   }
   if (message.files.empty()) return emit_(ForgottenMessage{});
   forgetting_ = message.files;
@@ -44,9 +44,10 @@ void SwarmSession::AddWithout(lt::add_torrent_params parameters) {
   parameters.file_priorities.clear();
   parameters.piece_priorities.clear();
   for (std::size_t file = 0; file < files_.size(); ++file) {
+    const std::uint8_t priority = wanted_.PriorityOf(static_cast<std::uint32_t>(file));
     const auto pieces = static_cast<std::size_t>(first_piece_[file + 1] - first_piece_[file]);
     parameters.piece_priorities.insert(parameters.piece_priorities.end(), pieces,
-                                       lt::download_priority_t(wanted_[file]));
+                                       lt::download_priority_t(priority));
   }
   // Of those that are connected now: the others are in its list.
   for (const PeerAddress& peer : Connected()) {
