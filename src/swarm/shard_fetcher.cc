@@ -83,9 +83,7 @@ void ShardFetcher::Check() {
   for (std::size_t i = 0; i < manifest_.shards.size(); ++i) {
     if (fs::exists(options_.folder / manifest_.shards[i].file)) disk_->Found(ShardId(i));
   }
-  // Layers are what makes the record worth something.
-  WriteTorrentCache(options_.folder, torrent_);
-  KeepChecked();
+  if (stats_.bytes_checked > 0) KeepChecked();
 }
 
 void ShardFetcher::SetRanks(Ranks ranks) {
@@ -374,6 +372,8 @@ void ShardFetcher::DropDamaged() {
 
 void ShardFetcher::KeepChecked() {
   try {
+    // A file whose layer is not known is hashed in any case.
+    WriteTorrentCache(options_.folder, torrent_);
     WriteChecked(options_.folder, CheckedOf(torrent_, checks_));
   } catch (const Error& error) {
     events_.notice(fmt::format("{}; files are hashed again next time", error.what()));
@@ -385,7 +385,6 @@ void ShardFetcher::Keep() {
   DropDamaged();
   KeepChecked();
   try {
-    WriteTorrentCache(options_.folder, torrent_);
     if (!fs::exists(options_.folder / kNodesFile)) WriteNodes(options_.folder, manifest_, torrent_);
   } catch (const Error& error) {
     events_.notice(error.what());
