@@ -441,6 +441,8 @@ std::string_view CpuPathName(CpuPath path) {
       return "avx2";
     case CpuPath::kAvx512Vnni:
       return "avx512-vnni";
+    case CpuPath::kAmxInt8:
+      return "amx-int8";
     case CpuPath::kNeonDot:
       return "neon-dot";
   }
@@ -449,8 +451,8 @@ std::string_view CpuPathName(CpuPath path) {
 
 std::vector<CpuPath> RunnableCpuPaths() {
   std::vector<CpuPath> paths;
-  for (const CpuPath path :
-       {CpuPath::kPortable, CpuPath::kAvx2, CpuPath::kAvx512Vnni, CpuPath::kNeonDot}) {
+  for (const CpuPath path : {CpuPath::kPortable, CpuPath::kAvx2, CpuPath::kAvx512Vnni,
+                             CpuPath::kAmxInt8, CpuPath::kNeonDot}) {
     if (CanRun(path)) paths.push_back(path);
   }
   return paths;

@@ -125,6 +125,7 @@ struct CpuKernels {
 extern const CpuKernels kPortableKernels;
 extern const CpuKernels kAvx2Kernels;        // x86-64 only
 extern const CpuKernels kAvx512VnniKernels;  // x86-64 only
+extern const CpuKernels kAmxInt8Kernels;     // x86-64 only
 extern const CpuKernels kNeonDotKernels;     // AArch64 only
 
 }  // namespace doppler

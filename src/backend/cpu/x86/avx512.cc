@@ -1,4 +1,5 @@
-// The table for AVX-512 F, BW, DQ, VL and VNNI: sixteen lanes, tails by mask.
+// The tables for AVX-512 F, BW, DQ, VL and VNNI, and for AMX-INT8 beside these: sixteen lanes,
+// tails by mask.
 
 #include <immintrin.h>
 
@@ -157,6 +158,40 @@ constinit const CpuKernels kAvx512VnniKernels = WithFloatKernels<V>({
             avx512::MatMulMxfp4,             // mxfp4
             F8MatMul<V>::Run,                // f8_e4m3
             avx512::MatMulInt4G32,           // int4_g32
+        },
+    .quantize = QuantizeRow<V>,
+    .reads_unsigned = true,
+});
+
+constinit const CpuKernels kAmxInt8Kernels = WithFloatKernels<V>({
+    .name = "amx-int8",
+    .matmul =
+        {
+            RunTile<FloatMatMul<V, float>>,  // f32
+            RunTile<FloatMatMul<V, Fp16>>,   // f16
+            RunTile<FloatMatMul<V, Bf16>>,   // bf16
+            amx::MatMulQ80,                  // q8_0
+            amx::MatMulQ40,                  // q4_0
+            amx::MatMulQ4K,                  // q4_k
+            amx::MatMulQ5K,                  // q5_k
+            amx::MatMulQ6K,                  // q6_k
+            amx::MatMulQ41,                  // q4_1
+            amx::MatMulQ50,                  // q5_0
+            amx::MatMulQ51,                  // q5_1
+            amx::MatMulQ2K,                  // q2_k
+            amx::MatMulQ3K,                  // q3_k
+            amx::MatMulIq4Nl,                // iq4_nl
+            amx::MatMulIq4Xs,                // iq4_xs
+            amx::MatMulIq3Xxs,               // iq3_xxs
+            amx::MatMulIq3S,                 // iq3_s
+            amx::MatMulIq2Xxs,               // iq2_xxs
+            amx::MatMulIq2Xs,                // iq2_xs
+            amx::MatMulIq2S,                 // iq2_s
+            amx::MatMulIq1S,                 // iq1_s
+            amx::MatMulIq1M,                 // iq1_m
+            amx::MatMulMxfp4,                // mxfp4
+            F8MatMul<V>::Run,                // f8_e4m3
+            amx::MatMulInt4G32,              // int4_g32
         },
     .quantize = QuantizeRow<V>,
     .reads_unsigned = true,

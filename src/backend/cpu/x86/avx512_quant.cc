@@ -29,8 +29,9 @@ template <class Format>
 void Multiply(const MatMulTile& tile) {
   int row = 0;
   if (tile.tokens >= kLeastForPanels) {
-    for (; row + PanelProduct<Format>::kRows <= tile.rows; row += PanelProduct<Format>::kRows) {
-      PanelProduct<Format>::Run(tile, row);
+    PanelProduct<Format> product;
+    for (; row + Panels<Format>::kRows <= tile.rows; row += Panels<Format>::kRows) {
+      Panels<Format>::Run(tile, row, product);
     }
   }
   for (; row < tile.rows; ++row) RowProduct<Format>::AllTokens(tile, row);

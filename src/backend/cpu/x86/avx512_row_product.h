@@ -1,31 +1,18 @@
-// One row of quantised weights at a time, with a register for 64 of them. Only avx512_quant.cc and
-// the header of panels include this; see there for the order of sums.
+// One row of quantised weights at a time, with a register for 64 of them. Only avx512_quant.cc
+// includes this; see there for the order of sums.
 #pragma once
 
 #include <immintrin.h>
 
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/x86/avx512_chunks.h"
 #include "backend/cpu/x86/avx512_formats.h"
 
 namespace doppler {
 // NOLINTBEGIN(misc-definitions-in-headers)
 namespace {
 
-template <class Format>
-constexpr int kLanesOf = kChunk / Format::kRun;
-
-// Runs of the chunk that begins at column `begin`.
-template <class Format>
-int RunsAt(const MatMulTile& tile, int begin) {
-  const int left = tile.cols - begin;
-  return (left < kChunk ? left : kChunk) / Format::kRun;
-}
-
 constexpr __mmask16 FirstLanes(int count) { return static_cast<__mmask16>((1u << count) - 1); }
-
-// With residuals the products count in 1/256 of a step.
-template <class Format>
-constexpr float kStep = Format::kReadsResiduals ? 1.0f / 256 : 1.0f;
 
 // The lanes' sum: the upper half is added to the lower, and again.
 float AddLanes(__m512 lanes) {
@@ -63,15 +50,10 @@ struct RowProduct {
     Row row;
     row.head = Format::Load(chunk, runs);
     for (int pair = 0; pair < 4; ++pair) {
-      row.values[pair] = kWhole ? Format::Values(chunk, pair) : ValuesUpTo(chunk, pair, runs);
+      row.values[pair] =
+          kWhole ? Format::Values(chunk, pair) : ValuesUpTo<Format>(chunk, pair, runs);
     }
     return row;
-  }
-
-  // Zeros beyond the chunk's runs.
-  static __m512i ValuesUpTo(const Byte* chunk, int pair, int runs) {
-    if (2 * pair + 2 <= runs) return Format::Values(chunk, pair);
-    return 2 * pair + 1 == runs ? Format::LastRun(chunk, 2 * pair) : _mm512_setzero_si512();
   }
 
   // 64 activations, zeros beyond the chunk's runs.

@@ -1,6 +1,9 @@
 #include "backend/cpu/select.h"
 
+#include <asm/prctl.h>
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/error.h"
 
@@ -26,6 +29,24 @@ bool HasAvx512Vnni() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
 
+// Linux lets a process use tiles once it has asked, and only if the kernel saves them too.
+bool MayUseTiles() {
+  constexpr int kTileData = 18;  // the state component, as in XCR0
+  static const bool kGranted = syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, kTileData) == 0;
+  return kGranted;
+}
+
+bool HasAmxInt8() {
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  constexpr unsigned kAmxTile = 1u << 24;
+  constexpr unsigned kAmxInt8 = 1u << 25;
+  return (edx & kAmxTile) != 0 && (edx & kAmxInt8) != 0 && HasAvx512Vnni() && MayUseTiles();
+}
+
 }  // namespace
 
 bool CanRun(CpuPath path) {
@@ -36,6 +57,8 @@ bool CanRun(CpuPath path) {
       return HasAvx2();
     case CpuPath::kAvx512Vnni:
       return HasAvx512Vnni();
+    case CpuPath::kAmxInt8:
+      return HasAmxInt8();
     default:
       return false;
   }
@@ -48,6 +71,8 @@ const CpuKernels& KernelsOf(CpuPath path) {
       return kAvx2Kernels;
     case CpuPath::kAvx512Vnni:
       return kAvx512VnniKernels;
+    case CpuPath::kAmxInt8:
+      return kAmxInt8Kernels;
     default:
       return kPortableKernels;
   }

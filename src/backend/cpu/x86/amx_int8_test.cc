@@ -1,0 +1,106 @@
+// Products by tiles have the bits of those by AVX-512 VNNI: on a processor with AMX by its tiles,
+// on every one with AVX-512 VNNI by emulated ones.
+
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "backend/cpu/quantized_scratch.h"
+#include "backend/cpu/x86/emulated_tiles.h"
+#include "backend/kernel_cases.h"
+
+namespace doppler {
+namespace {
+
+// Whose tiles, and the type of the weights.
+using TilesCase = std::tuple<std::string, DType>;
+
+std::vector<TilesCase> TilesCases() {
+  std::vector<TilesCase> cases;
+  for (const DTypeTraits& traits : kDTypes) {
+    if (kEmulatedTileProducts[static_cast<std::size_t>(traits.dtype)] == nullptr) continue;
+    if (CanRun(CpuPath::kAvx512Vnni)) cases.emplace_back("emulated", traits.dtype);
+    if (CanRun(CpuPath::kAmxInt8)) cases.emplace_back("amx", traits.dtype);
+  }
+  return cases;
+}
+
+// Activations of AVX-512 VNNI in memory of their own.
+class QuantizedTokens {
+ public:
+  QuantizedTokens(DType weights, int tokens, int cols) {
+    const QuantizedLayout layout(0, tokens, cols, true);
+    memory_.resize(layout.end / sizeof(CacheLine));
+    rows_ = layout.At(reinterpret_cast<std::byte*>(memory_.data()));
+    if (weights != DType::kMxfp4) rows_.residuals = nullptr;
+    rows_.cols = cols;
+    const std::vector<float> values = GaussianValues(tokens * cols, 21);
+    for (int t = 0; t < tokens; ++t) {
+      KernelsOf(CpuPath::kAvx512Vnni)
+          .quantize(values.data() + static_cast<std::ptrdiff_t>(t) * cols, RowsFrom(rows_, t));
+    }
+  }
+
+  const QuantizedRows& rows() const { return rows_; }
+
+ private:
+  std::vector<CacheLine> memory_;
+  QuantizedRows rows_;
+};
+
+class TilesTest : public testing::TestWithParam<TilesCase> {
+ protected:
+  static constexpr int kRows = 37;  // two panels and five rows
+  static constexpr int kMostTokens = 35;
+
+  static DType dtype() { return std::get<DType>(GetParam()); }
+  static MatMulKernel KernelOf(CpuPath path) {
+    return KernelsOf(path).matmul[static_cast<std::size_t>(dtype())];
+  }
+  static MatMulKernel KernelWithTiles() {
+    return std::get<std::string>(GetParam()) == "amx"
+               ? KernelOf(CpuPath::kAmxInt8)
+               : kEmulatedTileProducts[static_cast<std::size_t>(dtype())];
+  }
+
+  static OwnedRows Multiply(MatMulKernel kernel, const WeightMatrix& weights,
+                            const QuantizedTokens& x, int tokens) {
+    OwnedRows out(tokens, kRows, 3);
+    kernel({.weights = reinterpret_cast<const unsigned char*>(weights.data),
+            .row_bytes = *RowBytes(weights.dtype, static_cast<std::uint64_t>(weights.cols)),
+            .rows = weights.rows,
+            .cols = weights.cols,
+            .tokens = tokens,
+            .quantized = x.rows(),
+            .out = out.view().data,
+            .out_stride = out.view().stride});
+    return out;
+  }
+
+  static void ExpectTheBitsOfVnni(int cols) {
+    const auto weights = RandomMatrix(dtype(), kRows, cols, 20);
+    const QuantizedTokens x(dtype(), kMostTokens, cols);
+    for (const int tokens : {7, 8, 15, 16, 17, kMostTokens}) {
+      OwnedRows expected = Multiply(KernelOf(CpuPath::kAvx512Vnni), weights.view, x, tokens);
+      OwnedRows found = Multiply(KernelWithTiles(), weights.view, x, tokens);
+      EXPECT_EQ(found.Bits(), expected.Bits()) << cols << " columns, " << tokens << " tokens";
+    }
+  }
+};
+
+TEST_P(TilesTest, TheyGiveTheBitsOfVnni) {
+  // One block, an even and an odd number of chunks with part of one more, and more than a panel
+  // has.
+  const int block = Traits(dtype()).block_elements;
+  for (const int cols : {block, 512 + block, 768 + block, 2048 + block}) ExpectTheBitsOfVnni(cols);
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiles, TilesTest, testing::ValuesIn(TilesCases()), [](const auto& test) {
+  return std::get<std::string>(test.param) + "_" +
+         std::string(DTypeName(std::get<DType>(test.param)));
+});
+
+}  // namespace
+}  // namespace doppler

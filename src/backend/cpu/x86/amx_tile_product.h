@@ -1,0 +1,160 @@
+// Products of sixteen rows of quantised weights by tiles, sixteen tokens at a time. Only the files
+// that have tiles include this; see avx512_quant.cc for the order of sums, which is the same here.
+//
+// A panel's words are the second operand of a tile product as they lie: a row of it has four
+// weights of each of sixteen rows. The first operand has a token's activations in each row. Dot
+// products are whole numbers, so that their order does not matter.
+//
+// Tiles is a struct of an unnamed namespace, for runs of `words` words:
+//   Tiles(words)
+//   SetTokens(tokens)      of the products to come, at most 16
+//   Multiply<slot>(x, stride, words, dots)
+//                          dots[token][row] = dot(x + token * stride, words of the row), signed
+//                          bytes both. A slot waits for the last product of the same slot; there
+//                          are 0 and 1.
+//   Release()              after the last product
+#pragma once
+
+#include <immintrin.h>
+
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/x86/avx512_panel.h"
+
+namespace doppler {
+// NOLINTBEGIN(misc-definitions-in-headers)
+namespace {
+
+// From so many tokens on tiles take over. Not timed: a product of tiles costs about the same for
+// few tokens as for many.
+constexpr int kLeastForTiles = 8;
+
+template <class Format, class Tiles>
+struct TileProduct {
+  using Of = Panels<Format>;
+  using Band = typename Of::Band;
+  using Sums = typename Of::Sums;
+  static constexpr int kTokens = 16;
+  // Unsigned weights are small enough to pass as signed ones.
+  static_assert(Of::kSigned || Format::kHasOffsets);
+
+  // Products of one run, with those of the residuals.
+  struct alignas(64) Dots {
+    std::int32_t values[kTokens][Of::kRows];
+    std::int32_t residuals[Format::kReadsResiduals ? kTokens : 1][Of::kRows];
+  };
+
+  // Some tokens and one lane of a band.
+  struct Lane {
+    const QuantizedRows& x;
+    const Band& band;
+    int lane;
+    int token;
+    int tokens;
+
+    std::ptrdiff_t First(int chunk) const {
+      return static_cast<std::ptrdiff_t>(token) * x.cols + band.begin + chunk * kChunk +
+             lane * Format::kRun;
+    }
+  };
+
+  static void Prepare(const typename Of::Part&) {}
+
+  template <int kSlot>
+  void Multiply(const Lane& at, int chunk, Dots& dots) {
+    const __m512i* words = at.band.panel.words[at.lane][chunk];
+    const std::ptrdiff_t first = at.First(chunk);
+    tiles.template Multiply<kSlot>(at.x.values + first, at.x.cols, words, dots.values);
+    if constexpr (Format::kReadsResiduals) {
+      tiles.template Multiply<1 - kSlot>(at.x.residuals + first, at.x.cols, words, dots.residuals);
+    }
+  }
+
+  static __m512 DotsOf(const Dots& dots, int n) {
+    const __m512i values = _mm512_load_si512(dots.values[n]);
+    if constexpr (!Format::kReadsResiduals) return _mm512_cvtepi32_ps(values);
+    return _mm512_cvtepi32_ps(
+        _mm512_add_epi32(_mm512_slli_epi32(values, 8), _mm512_load_si512(dots.residuals[n])));
+  }
+
+  // N tokens, or as many as there are if N is 0.
+  template <int N>
+  static void AddRun(const Lane& at, int chunk, const Dots& dots, __m512 (&sums)[kTokens]) {
+    const __m512 scales = at.band.panel.scales[at.lane][chunk];
+    const std::ptrdiff_t first = at.First(chunk);
+    const float* x_scales = at.x.scales + first / 32;
+    for (int n = 0; n < (N > 0 ? N : at.tokens); ++n) {
+      if constexpr (Format::kHasOffsets) {
+        const float* x_sums =
+            Format::kRun == 16 ? at.x.sums16 + first / 16 : at.x.sums32 + first / 32;
+        const __m512 of_run = _mm512_set1_ps(x_sums[n * (at.x.cols / Format::kRun)]);
+        sums[n] = _mm512_fmadd_ps(at.band.panel.offsets[at.lane][chunk], of_run, sums[n]);
+      }
+      const __m512 x_scale = _mm512_set1_ps(x_scales[n * (at.x.cols / 32)] * kStep<Format>);
+      sums[n] = _mm512_fmadd_ps(DotsOf(dots, n), _mm512_mul_ps(scales, x_scale), sums[n]);
+    }
+  }
+
+  // The products of a chunk are asked for before those of the last one are scaled and added.
+  template <int N>
+  void AddChunks(const Lane& at, __m512 (&sums)[kTokens]) {
+    Dots even;
+    Dots odd;
+    const int chunks = at.band.ChunksOf(at.lane);
+    for (int c = 0; c < chunks; c += 2) {
+      Multiply<0>(at, c, even);
+      if (c > 0) AddRun<N>(at, c - 1, odd, sums);
+      if (c + 1 < chunks) Multiply<1>(at, c + 1, odd);
+      AddRun<N>(at, c, even, sums);
+    }
+    if (chunks > 0 && chunks % 2 == 0) AddRun<N>(at, chunks - 1, odd, sums);
+  }
+
+  template <int N>
+  void AddTokens(const MatMulTile& tile, const Band& band, int token, Sums& sums) {
+    const int tokens = N > 0 ? N : tile.tokens - token;
+    tiles.SetTokens(tokens);
+    for (int lane = 0; lane < Of::kLanes; ++lane) {
+      if (token == 0 && band.ahead != nullptr) Of::Prefetch(tile, band, lane);
+      __m512 in_registers[kTokens];
+      for (int n = 0; n < tokens; ++n) {
+        in_registers[n] = band.begin == 0 ? _mm512_setzero_ps() : sums[lane][token + n];
+      }
+      AddChunks<N>({tile.quantized, band, lane, token, tokens}, in_registers);
+      for (int n = 0; n < tokens; ++n) sums[lane][token + n] = in_registers[n];
+    }
+  }
+
+  void AddBand(const MatMulTile& tile, const Band& band, Sums& sums) {
+    int token = 0;
+    for (; token + kTokens <= tile.tokens; token += kTokens) {
+      AddTokens<kTokens>(tile, band, token, sums);
+    }
+    if (token < tile.tokens) AddTokens<0>(tile, band, token, sums);
+  }
+
+  Tiles& tiles;
+};
+
+// `vnni` does the same without tiles.
+template <class Format, class Tiles>
+void MultiplyByTiles(const MatMulTile& tile, MatMulKernel vnni) {
+  if (tile.tokens < kLeastForTiles) return vnni(tile);
+  Tiles tiles(Panels<Format>::kWords);
+  TileProduct<Format, Tiles> product{tiles};
+  int row = 0;
+  for (; row + Panels<Format>::kRows <= tile.rows; row += Panels<Format>::kRows) {
+    Panels<Format>::Run(tile, row, product);
+  }
+  tiles.Release();
+  if (row == tile.rows) return;
+  MatMulTile rest = tile;
+  rest.weights += static_cast<std::size_t>(row) * tile.row_bytes;
+  rest.rows -= row;
+  rest.first_row += row;
+  rest.out += row;
+  vnni(rest);
+}
+
+}  // namespace
+// NOLINTEND(misc-definitions-in-headers)
+}  // namespace doppler

@@ -1,0 +1,37 @@
+// What the products of rows and of panels know about chunks of 256 values (see avx512_formats.h).
+// Only their headers include this.
+#pragma once
+
+#include <immintrin.h>
+
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/x86/avx512_formats.h"
+
+namespace doppler {
+// NOLINTBEGIN(misc-definitions-in-headers)
+namespace {
+
+template <class Format>
+constexpr int kLanesOf = kChunk / Format::kRun;
+
+// Runs of the chunk that begins at column `begin`.
+template <class Format>
+int RunsAt(const MatMulTile& tile, int begin) {
+  const int left = tile.cols - begin;
+  return (left < kChunk ? left : kChunk) / Format::kRun;
+}
+
+// With residuals the products count in 1/256 of a step.
+template <class Format>
+constexpr float kStep = Format::kReadsResiduals ? 1.0f / 256 : 1.0f;
+
+// Values 64 * pair and on, zeros beyond the chunk's runs.
+template <class Format>
+__m512i ValuesUpTo(const Byte* chunk, int pair, int runs) {
+  if (2 * pair + 2 <= runs) return Format::Values(chunk, pair);
+  return 2 * pair + 1 == runs ? Format::LastRun(chunk, 2 * pair) : _mm512_setzero_si512();
+}
+
+}  // namespace
+// NOLINTEND(misc-definitions-in-headers)
+}  // namespace doppler

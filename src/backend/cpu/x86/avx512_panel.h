@@ -1,0 +1,221 @@
+// Sixteen rows of quantised weights, a row in each lane: what the products over them share. Only
+// the products' headers include this; see avx512_quant.cc for the order of sums.
+#pragma once
+
+#include <immintrin.h>
+
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/x86/avx512_chunks.h"
+#include "backend/cpu/x86/avx512_formats.h"
+
+namespace doppler {
+// NOLINTBEGIN(misc-definitions-in-headers)
+namespace {
+
+// Exchanges rows and columns of 16 x 16 words.
+void Transpose(__m512i (&rows)[16]) {
+  __m512i pairs[16];
+  for (int i = 0; i < 16; i += 4) {
+    const __m512i a = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+    const __m512i b = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+    const __m512i c = _mm512_unpacklo_epi32(rows[i + 2], rows[i + 3]);
+    const __m512i d = _mm512_unpackhi_epi32(rows[i + 2], rows[i + 3]);
+    // Quarter q of pairs[i + j] is column 4 * q + j of rows i to i + 3.
+    pairs[i] = _mm512_unpacklo_epi64(a, c);
+    pairs[i + 1] = _mm512_unpackhi_epi64(a, c);
+    pairs[i + 2] = _mm512_unpacklo_epi64(b, d);
+    pairs[i + 3] = _mm512_unpackhi_epi64(b, d);
+  }
+  for (int j = 0; j < 4; ++j) {
+    const __m512i a = _mm512_shuffle_i32x4(pairs[j], pairs[4 + j], 0x88);
+    const __m512i b = _mm512_shuffle_i32x4(pairs[j], pairs[4 + j], 0xdd);
+    const __m512i c = _mm512_shuffle_i32x4(pairs[8 + j], pairs[12 + j], 0x88);
+    const __m512i d = _mm512_shuffle_i32x4(pairs[8 + j], pairs[12 + j], 0xdd);
+    rows[j] = _mm512_shuffle_i32x4(a, c, 0x88);
+    rows[8 + j] = _mm512_shuffle_i32x4(a, c, 0xdd);
+    rows[4 + j] = _mm512_shuffle_i32x4(b, d, 0x88);
+    rows[12 + j] = _mm512_shuffle_i32x4(b, d, 0xdd);
+  }
+}
+
+template <class Format>
+struct Panels {
+  static constexpr int kRows = 16;
+  static constexpr int kLanes = kLanesOf<Format>;
+  static constexpr int kWords = Format::kRun / 4;
+  // Unpacked together: 32 KiB of weights, which stay in the second-level cache while all tokens
+  // pass.
+  static constexpr int kChunks = 8;
+  // Weights around a zero are signed here.
+  static constexpr bool kSigned = Format::kZero != 0;
+  // Unpacked in one go.
+  static constexpr int kLanesAtOnce = 8;
+  static constexpr int kPairsAtOnce = kLanesAtOnce * Format::kRun / 64;
+
+  // Some chunks of sixteen rows: words of four weights, and scales, of all rows side by side.
+  struct Panel {
+    __m512i words[kLanes][kChunks][kWords];
+    __m512 scales[kLanes][kChunks];
+    __m512 offsets[kLanes][kChunks];  // of signed weights: what the product keeps there
+  };
+
+  // [lane][token]: a register with a row in each of its lanes.
+  using Sums = __m512[kLanes][MatMulTile::kMaxTokens];
+
+  // Which chunk of which rows is unpacked, and to where.
+  struct Part {
+    const Byte* chunk;
+    std::size_t row_bytes;
+    int runs;  // of the chunk
+    int index;
+    Panel& panel;
+
+    const Byte* Row(int row) const { return chunk + static_cast<std::size_t>(row) * row_bytes; }
+    __m512i& Word(int lane, int i) const { return panel.words[lane][index][i]; }
+  };
+
+  static void Unpack(const Part& part) {
+    if constexpr (Format::kPairsOfNibbles) {
+      UnpackNibbles(part);
+    } else {
+      for (int lane = 0; lane < kLanes; lane += kLanesAtOnce) UnpackValues(part, lane);
+    }
+    for (int lane = 0; lane < kLanes; lane += kLanesAtOnce) UnpackHeads(part, lane);
+  }
+
+  static void UnpackValues(const Part& part, int first_lane) {
+    __m512i values[kPairsAtOnce][kRows];
+    const int first_pair = first_lane * Format::kRun / 64;
+    for (int r = 0; r < kRows; ++r) {
+      for (int pair = 0; pair < kPairsAtOnce; ++pair) {
+        values[pair][r] = part.runs == kLanes
+                              ? Format::Values(part.Row(r), first_pair + pair)
+                              : ValuesUpTo<Format>(part.Row(r), first_pair + pair, part.runs);
+      }
+    }
+    for (int pair = 0; pair < kPairsAtOnce; ++pair) {
+      Transpose(values[pair]);
+      for (int i = 0; i < 16; ++i) {
+        const int word = 16 * (first_pair + pair) + i;
+        part.Word(word / kWords, word % kWords) =
+            _mm512_sub_epi8(values[pair][i], _mm512_set1_epi8(static_cast<char>(Format::kZero)));
+      }
+    }
+  }
+
+  // Nibbles are transposed before they are unpacked, half as many words.
+  static void UnpackNibbles(const Part& part) {
+    const __m512i low = _mm512_set1_epi8(15);
+    for (int half = 0; half < 2; ++half) {
+      __m512i words[kRows];
+      for (int r = 0; r < kRows; ++r) words[r] = Format::Nibbles(part.Row(r), half);
+      Transpose(words);
+      for (int i = 0; i < 16; ++i) {
+        // The low nibbles of eight words are a run, the high ones the next.
+        const int lane = 4 * half + i / kWords * 2;
+        part.Word(lane, i % kWords) = _mm512_and_si512(words[i], low);
+        part.Word(lane + 1, i % kWords) = _mm512_and_si512(_mm512_srli_epi32(words[i], 4), low);
+      }
+    }
+  }
+
+  static void UnpackHeads(const Part& part, int first_lane) {
+    __m512 scales[kLanesAtOnce];
+    __m512 offsets[kLanesAtOnce];
+    if constexpr (Format::kHeadsOfRows) {
+      Format::LoadHeads(part.chunk, part.row_bytes, first_lane, scales, offsets);
+    } else {
+      TransposeHeads(part, first_lane, scales, offsets);
+    }
+    for (int i = 0; i < kLanesAtOnce; ++i) {
+      part.panel.scales[first_lane + i][part.index] = scales[i];
+      if constexpr (!kSigned) part.panel.offsets[first_lane + i][part.index] = offsets[i];
+    }
+  }
+
+  // Scales and offsets of eight lanes share a register.
+  static void TransposeHeads(const Part& part, int first_lane, __m512 (&scales)[kLanesAtOnce],
+                             __m512 (&offsets)[kLanesAtOnce]) {
+    __m512i heads[kRows];
+    for (int r = 0; r < kRows; ++r) {
+      const Head head = Format::Load(part.Row(r), part.runs);
+      heads[r] = _mm512_castps_si512(first_lane == 0
+                                         ? _mm512_shuffle_f32x4(head.scales, head.offsets, 0x44)
+                                         : _mm512_shuffle_f32x4(head.scales, head.offsets, 0xee));
+    }
+    Transpose(heads);
+    for (int i = 0; i < kLanesAtOnce; ++i) {
+      scales[i] = _mm512_castsi512_ps(heads[i]);
+      offsets[i] = _mm512_castsi512_ps(heads[kLanesAtOnce + i]);
+    }
+  }
+
+  // Some chunks of the rows, from column `begin` on.
+  struct Band {
+    const Panel& panel;
+    int begin;
+    int chunks = 0;
+    int last_runs = 0;  // of the last chunk
+    const Byte* ahead;  // the same chunks of the next sixteen rows, or null
+
+    int ChunksOf(int lane) const { return lane < last_runs ? chunks : chunks - 1; }
+  };
+
+  // Brings a lane's share of the next panel into the second-level cache: the processor's own
+  // prefetcher does not follow sixteen rows.
+  static void Prefetch(const MatMulTile& tile, const Band& band, int lane) {
+    constexpr int kRowsPerLane = kRows / kLanes;
+    for (int r = lane * kRowsPerLane; r < (lane + 1) * kRowsPerLane; ++r) {
+      const Byte* row = band.ahead + static_cast<std::size_t>(r) * tile.row_bytes;
+      for (int i = 0; i < band.chunks * Format::kChunkBytes; i += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(row + i), _MM_HINT_T1);
+      }
+    }
+  }
+
+  // As AddLanes.
+  static __m512 Total(const Sums& sums, int token) {
+    __m512 lanes[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) lanes[lane] = sums[lane][token];
+    for (int half = kLanes / 2; half > 0; half /= 2) {
+      for (int lane = 0; lane < half; ++lane) {
+        lanes[lane] = _mm512_add_ps(lanes[lane], lanes[lane + half]);
+      }
+    }
+    return lanes[0];
+  }
+
+  // Sixteen rows from `row` on. `product` has Prepare(part), called for each chunk once it is
+  // unpacked, and AddBand(tile, band, sums) for all tokens.
+  template <class Product>
+  static void Run(const MatMulTile& tile, int row, Product& product) {
+    Sums sums;
+    Panel panel;
+    const Byte* chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
+    for (int begin = 0; begin < tile.cols; begin += kChunks * kChunk) {
+      Band band{.panel = panel,
+                .begin = begin,
+                .ahead = row + 2 * kRows <= tile.rows ? chunk + kRows * tile.row_bytes : nullptr};
+      for (; band.chunks < kChunks; ++band.chunks, chunk += Format::kChunkBytes) {
+        const int at = begin + band.chunks * kChunk;
+        if (at >= tile.cols) break;
+        band.last_runs = RunsAt<Format>(tile, at);
+        const Part part{.chunk = chunk,
+                        .row_bytes = tile.row_bytes,
+                        .runs = band.last_runs,
+                        .index = band.chunks,
+                        .panel = panel};
+        Unpack(part);
+        product.Prepare(part);
+      }
+      product.AddBand(tile, band, sums);
+    }
+    for (int t = 0; t < tile.tokens; ++t) {
+      _mm512_storeu_ps(tile.out + t * tile.out_stride + row, Total(sums, t));
+    }
+  }
+};
+
+}  // namespace
+// NOLINTEND(misc-definitions-in-headers)
+}  // namespace doppler
