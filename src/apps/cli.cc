@@ -420,10 +420,10 @@ int RunCommandLine(int argc, char** argv) {
   app.footer(
       "Sizes take K, M, G (binary). Exit status: 0 done, 1 the work failed, 2 the command line was "
       "wrong.\n'doppler COMMAND --help' explains a command.");
-  for (const auto add :
-       {AddConvertCommand, AddRunCommand, AddChatCommand, AddPlanCommand, AddInspectCommand,
-        AddVerifyCommand, AddTokenizeCommand, AddLogitsCommand, AddPerplexityCommand,
-        AddBenchCommand, AddReplayCommand, AddShareCommand, AddPullCommand, AddPeersCommand}) {
+  for (const auto add : {AddConvertCommand, AddRunCommand, AddChatCommand, AddPlanCommand,
+                         AddInspectCommand, AddVerifyCommand, AddTokenizeCommand, AddLogitsCommand,
+                         AddPerplexityCommand, AddBenchCommand, AddReplayCommand, AddShareCommand,
+                         AddPullCommand, AddPeersCommand, AddTeamCommand}) {
     add(app);
   }
   try {

@@ -32,6 +32,7 @@ struct SwarmFlags {
   std::vector<std::string> peers;
   std::vector<std::string> trackers;
   std::vector<std::string> web_seeds;
+  std::string team;  // folder of a member; empty: the model is nobody's
   std::uint16_t port = 0;
   bool private_only = false;
   bool dht = true;
@@ -131,6 +132,22 @@ struct PeersCommand {
   SwarmFlags swarm;
 };
 void RunPeers(const PeersCommand& command);
+
+struct TeamNewCommand {
+  std::string folder;
+  std::string name;
+  int days = 0;
+};
+void RunTeamNew(const TeamNewCommand& command);
+
+struct TeamInviteCommand {
+  std::string folder;
+  std::string name;
+  std::vector<std::string> models;  // empty: all of the team's
+  std::string output;               // empty: below the folder
+  int days = 0;
+};
+void RunTeamInvite(const TeamInviteCommand& command);
 
 struct TokenizeCommand {
   std::string model;                // or a hub folder, or a GGUF file

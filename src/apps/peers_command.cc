@@ -29,7 +29,8 @@ SurveyOptions SurveyOptionsOf(const PeersCommand& command) {
     return options;
   }
   options.folder = ResolveModel(command.model);
-  options.torrent = DescribeArtifact(options.folder, options.manifest.emplace());
+  options.torrent =
+      DescribeArtifact(options.folder, options.reach.Authority(), options.manifest.emplace());
   options.info_hash = InfoHash(*options.torrent);
   return options;
 }

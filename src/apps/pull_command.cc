@@ -60,18 +60,18 @@ void RunPull(const PullCommand& command) {
   options.info_hash = source.link.info_hash;
   options.torrent = std::move(source.torrent);
   options.folder = FolderOf(command, source.link);
+  options.reach = ReachOf(command.swarm);
+  AddReach(source.link, options.reach);
   const auto signature = CheckedSignature(source.link, options.folder, command.trust);
   options.experts = command.experts;
   options.serve = command.serve;
-  options.reach = ReachOf(command.swarm);
-  AddReach(source.link, options.reach);
   options.timeout_seconds = command.timeout_seconds;
   options.threads = DetectProcessor().threads;
   PullDisplay display;
   const PullReport report = PullModel(options, display.Events());
   display.Finish();
   // So that it can be shared on with it.
-  if (signature) WriteSignatureFile(options.folder, *signature);
+  if (signature) WriteSignatureFile(options.folder, source.link.team, *signature);
   if (command.json) {
     PrintJson(ToJson(report, options.folder));
   } else {

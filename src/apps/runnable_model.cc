@@ -16,10 +16,10 @@ namespace {
 namespace fs = std::filesystem;
 
 // Whether all but experts is in the folder, by names and sizes, and is the link's.
-bool IsThere(const fs::path& folder, const Digest& info_hash) {
+bool IsThere(const fs::path& folder, const SwarmReach& reach, const Digest& info_hash) {
   if (!fs::exists(folder / kManifestFile)) return false;
   Manifest manifest;
-  if (InfoHash(DescribeArtifact(folder, manifest)) != info_hash) return false;
+  if (InfoHash(DescribeArtifact(folder, reach.Authority(), manifest)) != info_hash) return false;
   for (const ShardEntry& shard : manifest.shards) {
     if (shard.type == ShardType::kExpert) continue;
     std::error_code error;
@@ -58,8 +58,8 @@ fs::path FetchDense(const std::string& model, const RunFromSwarm& flags, SwarmRe
   fs::path folder = LocalStoreFolder() / source.link.name;
   AddReach(source.link, reach);
   const auto signature = CheckedSignature(source.link, folder, flags.trust);
-  if (!IsThere(folder, source.link.info_hash)) Pull(source, flags, reach, folder);
-  if (signature) WriteSignatureFile(folder, *signature);
+  if (!IsThere(folder, reach, source.link.info_hash)) Pull(source, flags, reach, folder);
+  if (signature) WriteSignatureFile(folder, source.link.team, *signature);
   return folder;
 }
 
@@ -82,7 +82,7 @@ RunnableModel::RunnableModel(const std::string& model, const RunFromSwarm& flags
   if (!flags.on) {
     RequireLocal(model, flags);
     folder_ = ResolveModel(model);
-    RequireTrusted(folder_, flags.trust);
+    RequireTrusted(folder_, nullptr, flags.trust);
     return;
   }
   SwarmReach reach = ReachOf(flags.swarm);
@@ -90,7 +90,7 @@ RunnableModel::RunnableModel(const std::string& model, const RunFromSwarm& flags
     folder_ = FetchDense(model, flags, reach);
   } else {
     folder_ = ResolveModel(model);
-    RequireTrusted(folder_, flags.trust);
+    RequireTrusted(folder_, reach.TeamOrNull(), flags.trust);
   }
   StatusLine line;
   const auto checking = [&line](Bytes done, Bytes total) {
@@ -123,7 +123,8 @@ std::optional<OrderedJson> RunnableModel::StatsJson() const {
                      {"banned_peers", stats.banned},
                      {"experts_evicted", stats.evicted},
                      {"bytes_evicted", stats.bytes_evicted},
-                     {"restarts", stats.restarts}};
+                     {"restarts", stats.restarts},
+                     {"checked_bytes", stats.bytes_checked}};
 }
 
 std::string RunnableModel::SummaryLine() const {

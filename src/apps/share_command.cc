@@ -74,6 +74,10 @@ void RunShare(const ShareCommand& command) {
   events.ready = [&](std::uint16_t port) {
     if (line) line->Clear();
     PrintLink(model, command, port);
+    if (command.swarm.private_only && command.swarm.team.empty()) {
+      spdlog::info(
+          "transfers are not secret; 'doppler team' and --team make a swarm where they are");
+    }
   };
   model = PrepareShare(options, events);
   meter.reset();

@@ -47,6 +47,10 @@ void AddSwarmFlags(CLI::App& app, SwarmFlags& swarm) {
                  "Plain web server with the model's folder below this address; may be repeated")
       ->allow_extra_args(false)
       ->type_name("URL");
+  app.add_option("--team", swarm.team,
+                 "Take part as the member whose folder this is: only members of the team are "
+                 "spoken to, over TLS ('doppler team' makes such folders)")
+      ->type_name("FOLDER");
   app.add_option("--port", swarm.port, "Port to listen on, TCP and UDP; by default any")
       ->check(CLI::Range(1, 65535));
   app.add_flag("--private", swarm.private_only,

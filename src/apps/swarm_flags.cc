@@ -29,10 +29,13 @@ SwarmSource SourceOf(const std::string& text) {
   source.torrent = ParseTorrent(ReadTextFile(text, kMostTorrentBytes), text);
   source.link = {.info_hash = InfoHash(*source.torrent),
                  .name = source.torrent->name,
+                 .team = {},
                  .signature = std::exchange(source.torrent->signature, {}),
                  .peers = {},
                  .trackers = std::exchange(source.torrent->trackers, {}),
                  .web_seeds = std::exchange(source.torrent->web_seeds, {})};
+  const std::string& authority = source.torrent->authority;
+  if (!authority.empty()) source.link.team = TeamHash(authority);
   return source;
 }
 
@@ -40,24 +43,30 @@ std::optional<ModelSignature> CheckedSignature(const Link& link,
                                                const std::filesystem::path& folder,
                                                const std::string& trust) {
   std::optional<ModelSignature> signature = link.signature;
-  if (!signature) signature = ReadSignatureFile(folder);
+  if (!signature) signature = ReadSignatureFile(folder, link.team);
   RequireSignature(signature, link.info_hash, trust);
   return signature;
 }
 
-void RequireTrusted(const std::filesystem::path& folder, const std::string& trust) {
+void RequireTrusted(const std::filesystem::path& folder, const Team* team,
+                    const std::string& trust) {
   if (trust.empty()) return;
   Link link;
-  link.info_hash = InfoHash(DescribeArtifact(folder));
+  if (team != nullptr) link.team = TeamHash(team->authority);
+  link.info_hash =
+      InfoHash(DescribeArtifact(folder, team == nullptr ? std::string() : team->authority));
   CheckedSignature(link, folder, trust);
 }
 
 void AddReach(const Link& link, SwarmReach& reach) {
+  RequireMemberForLink(reach.TeamOrNull(), link.team, link.name);
   for (const PeerAddress& peer : link.peers) {
     if (!reach.private_only || IsPrivateAddress(peer)) reach.peers.push_back(peer);
   }
   if (reach.private_only) return;
   reach.trackers.insert(reach.trackers.end(), link.trackers.begin(), link.trackers.end());
+  // A mirror would send without looking at certificates.
+  if (reach.team) return;
   reach.web_seeds.insert(reach.web_seeds.end(), link.web_seeds.begin(), link.web_seeds.end());
 }
 
@@ -77,6 +86,13 @@ SwarmReach ReachOf(const SwarmFlags& flags) {
     for (const std::string& url : flags.web_seeds) RequireWebSeed(url);
   } catch (const Error& error) {
     throw UsageError(error.what());
+  }
+  if (!flags.team.empty()) {
+    if (!flags.web_seeds.empty()) {
+      throw UsageError(
+          "--team and --web-seed do not go together: a mirror sends to whoever asks, and in plain");
+    }
+    reach.team = ReadTeam(flags.team);
   }
   reach.trackers = flags.trackers;
   reach.web_seeds = flags.web_seeds;

@@ -31,11 +31,12 @@ SwarmSource SourceOf(const std::string& text);
 std::optional<ModelSignature> CheckedSignature(const Link& link,
                                                const std::filesystem::path& folder,
                                                const std::string& trust);
-// The same of a model on this machine.
-void RequireTrusted(const std::filesystem::path& folder, const std::string& trust);
+// The same of a model on this machine, or of the team's swarm of it.
+void RequireTrusted(const std::filesystem::path& folder, const Team* team,
+                    const std::string& trust);
 
 // Where a link says that peers are. In a private swarm its trackers and mirrors are not used: they
-// were chosen by someone else.
+// were chosen by someone else. Throws Error if the link is another team's.
 void AddReach(const Link& link, SwarmReach& reach);
 
 // A line on a terminal that is written over and over; nothing where standard error is none.

@@ -48,6 +48,9 @@ class ShardSource {
   // wait, allocate or call the listener.
   virtual void Request(ShardId shard, ShardUrgency urgency) = 0;
 
+  // Bytes of it that were read from the folder did not have their hash. Any thread; does not wait.
+  virtual void Damaged(ShardId shard) = 0;
+
   // Who is told, from a thread of the source. Returns when the one before is not being called any
   // more. The listener may call Has and Request.
   virtual void SetListener(Listener listener) = 0;

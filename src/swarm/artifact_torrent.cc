@@ -46,18 +46,29 @@ void HashLayer(const fs::path& path, TorrentFile& file,
   file.layer = PieceLayer(leaves);
 }
 
-}  // namespace
-
-Torrent DescribeArtifact(const fs::path& folder) {
-  Manifest manifest;
-  return DescribeArtifact(folder, manifest);
+std::optional<Torrent> ReadCache(const fs::path& folder) {
+  const fs::path path = folder / kTorrentCache;
+  if (!fs::exists(path)) return std::nullopt;
+  try {
+    return ParseTorrent(ReadTextFile(path, kMostCacheBytes), path.string());
+  } catch (const Error&) {
+    return std::nullopt;  // a cache that cannot be read is as one that is not there
+  }
 }
 
-Torrent DescribeArtifact(const fs::path& folder, Manifest& manifest) {
+}  // namespace
+
+Torrent DescribeArtifact(const fs::path& folder, const std::string& authority) {
+  Manifest manifest;
+  return DescribeArtifact(folder, authority, manifest);
+}
+
+Torrent DescribeArtifact(const fs::path& folder, const std::string& authority, Manifest& manifest) {
   const std::string text = ReadTextFile(folder / kManifestFile);
   manifest = ParseManifest(text, (folder / kManifestFile).string());
   Torrent torrent;
   torrent.name = manifest.model_id;
+  torrent.authority = authority;
   torrent.files.push_back(DescribeText(std::string(kManifestFile), text));
   for (const std::string_view name : kTokenizerFiles) {
     if (!fs::exists(folder / name)) continue;
@@ -83,9 +94,7 @@ Torrent DescribeArtifact(const fs::path& folder, Manifest& manifest) {
 
 void FillLayers(const fs::path& folder, Torrent& torrent,
                 const std::function<void(Bytes)>& on_progress) {
-  if (const auto cached = ReadTorrentCache(folder, InfoHash(torrent))) {
-    TakeLayers(torrent, *cached);
-  }
+  TakeCachedLayers(folder, torrent);
   for (TorrentFile& file : torrent.files) {
     if (HasPieceHashes(file)) continue;
     const fs::path path = folder / file.path;
@@ -95,15 +104,16 @@ void FillLayers(const fs::path& folder, Torrent& torrent,
 }
 
 std::optional<Torrent> ReadTorrentCache(const fs::path& folder, const Digest& info_hash) {
-  const fs::path path = folder / kTorrentCache;
-  if (!fs::exists(path)) return std::nullopt;
-  try {
-    Torrent torrent = ParseTorrent(ReadTextFile(path, kMostCacheBytes), path.string());
-    if (InfoHash(torrent) == info_hash) return torrent;
-  } catch (const Error&) {
-    // A cache that cannot be read is as one that is not there.
-  }
-  return std::nullopt;
+  std::optional<Torrent> torrent = ReadCache(folder);
+  if (torrent && InfoHash(*torrent) != info_hash) torrent.reset();
+  return torrent;
+}
+
+void TakeCachedLayers(const fs::path& folder, Torrent& torrent) {
+  std::optional<Torrent> cached = ReadCache(folder);
+  if (!cached) return;
+  cached->authority = torrent.authority;
+  if (InfoHash(*cached) == InfoHash(torrent)) TakeLayers(torrent, *cached);
 }
 
 void TakeLayers(Torrent& torrent, const Torrent& known) {

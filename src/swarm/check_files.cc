@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <exception>
 #include <mutex>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -57,6 +58,34 @@ bool PieceIsThere(const TorrentFile& file, std::size_t piece, std::span<const Di
   return folder.RootOfHeight(kPieceLevel) == PieceHash(file, piece);
 }
 
+// Checks these files of the torrent, without keeping their leaves.
+void CheckSome(const std::vector<std::size_t>& files,
+               const std::function<fs::path(const TorrentFile&)>& path_of, Torrent& torrent,
+               std::vector<FileCheck>& checks, int threads,
+               const std::function<void(Bytes)>& on_progress) {
+  std::mutex mutex;
+  Bytes done = 0;
+  std::exception_ptr problem;
+  const auto count = [&](Bytes bytes) {
+    const std::lock_guard lock(mutex);
+    on_progress(done += bytes);
+  };
+  ThreadPool pool(threads);
+  pool.ParallelFor(files.size(), 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      TorrentFile& file = torrent.files[files[i]];
+      try {
+        checks[files[i]] = CheckFile(path_of(file), file, count);
+        checks[files[i]].leaves = {};
+      } catch (const Error&) {
+        const std::lock_guard lock(mutex);
+        if (!problem) problem = std::current_exception();
+      }
+    }
+  });
+  if (problem) std::rethrow_exception(problem);
+}
+
 }  // namespace
 
 void CutToSize(const fs::path& path, Bytes size) {
@@ -81,12 +110,15 @@ FileCheck CheckFile(const fs::path& path, TorrentFile& file,
   check.pieces.resize(PieceCount(file));
   const Bytes size = std::min(PlainFileSize(path), file.size);
   if (size == 0) return check;
+  const std::optional<FileStamp> stamp = StampOf(path);
   std::vector<Digest> leaves = HashLeaves(path, size, on_progress);
   if (size == file.size && MerkleRoot(leaves) == file.root) {
     check.whole = true;
     check.pieces.assign(check.pieces.size(), true);
     file.layer = PieceLayer(leaves);
     check.leaves = std::move(leaves);
+    // One that is longer is not the file yet.
+    if (stamp && stamp->size == file.size) check.stamp = stamp;
     return check;
   }
   if (file.layer.empty()) return check;
@@ -100,29 +132,49 @@ std::vector<FileCheck> CheckFiles(const fs::path& folder, Torrent& torrent,
                                   const std::string& manifest_file, int threads,
                                   const std::function<void(Bytes)>& on_progress) {
   std::vector<FileCheck> checks(torrent.files.size());
-  std::mutex mutex;
-  Bytes done = 0;
-  std::exception_ptr problem;
-  const auto count = [&](Bytes bytes) {
-    const std::lock_guard lock(mutex);
-    on_progress(done += bytes);
+  std::vector<std::size_t> all(torrent.files.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  const auto path_of = [&](const TorrentFile& file) {
+    return folder / (file.path == kManifestFile ? manifest_file : file.path);
   };
-  ThreadPool pool(threads);
-  pool.ParallelFor(checks.size(), 1, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) {
-      TorrentFile& file = torrent.files[i];
-      try {
-        checks[i] = CheckFile(folder / (file.path == kManifestFile ? manifest_file : file.path),
-                              file, count);
-        checks[i].leaves = {};
-      } catch (const Error&) {
-        const std::lock_guard lock(mutex);
-        if (!problem) problem = std::current_exception();
-      }
-    }
-  });
-  if (problem) std::rethrow_exception(problem);
+  CheckSome(all, path_of, torrent, checks, threads, on_progress);
   return checks;
+}
+
+std::vector<FileCheck> CheckChangedFiles(
+    const fs::path& folder, Torrent& torrent, const std::vector<CheckedFile>& known, int threads,
+    const std::function<void(Bytes done, Bytes total)>& on_progress) {
+  std::vector<FileCheck> checks(torrent.files.size());
+  for (const CheckedFile& checked : known) {
+    const TorrentFile* const file = torrent.Find(checked.path);
+    if (file == nullptr || file->root != checked.root || !HasPieceHashes(*file)) continue;
+    const std::optional<FileStamp> stamp = StampOf(folder / file->path);
+    if (stamp != checked.stamp || stamp->size != file->size) continue;
+    checks[torrent.IndexOf(checked.path)] = {.whole = true,
+                                             .pieces = std::vector<bool>(PieceCount(*file), true),
+                                             .leaves = {},
+                                             .stamp = stamp};
+  }
+  std::vector<std::size_t> rest;
+  Bytes total = 0;
+  for (std::size_t i = 0; i < checks.size(); ++i) {
+    if (checks[i].whole) continue;
+    rest.push_back(i);
+    total += std::min(PlainFileSize(folder / torrent.files[i].path), torrent.files[i].size);
+  }
+  const auto path_of = [&folder](const TorrentFile& file) { return folder / file.path; };
+  CheckSome(rest, path_of, torrent, checks, threads, [&](Bytes done) { on_progress(done, total); });
+  return checks;
+}
+
+std::vector<CheckedFile> CheckedOf(const Torrent& torrent, const std::vector<FileCheck>& checks) {
+  std::vector<CheckedFile> files;
+  for (std::size_t i = 0; i < checks.size(); ++i) {
+    if (!checks[i].whole || !checks[i].stamp) continue;
+    files.push_back(
+        {.path = torrent.files[i].path, .root = torrent.files[i].root, .stamp = *checks[i].stamp});
+  }
+  return files;
 }
 
 Bytes BytesOnDisk(const fs::path& folder, const Torrent& torrent) {

@@ -4,8 +4,11 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <vector>
 
+#include "io/file_stamp.h"
+#include "swarm/checked_files.h"
 #include "swarm/torrent.h"
 
 namespace doppler {
@@ -14,6 +17,8 @@ struct FileCheck {
   bool whole = false;
   std::vector<bool> pieces;    // [piece of the file], whether its bytes have their hash
   std::vector<Digest> leaves;  // of a whole file
+  // What a whole file was like before it was read.
+  std::optional<FileStamp> stamp = {};
 };
 
 // Cuts off what a plain file has beyond `size`: with the right bytes in front it would hash well
@@ -35,6 +40,15 @@ FileCheck CheckFile(const std::filesystem::path& path, TorrentFile& file,
 std::vector<FileCheck> CheckFiles(const std::filesystem::path& folder, Torrent& torrent,
                                   const std::string& manifest_file, int threads,
                                   const std::function<void(Bytes)>& on_progress);
+
+// The same, but files that `known` tells of, and that are as they were then, count as whole unread,
+// if the piece layer is known too. `on_progress` also gets the bytes of all that will be read.
+std::vector<FileCheck> CheckChangedFiles(
+    const std::filesystem::path& folder, Torrent& torrent, const std::vector<CheckedFile>& known,
+    int threads, const std::function<void(Bytes done, Bytes total)>& on_progress);
+
+// What a record can tell of these: the whole files.
+std::vector<CheckedFile> CheckedOf(const Torrent& torrent, const std::vector<FileCheck>& checks);
 
 // The bytes that CheckFiles will read.
 Bytes BytesOnDisk(const std::filesystem::path& folder, const Torrent& torrent);

@@ -100,4 +100,48 @@ TEST_F(CheckFilesTest, LooksForTheManifestUnderTheNameThatItHas) {
   EXPECT_EQ(HaveBits(checks).front(), 0x7f);
 }
 
+TEST_F(CheckFilesTest, AFileThatIsAsItWasIsNotReadAgain) {
+  Bytes hashed = 0;
+  const auto check = [&](Torrent& torrent, const std::vector<CheckedFile>& known) {
+    hashed = 0;
+    std::vector<FileCheck> checks =
+        CheckChangedFiles(folder_, torrent, known, 2, [&](Bytes done, Bytes total) {
+          hashed = done;
+          EXPECT_LE(done, total);
+        });
+    for (const FileCheck& file : checks) EXPECT_TRUE(file.whole);
+    return CheckedOf(torrent, checks);
+  };
+  const Bytes all = BytesOnDisk(folder_, known_);
+  const std::vector<CheckedFile> record = check(known_, {});
+  EXPECT_EQ(hashed, all);
+  EXPECT_EQ(record.size(), known_.files.size());
+  EXPECT_EQ(check(known_, record), record);
+  EXPECT_EQ(hashed, 0u);
+  // Without the layers a seed could not answer: small files need none.
+  check(torrent_, record);
+  EXPECT_EQ(hashed, 4 * 320 * kKiB + 132 * kKiB);
+  // The same bytes and the same time of the last change, and yet written.
+  const std::filesystem::path path = folder_ / kExpertShard;
+  const auto time = std::filesystem::last_write_time(path);
+  WriteSampleFile(path, SampleBytes(2, 320 * kKiB));
+  std::filesystem::last_write_time(path, time);
+  EXPECT_EQ(StampOf(path)->modified_ns, record[3].stamp.modified_ns);
+  EXPECT_NE(check(known_, record), record);
+  EXPECT_EQ(hashed, 320 * kKiB);
+}
+
+TEST_F(CheckFilesTest, ARecordIsOfOneRoot) {
+  std::vector<CheckedFile> record =
+      CheckedOf(known_, CheckFiles(folder_, known_, "manifest.json", 1, [](Bytes) {}));
+  const auto expert = std::find_if(record.begin(), record.end(), [](const CheckedFile& file) {
+    return file.path == kExpertShard;
+  });
+  ASSERT_NE(expert, record.end());
+  expert->root[0] ^= 1;
+  Bytes hashed = 0;
+  CheckChangedFiles(folder_, known_, record, 1, [&](Bytes done, Bytes) { hashed = done; });
+  EXPECT_EQ(hashed, 320 * kKiB);
+}
+
 }  // namespace doppler

@@ -83,6 +83,11 @@ void ReadPart(std::string_view key, std::string value, Link& link, bool& has_top
     // Only for people; what names the folder comes from the torrent or from here, checked alike.
     if (!IsModelName(value)) Throw("the link's name ('dn') is not a model's");
     link.name = std::move(value);
+  } else if (key == "x.team") {
+    const std::optional<Digest> team = DigestFromHex(value);
+    if (!team) Throw("the link's team ('x.team') is not 64 hexadecimal digits");
+    if (link.team && *link.team != *team) Throw("the link has two teams");
+    link.team = team;
   } else if (key == "x.sig") {
     const ModelSignature signature = ParseSignature(value);
     if (link.signature && *link.signature != signature) Throw("the link has two signatures");
@@ -104,6 +109,7 @@ std::string FormatLink(const Link& link) {
   std::string text =
       fmt::format("{}xt={}{}{}", kScheme, kVersion2, kSha256Prefix, ToHex(link.info_hash));
   if (!link.name.empty()) text += "&dn=" + Escape(link.name);
+  if (link.team) text += "&x.team=" + ToHex(*link.team);
   if (link.signature) text += "&x.sig=" + FormatSignature(*link.signature);
   for (const PeerAddress& peer : link.peers) text += "&x.pe=" + Escape(FormatPeer(peer));
   for (const std::string& url : link.trackers) text += "&tr=" + Escape(url);

@@ -24,6 +24,7 @@ TEST(LinkTest, ReadsWhatItWrites) {
   Link link;
   link.info_hash.fill(0xa5);
   link.name = "qwen3-30b-a3b-q4_k";
+  link.team = Digest{0x5a};
   link.peers = {{"192.0.2.7", 6881}, {"2001:db8::1", 80}};
   link.trackers = {"udp://tracker.test:80/announce?a=b&c=%25"};
   link.web_seeds = {"https://mirror.test/models/"};
@@ -32,6 +33,7 @@ TEST(LinkTest, ReadsWhatItWrites) {
   EXPECT_EQ(FormatLink(again), text);
   EXPECT_EQ(again.info_hash, link.info_hash);
   EXPECT_EQ(again.name, link.name);
+  EXPECT_EQ(again.team, link.team);
   EXPECT_EQ(again.peers, link.peers);
   EXPECT_EQ(again.trackers, link.trackers);
   EXPECT_EQ(again.web_seeds, link.web_seeds);

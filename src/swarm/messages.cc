@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "swarm/certificate.h"
 
 namespace doppler {
 namespace {
@@ -130,6 +131,11 @@ void Body(Wire& wire, Of<Wire, StartMessage>& message) {
   wire.Text(message.torrent);
   wire.Hash(message.info_hash);
   wire.Octets(message.have);
+  for (auto* const text : {&message.authority, &message.certificate, &message.private_key}) {
+    wire.Text(*text);
+    if (Wire::kReads && text->size() > kMostPemBytes)
+      Throw("a frame has a certificate or key that is too long");
+  }
   wire.List(message.peers, kPeerItem);
   wire.List(message.trackers, kTextItem);
   wire.List(message.web_seeds, kTextItem);

@@ -37,6 +37,10 @@ struct StartMessage {
   // Of each of the torrent's pieces, file by file, whether the program has verified it: 8 in a
   // byte, the first in the highest bit.
   std::vector<std::uint8_t> have;
+  // PEM texts of a member of the team whose torrent it is; empty: it is nobody's.
+  std::string authority;
+  std::string certificate;
+  std::string private_key;
   std::vector<PeerAddress> peers;
   std::vector<std::string> trackers;
   std::vector<std::string> web_seeds;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error_testing.h"
+#include "swarm/certificate.h"
 
 namespace doppler {
 
@@ -29,6 +30,9 @@ StartMessage SampleStart() {
   start.torrent = std::string("d\0e", 3);
   start.info_hash.fill(7);
   start.have = {0x80, 0x01};
+  start.authority = "ca";
+  start.certificate = "cert";
+  start.private_key = "key";
   start.peers = {{"192.0.2.1", 80}, {"::1", 65535}};
   start.trackers = {"udp://a.b:1"};
   start.port = 6881;
@@ -75,6 +79,20 @@ TEST(MessagesTest, ReadsWhatItWritesInAnyPortions) {
   EXPECT_EQ(start.peers, SampleStart().peers);
   EXPECT_EQ(start.upload_limit, SampleStart().upload_limit);
   EXPECT_EQ(start.torrent, SampleStart().torrent);
+  EXPECT_EQ(start.authority + start.certificate + start.private_key, "cacertkey");
+}
+
+TEST(MessagesTest, RefusesAKeyThatIsTooLong) {
+  StartMessage start = SampleStart();
+  start.private_key.assign(kMostPemBytes, 'k');
+  FrameReader reader;
+  reader.Add(AsBytes(EncodeFrame(start)));
+  EXPECT_TRUE(reader.Next());
+  start.private_key += 'k';
+  // Only what reads has strangers' words.
+  FrameReader strict;
+  strict.Add(AsBytes(EncodeFrame(start)));
+  EXPECT_THAT(MessageOf([&] { strict.Next(); }), HasSubstr("too long"));
 }
 
 TEST(MessagesTest, RefusesWhatIsNoFrame) {

@@ -81,6 +81,7 @@ class Survey {
 
   Inventory Run() {
     if (!torrent_) Describe();
+    RequireMember(reach_.TeamOrNull(), torrent_->authority, torrent_->name);
     if (!options_.folder.empty()) {
       manifest_ = options_.manifest;
       experts_ = ExpertsOf(*torrent_, *manifest_);

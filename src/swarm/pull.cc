@@ -144,6 +144,7 @@ void Pull::Describe() {
 }
 
 void Pull::Fetch() {
+  RequireMember(reach_.TeamOrNull(), torrent_->authority, torrent_->name);
   WriteTorrentCache(options_.folder, *torrent_);
   Check();
   last_news_ = Clock::now();
@@ -353,6 +354,7 @@ void Pull::Complete() {
     WriteNodes(options_.folder, *manifest_, *torrent_);
   }
   WriteTorrentCache(options_.folder, *torrent_);
+  WriteChecked(options_.folder, CheckedOf(*torrent_, checks_));
   fs::remove(options_.folder / kUnfinishedManifest);
   SyncFolder(options_.folder);
   report_.name = torrent_->name;

@@ -1,4 +1,5 @@
-// For tests: two pairs of Ed25519 keys that sign nothing else. The first is that of RFC 8410.
+// For tests: two pairs of Ed25519 keys that sign nothing else, of which the first is that of RFC
+// 8410, and the certificate of a team's authority whose key is lost.
 #pragma once
 
 #include <filesystem>
@@ -23,6 +24,17 @@ inline constexpr const char* kOtherPublicKey =
     "-----BEGIN PUBLIC KEY-----\n"
     "MCowBQYDK2VwAyEAKs0h7PQyobk5Z0qpSBt4KqeV9PYi2X9JQVPwjEH+QZA=\n"
     "-----END PUBLIC KEY-----\n";
+
+inline constexpr const char* kSampleAuthority =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBIDCB06ADAgECAhBg7FF5VfhkzsstU/Kp3hI8MAUGAytlcDAPMQ0wCwYDVQQK\n"
+    "DARjcmV3MB4XDTI2MTEyNzIyMzEwOFoXDTM2MTEyNTIyMzEwOFowDzENMAsGA1UE\n"
+    "CgwEY3JldzAqMAUGAytlcAMhAEnY4WDmPx85fVLXcrl6mVWPlUx8C1vTdF3d8Vyt\n"
+    "pHEeo0UwQzASBgNVHRMBAf8ECDAGAQH/AgEAMA4GA1UdDwEB/wQEAwICBDAdBgNV\n"
+    "HQ4EFgQUyGA4z/yqyFqpRL1kgmyXahlUdSQwBQYDK2VwA0EAjX0Rq89FpMoiODNY\n"
+    "YSRl1E8QUodrn5Dq89rHlrb5BAM2Rw/vsFzt/eCl3NdZ8GSaIImttNYccI+Kec4J\n"
+    "OFAxCA==\n"
+    "-----END CERTIFICATE-----\n";
 
 // The files of the keys above.
 struct SampleKeys {

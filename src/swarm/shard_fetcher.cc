@@ -39,12 +39,11 @@ ShardFetcher::ShardFetcher(const ShardFetcherOptions& options, const ShardFetche
     : options_(options),
       events_(events),
       lock_(options.folder),
-      torrent_(DescribeArtifact(options.folder, manifest_)),
+      torrent_(DescribeArtifact(options.folder, options.reach.Authority(), manifest_)),
       info_hash_(InfoHash(torrent_)),
       last_news_(Clock::now()) {
-  if (const auto cached = ReadTorrentCache(options_.folder, info_hash_)) {
-    TakeLayers(torrent_, *cached);
-  }
+  RequireMember(options_.reach.TeamOrNull(), torrent_.authority, torrent_.name);
+  TakeCachedLayers(options_.folder, torrent_);
   Check();
   thread_ = std::thread([this] { Run(); });
 }
@@ -56,9 +55,11 @@ ShardFetcher::~ShardFetcher() {
 }
 
 void ShardFetcher::Check() {
-  const Bytes total = BytesOnDisk(options_.folder, torrent_);
-  checks_ = CheckFiles(options_.folder, torrent_, std::string(kManifestFile), options_.threads,
-                       [&](Bytes done) { events_.checking(done, total); });
+  checks_ = CheckChangedFiles(options_.folder, torrent_, ReadChecked(options_.folder),
+                              options_.threads, [&](Bytes done, Bytes total) {
+                                stats_.bytes_checked = done;
+                                events_.checking(done, total);
+                              });
   shard_of_.resize(torrent_.files.size());
   std::vector<bool> has;
   for (std::size_t i = 0; i < manifest_.shards.size(); ++i) {
@@ -82,6 +83,7 @@ void ShardFetcher::Check() {
   for (std::size_t i = 0; i < manifest_.shards.size(); ++i) {
     if (fs::exists(options_.folder / manifest_.shards[i].file)) disk_->Found(ShardId(i));
   }
+  if (stats_.bytes_checked > 0) KeepChecked();
 }
 
 void ShardFetcher::SetRanks(Ranks ranks) {
@@ -195,6 +197,7 @@ void ShardFetcher::Exchange() {
     }
     SendWishes(swarm, wishes_->TakeNew());
     MakeRoom(swarm);
+    DropDamaged();
     FailLate();
   }
   swarm.Stop([this](const Message& message) {
@@ -347,10 +350,41 @@ std::string ShardFetcher::NameOf(ShardId id) const {
   return fmt::format("expert {} of layer {} ({})", place.expert, place.layer, shard.file);
 }
 
+void ShardFetcher::Damaged(ShardId shard) {
+  {
+    const std::lock_guard lock(damaged_mutex_);
+    damaged_.push_back(shard);
+  }
+  wishes_->Wake();
+}
+
+// The next start hashes it, and it is fetched again; until then every read of it fails.
+void ShardFetcher::DropDamaged() {
+  std::vector<ShardId> damaged;
+  {
+    const std::lock_guard lock(damaged_mutex_);
+    damaged.swap(damaged_);
+  }
+  if (damaged.empty()) return;
+  for (const ShardId shard : damaged) checks_[file_of_[shard.index()]].stamp.reset();
+  KeepChecked();
+}
+
+void ShardFetcher::KeepChecked() {
+  try {
+    // A file whose layer is not known is hashed in any case.
+    WriteTorrentCache(options_.folder, torrent_);
+    WriteChecked(options_.folder, CheckedOf(torrent_, checks_));
+  } catch (const Error& error) {
+    events_.notice(fmt::format("{}; files are hashed again next time", error.what()));
+  }
+}
+
 // What makes the next start finer and cheaper.
 void ShardFetcher::Keep() {
+  DropDamaged();
+  KeepChecked();
   try {
-    WriteTorrentCache(options_.folder, torrent_);
     if (!fs::exists(options_.folder / kNodesFile)) WriteNodes(options_.folder, manifest_, torrent_);
   } catch (const Error& error) {
     events_.notice(error.what());

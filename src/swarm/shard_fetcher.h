@@ -3,9 +3,9 @@
 //
 //   Request -> the swarm process, all peers -> the file, hashed by us -> the listener
 //
-// The artifact's manifest, tokenizer and dense shards are here before (pull.h). Nothing on disk is
-// believed: all of it is hashed at the start. With a budget for the disk, experts that are cold are
-// removed again:
+// The artifact's manifest, tokenizer and dense shards are here before (pull.h). Files on disk are
+// hashed at the start, unless they are as they were when they last were (checked_files.h). With a
+// budget for the disk, experts that are cold are removed again:
 //
 //   DiskCache chooses -> no reader can lease it -> the swarm process serves it no more -> removed
 //
@@ -65,12 +65,13 @@ struct ShardFetcherStats {
   std::uint64_t downloaded = 0;  // bytes of files, with those that were refused
   std::uint64_t uploaded = 0;
   std::uint64_t restarts = 0;  // of the swarm process
+  Bytes bytes_checked = 0;     // that were hashed at the start
 };
 
 class ShardFetcher final : public ShardSource {
  public:
-  // Hashes what is in the folder and begins. Throws Error if the folder is not an artifact, if any
-  // but an expert is missing or damaged, or if another process fetches into it.
+  // Hashes what is new in the folder and begins. Throws Error if the folder is not an artifact, if
+  // any but an expert is missing or damaged, or if another process fetches into it.
   ShardFetcher(const ShardFetcherOptions& options, const ShardFetcherEvents& events);
   // Ends the swarm process.
   ~ShardFetcher() override;
@@ -81,6 +82,7 @@ class ShardFetcher final : public ShardSource {
   bool Lease(ShardId shard) override { return wishes_->Lease(shard); }
   void EndLease(ShardId shard) override { wishes_->EndLease(shard); }
   void Request(ShardId shard, ShardUrgency urgency) override { wishes_->Request(shard, urgency); }
+  void Damaged(ShardId shard) override;
   void SetListener(Listener listener) override;
   std::optional<Bytes> DiskBudget() const override { return options_.disk_budget; }
   void SetRanks(Ranks ranks) override;
@@ -107,6 +109,8 @@ class ShardFetcher final : public ShardSource {
   void Fail(ShardId shard, const std::string& problem);
   void Tell(ShardId shard, const std::string& problem);
   void Keep();
+  void KeepChecked();
+  void DropDamaged();
   StartMessage Start() const;
   std::string NameOf(ShardId shard) const;
 
@@ -132,6 +136,8 @@ class ShardFetcher final : public ShardSource {
   OnGone on_gone_;  // likewise
   mutable std::mutex stats_mutex_;
   ShardFetcherStats stats_;  // without status_
+  std::mutex damaged_mutex_;
+  std::vector<ShardId> damaged_;  // that the record does not know of yet
   std::atomic<bool> stop_{false};
   std::thread thread_;  // last: uses all of the above
 };

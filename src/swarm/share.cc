@@ -37,14 +37,25 @@ void TryWriteCache(const ShareOptions& options, const Torrent& torrent, const Sh
   }
 }
 
+void TryWriteChecked(const ShareOptions& options, const std::vector<CheckedFile>& files,
+                     const ShareEvents& events) {
+  if (ReadChecked(options.folder) == files) return;
+  try {
+    WriteChecked(options.folder, files);
+  } catch (const Error& error) {
+    events.notice(fmt::format("{}; files are hashed again next time", error.what()));
+  }
+}
+
 std::optional<ModelSignature> SignatureFor(const ShareOptions& options, const Digest& info_hash) {
+  const std::optional<Digest> team = options.reach.TeamHash();
   if (options.signing_key.empty()) {
-    const std::optional<ModelSignature> kept = ReadSignatureFile(options.folder);
+    const std::optional<ModelSignature> kept = ReadSignatureFile(options.folder, team);
     RequireSignature(kept, info_hash, {});
     return kept;
   }
   const ModelSignature signature = SignModel(info_hash, options.signing_key);
-  WriteSignatureFile(options.folder, signature);
+  WriteSignatureFile(options.folder, team, signature);
   return signature;
 }
 
@@ -76,9 +87,11 @@ void Serve(const StartMessage& start, const ShareEvents& events, StatusMessage& 
 
 SharedModel PrepareShare(const ShareOptions& options, const ShareEvents& events) {
   SharedModel model;
-  model.torrent = DescribeArtifact(options.folder);
+  model.torrent = DescribeArtifact(options.folder, options.reach.Authority());
+  RequireMember(options.reach.TeamOrNull(), model.torrent.authority, model.torrent.name);
   model.link = {.info_hash = InfoHash(model.torrent),
                 .name = model.torrent.name,
+                .team = options.reach.TeamHash(),
                 .signature = SignatureFor(options, InfoHash(model.torrent)),
                 .peers = options.addresses,
                 .trackers = options.reach.trackers,
@@ -91,12 +104,11 @@ SharedModel PrepareShare(const ShareOptions& options, const ShareEvents& events)
     model.have = AllBits(model.torrent);
     model.bytes = total;
   } else {
-    if (const auto cached = ReadTorrentCache(options.folder, model.link.info_hash)) {
-      TakeLayers(model.torrent, *cached);
-    }
-    const std::vector<FileCheck> checks =
-        CheckFiles(options.folder, model.torrent, std::string(kManifestFile), options.threads,
-                   [&](Bytes done) { events.preparing("checking", done, total); });
+    TakeCachedLayers(options.folder, model.torrent);
+    const std::vector<FileCheck> checks = CheckChangedFiles(
+        options.folder, model.torrent, ReadChecked(options.folder), options.threads,
+        [&](Bytes done, Bytes all) { events.preparing("checking", done, all); });
+    TryWriteChecked(options, CheckedOf(model.torrent, checks), events);
     model.have = HaveBits(checks);
     for (std::size_t i = 0; i < checks.size(); ++i) {
       model.bytes += BytesThere(model.torrent.files[i], checks[i]);

@@ -107,8 +107,7 @@ void RequireSignature(const std::optional<ModelSignature>& signature, const Dige
   if (signature && !IsGenuine(*signature, info_hash)) {
     Throw(
         "the signature is not that of this model: one of the two was changed; ask who shares it "
-        "for a new link, or remove '{}' from the folder",
-        kSignatureFile);
+        "for a new link, or remove 'manifest.sig' or 'manifest.*.sig' from the folder");
   }
   if (trusted.empty()) return;
   const Digest key =
@@ -123,8 +122,14 @@ void RequireSignature(const std::optional<ModelSignature>& signature, const Dige
   }
 }
 
-std::optional<ModelSignature> ReadSignatureFile(const fs::path& folder) {
-  const fs::path path = folder / kSignatureFile;
+std::string SignatureFile(const std::optional<Digest>& team) {
+  constexpr std::size_t kDigits = 8;
+  return team ? "manifest." + ToHex(*team).substr(0, kDigits) + ".sig" : "manifest.sig";
+}
+
+std::optional<ModelSignature> ReadSignatureFile(const fs::path& folder,
+                                                const std::optional<Digest>& team) {
+  const fs::path path = folder / SignatureFile(team);
   if (!fs::exists(path)) return std::nullopt;
   std::string text = ReadTextFile(path, kMostKeyBytes);
   if (text.ends_with('\n')) text.pop_back();
@@ -135,9 +140,10 @@ std::optional<ModelSignature> ReadSignatureFile(const fs::path& folder) {
   }
 }
 
-void WriteSignatureFile(const fs::path& folder, const ModelSignature& signature) {
+void WriteSignatureFile(const fs::path& folder, const std::optional<Digest>& team,
+                        const ModelSignature& signature) {
   const std::string text = FormatSignature(signature) + "\n";
-  ReplaceFile(folder / kSignatureFile, std::as_bytes(std::span(text)));
+  ReplaceFile(folder / SignatureFile(team), std::as_bytes(std::span(text)));
 }
 
 }  // namespace doppler

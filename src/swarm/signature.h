@@ -2,8 +2,9 @@
 // manifest and so every shard.
 //
 //   what is signed:  "doppler signed model 1\n" and the info-hash, 64 hexadecimal digits, and "\n"
-//   how it travels:  `manifest.sig` in the folder, `x.sig` in a link, "doppler signature" in a
-//                    .torrent file, beside the info dictionary: 32 bytes of public key, 64 of
+//   how it travels:  `manifest.sig` in the folder (of a team's info-hash, which is another:
+//                    `manifest.<8 digits of TeamHash>.sig`), `x.sig` in a link, "doppler signature"
+//                    in a .torrent file, beside the info dictionary: 32 bytes of public key, 64 of
 //                    signature
 //
 // Keys are PEM files as `openssl genpkey -algorithm ed25519` makes them.
@@ -19,7 +20,8 @@
 
 namespace doppler {
 
-inline constexpr std::string_view kSignatureFile = "manifest.sig";
+// The name of the file that keeps it.
+std::string SignatureFile(const std::optional<Digest>& team);
 
 struct ModelSignature {
   Digest key{};                       // the public key
@@ -43,8 +45,11 @@ bool IsGenuine(const ModelSignature& signature, const Digest& info_hash);
 void RequireSignature(const std::optional<ModelSignature>& signature, const Digest& info_hash,
                       const std::filesystem::path& trusted);
 
-// The signature that a folder keeps; nothing if it has none. Throws Error for a file that is none.
-std::optional<ModelSignature> ReadSignatureFile(const std::filesystem::path& folder);
-void WriteSignatureFile(const std::filesystem::path& folder, const ModelSignature& signature);
+// The signature that a folder keeps of the model, or of a team's swarm of it; nothing if it has
+// none. Throws Error for a file that is none.
+std::optional<ModelSignature> ReadSignatureFile(const std::filesystem::path& folder,
+                                                const std::optional<Digest>& team);
+void WriteSignatureFile(const std::filesystem::path& folder, const std::optional<Digest>& team,
+                        const ModelSignature& signature);
 
 }  // namespace doppler

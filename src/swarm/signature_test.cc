@@ -67,9 +67,9 @@ TEST_F(SignatureTest, RefusesFilesThatAreNoKeys) {
 }
 
 TEST_F(SignatureTest, GoesThroughAFileALinkAndATorrent) {
-  EXPECT_EQ(ReadSignatureFile(temp_.path()), std::nullopt);
-  WriteSignatureFile(temp_.path(), signature_);
-  EXPECT_EQ(ReadSignatureFile(temp_.path()), signature_);
+  EXPECT_EQ(ReadSignatureFile(temp_.path(), {}), std::nullopt);
+  WriteSignatureFile(temp_.path(), {}, signature_);
+  EXPECT_EQ(ReadSignatureFile(temp_.path(), {}), signature_);
   Link link;
   link.info_hash = model_;
   const std::string plain = FormatLink(link);
@@ -82,8 +82,8 @@ TEST_F(SignatureTest, GoesThroughAFileALinkAndATorrent) {
   for (const std::string& wrong : {std::string(), std::string(191, 'a'), std::string(192, 'g')}) {
     EXPECT_THAT(MessageOf([&] { ParseLink(plain + "&x.sig=" + wrong); }),
                 HasSubstr("192 hexadecimal digits"));
-    WriteSampleFile(temp_.path() / kSignatureFile, wrong);
-    EXPECT_THAT(MessageOf([&] { ReadSignatureFile(temp_.path()); }), HasSubstr("manifest.sig"));
+    WriteSampleFile(temp_.path() / SignatureFile({}), wrong);
+    EXPECT_THAT(MessageOf([&] { ReadSignatureFile(temp_.path(), {}); }), HasSubstr("manifest.sig"));
   }
 }
 

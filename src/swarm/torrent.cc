@@ -141,6 +141,7 @@ std::string InfoDict(const Torrent& torrent) {
   out.String("meta version").Integer(2);
   out.String("name").String(torrent.name);
   out.String("piece length").Integer(static_cast<std::int64_t>(kPieceBytes));
+  if (!torrent.authority.empty()) out.String(kAuthorityKey).String(torrent.authority);
   out.Close();
   return out.Take();
 }

@@ -37,6 +37,9 @@ struct TorrentFile {
 struct Torrent {
   std::string name;                // the model's
   std::vector<TorrentFile> files;  // by path, ascending
+  // PEM text of the certificate that signs those of peers, who speak TLS (swarm/certificate.h);
+  // empty: anybody can be a peer.
+  std::string authority;
   std::vector<std::string> trackers;
   std::vector<std::string> web_seeds;
   std::optional<ModelSignature> signature;  // as it was told, true or not

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "format/artifact_files.h"
 #include "swarm/bencode.h"
+#include "swarm/certificate.h"
 #include "swarm/torrent.h"
 #include "swarm/torrent_rules.h"
 
@@ -106,7 +107,7 @@ Torrent ReadInfo(const BencodeValue& info) {
     Throw("it is not a torrent of version 2 alone; 'doppler share' makes such");
   }
   if (version->Integer("meta version") != 2) Throw("the 'meta version' is not 2");
-  RequireKeys(info, "info", {"file tree", "meta version", "name", "piece length"});
+  RequireKeys(info, "info", {"file tree", "meta version", "name", "piece length", kAuthorityKey});
   const BencodeValue& piece = Member(info, "info", "piece length");
   if (piece.Integer("piece length") != static_cast<std::int64_t>(kPieceBytes)) {
     Throw("the 'piece length' is not {}", kPieceBytes);
@@ -118,6 +119,10 @@ Torrent ReadInfo(const BencodeValue& info) {
   }
   torrent.files = ReadFileTree(Member(info, "info", "file tree"));
   RequireWhole(torrent);
+  if (const BencodeValue* authority = info.Find(kAuthorityKey)) {
+    torrent.authority = authority->String(kAuthorityKey);
+    RequireAuthority(torrent.authority);
+  }
   return torrent;
 }
 

@@ -8,7 +8,9 @@
 #include "store/artifact.h"
 #include "swarm/artifact_torrent.h"
 #include "swarm/bencode.h"
+#include "swarm/certificate.h"
 #include "swarm/sample_artifact.h"
+#include "swarm/sample_keys.h"
 
 namespace doppler {
 
@@ -152,6 +154,40 @@ TEST(TorrentTest, RefusesWhatNoModelHas) {
   EXPECT_THAT(ProblemWith("i65536ee", "i65536e7:privatei1ee"), HasSubstr("'info' has a key"));
   EXPECT_THAT(ProblemWith("i65536eee", "i65536ee12:piece layersd1:a0:ee"), HasSubstr("not a hash"));
   EXPECT_THAT(ProblemWith("d4:info", "d8:announce9:ftp://a.b4:info"), HasSubstr("a tracker's"));
+}
+
+TEST(TorrentTest, ATeamsTorrentHasItsAuthority) {
+  const TempFolder temp;
+  Torrent torrent = SampleTorrent(temp.path() / "m");
+  const Digest plain = InfoHash(torrent);
+  torrent.authority = kSampleAuthority;
+  EXPECT_NE(InfoHash(torrent), plain);
+  EXPECT_EQ(ParseTorrent(WriteTorrent(torrent), "x").authority, kSampleAuthority);
+  const std::string info = InfoDict(torrent);
+  EXPECT_EQ(InfoDict(ParseInfoDict(info, "peer")), info);
+  // Piece layers are the same, whoever's torrent was kept.
+  WriteTorrentCache(temp.path() / "m", torrent);
+  std::filesystem::remove_all(temp.path() / "m/shards");
+  Torrent cached = DescribeArtifact(temp.path() / "m");
+  FillLayers(temp.path() / "m", cached, [](Bytes) { ADD_FAILURE() << "hashed"; });
+  EXPECT_EQ(InfoHash(cached), plain);
+}
+
+TEST(TorrentTest, RefusesAnAuthorityThatIsNone) {
+  const auto problem = [](const std::string& authority) {
+    return ProblemWith("i65536ee",
+                       fmt::format("i65536e8:ssl-cert{}:{}e", authority.size(), authority));
+  };
+  EXPECT_THAT(problem(""), HasSubstr("not one X.509"));
+  EXPECT_THAT(problem("-----BEGIN CERTIFICATE-----\n"), HasSubstr("not one X.509"));
+  // It would have two hashes.
+  EXPECT_THAT(problem(std::string(kSampleAuthority) + "\n"), HasSubstr("not one X.509"));
+  EXPECT_THAT(problem("text\n" + std::string(kSampleAuthority)), HasSubstr("not one X.509"));
+  EXPECT_THAT(problem(kSamplePublicKey), HasSubstr("not one X.509"));
+  EXPECT_THAT(problem(std::string(9000, '-')), HasSubstr("more than 8192 bytes"));
+  const KeyPair authority = MakeAuthority("team", ValidFor(1));
+  EXPECT_THAT(problem(MakeMember(authority, "alice", {}, ValidFor(1)).certificate),
+              HasSubstr("not one that can sign"));
 }
 
 TEST(TorrentTest, RefusesALayerWithoutItsRoot) {

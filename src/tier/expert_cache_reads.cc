@@ -78,6 +78,7 @@ void ExpertCache::Fail(Slot& slot, const Extent& extent, int error) {
   const AllowAllocScope message;
   slot.problem = error == 0 ? artifact_.DamageMessage(extent)
                             : artifact_.files().ReadProblem(extent.shard, error);
+  if (error == 0 && shard_source() != nullptr) shard_source()->Damaged(extent.shard);
   slot.state.fetch_or(kFailed, std::memory_order_release);
 }
 

@@ -8,6 +8,7 @@
 
 #include "e2e/swarm_runner.h"
 #include "io/file.h"
+#include "swarm/checked_files.h"
 
 namespace doppler {
 
@@ -133,6 +134,49 @@ TEST(SwarmRunTest, OtherCommandsFetchToo) {
   for (const char* command : {"chat", "bench"}) {
     ExpectRefused(Doppler({command, seed.link()}), kWrongUsage, {"--swarm", "'doppler pull'"});
   }
+}
+
+// What a start hashes, and what becomes of a shard that is not what its record says.
+TEST(SwarmRunTest, AStartHashesOnlyWhatHasChanged) {
+  const std::string text = Output({"run", MoeModel(), "-p", "Once upon", "-n", "6", "--cold"});
+  Runner runner;
+  const Seed seed(MoeModel());
+  const auto run = [&] {
+    const ProcessResult result = runner.Run(seed.link(), {"--peer", seed.peer()});
+    EXPECT_EQ(result.output, result.status == kDone ? text : result.output);
+    return result;
+  };
+  EXPECT_EQ(run().status, kDone);
+  EXPECT_EQ(run().status, kDone);
+  EXPECT_EQ(runner.SwarmStats()["checked_bytes"], 0);
+  EXPECT_EQ(runner.SwarmStats()["experts_fetched"], 0);
+  fs::path expert;
+  for (const std::string& name : Entries(runner.Folder() / "shards")) {
+    if (name.ends_with(".bin") && name != "00000.bin") expert = runner.Folder() / "shards" / name;
+  }
+  const Bytes size = fs::file_size(expert);
+  // Somebody writes to it and sets the time back.
+  const auto time = fs::last_write_time(expert);
+  Overwrite(expert, std::string(size, 'x'));
+  fs::last_write_time(expert, time);
+  EXPECT_EQ(run().status, kDone);
+  EXPECT_EQ(runner.SwarmStats()["checked_bytes"], size);
+  // The disk loses bytes: nothing tells of it but the bytes.
+  Overwrite(expert, std::string(size, 'x'));
+  std::vector<CheckedFile> record = ReadChecked(runner.Folder());
+  bool known = false;
+  for (CheckedFile& file : record) {
+    if (runner.Folder() / file.path != expert) continue;
+    file.stamp = *StampOf(expert);
+    known = true;
+  }
+  ASSERT_TRUE(known);
+  WriteChecked(runner.Folder(), record);
+  const ProcessResult damaged = run();
+  EXPECT_EQ(damaged.status, kFailed);
+  EXPECT_THAT(damaged.errors, HasSubstr(expert.filename().string() + "' is damaged"));
+  EXPECT_EQ(run().status, kDone);
+  EXPECT_EQ(runner.SwarmStats()["experts_fetched"], 1);
 }
 
 TEST(SwarmRunTest, RefusesWhatDoesNotBelongTogether) {

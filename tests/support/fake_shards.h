@@ -52,6 +52,7 @@ class FakeShards : public ShardSource {
     if (has_[shard.index()]) ++leases_[shard.value];
     return has_[shard.index()];
   }
+  void Damaged(ShardId /*shard*/) override {}
   void EndLease(ShardId shard) override {
     const std::lock_guard lock(mutex_);
     --leases_.at(shard.value);

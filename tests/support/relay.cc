@@ -47,7 +47,11 @@ class Direction {
       std::string bytes(kChunk, '\0');
       const ssize_t got = ::recv(from_, bytes.data(), bytes.size(), MSG_DONTWAIT);
       if (got == 0 || (got < 0 && errno != EAGAIN)) return false;
-      if (got > 0) Hold(bytes.substr(0, static_cast<std::size_t>(got)), now);
+      if (got > 0) {
+        bytes.resize(static_cast<std::size_t>(got));
+        if (o_.listen) o_.listen(bytes);
+        Hold(std::move(bytes), now);
+      }
     }
     while (!line_.empty() && line_.front().due <= now) {
       std::string& bytes = line_.front().bytes;

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <string_view>
 #include <thread>
 
 namespace doppler {
@@ -12,6 +14,8 @@ struct RelayOptions {
   std::uint16_t to = 0;                // port on 127.0.0.1
   std::chrono::milliseconds delay{0};  // in each direction
   std::uint64_t rate = 0;              // bytes per second in each direction and connection; 0: any
+  // Gets what passes, of all connections and directions, from the relay's thread.
+  std::function<void(std::string_view)> listen = {};
 };
 
 // Listens on 127.0.0.1 and forwards what comes, late and slowly. For tests: a system call that

@@ -1,4 +1,5 @@
 // `doppler-swarm`: speaks to peers for `doppler`, which starts it.
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 
@@ -15,6 +16,7 @@ int main() {
                stderr);
     return 2;
   }
+  std::signal(SIGPIPE, SIG_IGN);  // a peer that has gone is an answer
   // Nothing is left to be written, and what a library does at the end is not allowed any more.
   std::_Exit(doppler::RunWorker(doppler::kHelperSocket));
 }

@@ -20,6 +20,7 @@
 #include "swarm/torrent.h"
 #include "swarm/torrent_rules.h"
 #include "swarm/worker/settings.h"
+#include "swarm/worker/team_peer.h"
 
 namespace doppler {
 namespace {
@@ -130,6 +131,9 @@ void SwarmSession::Add(lt::add_torrent_params parameters) {
   lt::error_code error;
   torrent_ = session_.add_torrent(std::move(parameters), error);
   if (error) Throw("libtorrent does not take the torrent: {}", error.message());
+  if (!start_.authority.empty()) {
+    torrent_.set_ssl_certificate_buffer(start_.certificate, start_.private_key, DhParameters());
+  }
   // Without files there is nothing to check.
   if (start_.task == Task::kDescribe) torrent_.resume();
 }
@@ -146,7 +150,7 @@ void SwarmSession::LoadTorrent(lt::add_torrent_params& parameters) {
   const Torrent torrent = ParseTorrent(start_.torrent, "the torrent");
   const auto pieces = static_cast<std::size_t>(info->num_pieces());
   if (info->info_hashes().v2 != ToHash(start_.info_hash) || pieces != PieceCount(torrent) ||
-      start_.have.size() != (pieces + 7) / 8) {
+      start_.have.size() != (pieces + 7) / 8 || torrent.authority != start_.authority) {
     Throw("the torrent is not the one that was named");
   }
   for (const lt::file_index_t index : info->files().file_range()) {

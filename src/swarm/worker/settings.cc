@@ -48,7 +48,8 @@ void SetForLatency(Pack& pack) {
 
 // Who is spoken to, and of what.
 void SetReach(Pack& pack, const StartMessage& start) {
-  pack.set_str(Pack::listen_interfaces, fmt::format("0.0.0.0:{0},[::]:{0}", start.port));
+  const char* const tls = start.authority.empty() ? "" : "s";
+  pack.set_str(Pack::listen_interfaces, fmt::format("0.0.0.0:{0}{1},[::]:{0}{1}", start.port, tls));
   pack.set_bool(Pack::enable_dht, start.dht);
   pack.set_bool(Pack::enable_lsd, start.local_discovery);
   // Opens ports of the user's router without a word.
@@ -67,9 +68,8 @@ void SetBounds(Pack& pack, const StartMessage& start) {
   pack.set_int(Pack::unchoke_slots_limit, start.serve ? -1 : 0);
   constexpr auto kMostRate = static_cast<std::uint64_t>(std::numeric_limits<int>::max());
   pack.set_int(Pack::upload_rate_limit, static_cast<int>(std::min(start.upload_limit, kMostRate)));
-  // A model of 600 GB has ten million pieces and an info dictionary of some MiB.
   pack.set_int(Pack::max_piece_count, static_cast<int>(kMostPieces));
-  pack.set_int(Pack::max_metadata_size, 64 << 20);
+  pack.set_int(Pack::max_metadata_size, static_cast<int>(kMostInfoBytes));
   // Alerts that do not fit are dropped, and with them the news that a file is there.
   pack.set_int(Pack::alert_queue_size, 100000);
   pack.set_int(Pack::stop_tracker_timeout, 1);

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "io/confinement.h"
 #include "swarm/worker/session.h"
+#include "swarm/worker/team_peer.h"
 
 namespace doppler {
 namespace {
@@ -104,6 +105,9 @@ class Worker {
       options.writable.emplace_back(start.folder);
     }
     const Confinement confinement = ConfineProcess(options);
+    if (start.task == StartMessage::Task::kDescribe && !start.authority.empty()) {
+      return Send(DescribeFromTeam(start));
+    }
     session_ = std::make_unique<SwarmSession>(
         start, confinement.files, [this](const Message& message) { Send(message); },
         [news = news_] { ::eventfd_write(news, 1); });

@@ -1,0 +1,125 @@
+// Peers that break the protocol, beside an honest one: the swarm process lives, drops them, and
+// finishes.
+#include "support/hostile_peer.h"
+
+#include <csignal>
+#include <memory>
+#include <optional>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "e2e/swarm.h"
+#include "swarm/sample_artifact.h"
+#include "swarm/torrent.h"
+
+namespace doppler {
+namespace {
+
+// A model, its torrent with and without piece layers, and where an honest peer will be.
+class ModelToFetch {
+ public:
+  ModelToFetch() {
+    WriteSampleArtifact(model());
+    const Seed seed(model(), {"--torrent", whole_torrent()});
+    link_ = seed.link();
+    Torrent torrent = ParseTorrent(ReadTextFile(whole_torrent()), "test");
+    pieces_ = PieceCount(torrent);
+    for (TorrentFile& file : torrent.files) file.layer.clear();
+    WriteTextFile(bare_torrent(), WriteTorrent(torrent));
+  }
+  fs::path model() const { return temp_.path() / "model"; }
+  fs::path whole_torrent() const { return temp_.path() / "whole.torrent"; }
+  fs::path bare_torrent() const { return temp_.path() / "bare.torrent"; }
+  const std::string& link() const { return link_; }
+
+  static std::string TricksOf(const std::vector<std::unique_ptr<HostilePeer>>& peers) {
+    std::string text = "tricks:";
+    for (const auto& peer : peers) text += " " + std::to_string(peer->tricks());
+    return text;
+  }
+  // Pulls from hostile peers, and from an honest one that comes when all of these have done what
+  // they do.
+  void ExpectPullBeside(const std::string& source, const std::vector<PeerTrick>& tricks) {
+    std::vector<std::unique_ptr<HostilePeer>> hostile;
+    const std::uint16_t port = FreePort();
+    std::vector<std::string> flags = {"--peer", "127.0.0.1:" + std::to_string(port)};
+    for (const PeerTrick trick : tricks) {
+      hostile.push_back(std::make_unique<HostilePeer>(trick, pieces_));
+      flags.insert(flags.end(), {"--peer", "127.0.0.1:" + std::to_string(hostile.back()->port())});
+    }
+    std::optional<Seed> honest;
+    ProcessOptions options;
+    options.signal_when = [&](const RunningProcess&) {
+      bool all = true;
+      for (const auto& peer : hostile) all = all && peer->tricks() > 0;
+      if (all && !honest) {
+        honest.emplace(model(), std::vector<std::string>{"--port", std::to_string(port)});
+      }
+      return false;
+    };
+    const TempFolder temp;
+    const fs::path out = temp.path() / "pulled";
+    // What comes first is here, so that something is asked of every peer at once.
+    fs::create_directories(out);
+    fs::copy_file(model() / "manifest.json", out / "manifest.json.partial");
+    options.timeout = std::chrono::seconds(60);
+    const ProcessResult result = Doppler(PullArguments(source, out, flags), options);
+    ASSERT_EQ(result.status, kDone) << result.errors << TricksOf(hostile);
+    for (std::size_t i = 0; i < hostile.size(); ++i) {
+      EXPECT_GT(hostile[i]->tricks(), 0) << i;
+      EXPECT_GT(hostile[i]->dropped(), 0) << i;
+    }
+    EXPECT_EQ(nlohmann::json::parse(result.output)["restarts"], 0) << result.errors;
+    ExpectSameModel(model(), out);
+  }
+
+ private:
+  const TempFolder temp_;
+  std::string link_;
+  std::size_t pieces_ = 0;
+};
+
+}  // namespace
+
+TEST(HostilePeerTest, WrongTreesHarmNobody) {
+  ModelToFetch model;
+  model.ExpectPullBeside(model.bare_torrent(), {PeerTrick::kWrongHashes, PeerTrick::kFewerHashes});
+}
+
+TEST(HostilePeerTest, WrongSizesHarmNobody) {
+  ModelToFetch model;
+  model.ExpectPullBeside(model.whole_torrent(),
+                         {PeerTrick::kLongBlocks, PeerTrick::kBlocksBeyondTheEnd,
+                          PeerTrick::kWrongBitfield, PeerTrick::kHugeMessage, PeerTrick::kGarbage});
+}
+
+// libtorrent asks all for one size: a peer that tells another again and again keeps it from those
+// who tell the truth, until it is gone.
+TEST(HostilePeerTest, AWrongInfoDictionaryIsNotBelieved) {
+  ModelToFetch model;
+  const std::uint16_t port = FreePort();
+  std::optional<HostilePeer> wrong(std::in_place, PeerTrick::kWrongInfo, 26);
+  const HostilePeer huge(PeerTrick::kHugeInfo, 26);
+  std::vector<std::string> flags;
+  for (const std::uint16_t peer : {wrong->port(), huge.port(), port}) {
+    flags.insert(flags.end(), {"--peer", "127.0.0.1:" + std::to_string(peer)});
+  }
+  std::optional<Seed> honest;
+  ProcessOptions options;
+  options.signal_when = [&](const RunningProcess&) {
+    if (!wrong || wrong->tricks() == 0 || huge.tricks() == 0) return false;
+    wrong.reset();
+    honest.emplace(model.model(), std::vector<std::string>{"--port", std::to_string(port)});
+    return false;
+  };
+  const TempFolder temp;
+  const ProcessResult result =
+      Doppler(PullArguments(model.link(), temp.path() / "pulled", flags), options);
+  ASSERT_EQ(result.status, kDone) << result.errors;
+  EXPECT_FALSE(wrong);
+  EXPECT_EQ(nlohmann::json::parse(result.output)["restarts"], 0);
+  ExpectSameModel(model.model(), temp.path() / "pulled");
+}
+
+}  // namespace doppler
