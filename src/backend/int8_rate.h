@@ -14,6 +14,7 @@ struct Int8Kernel {
 
 // What the compiler makes of a plain loop, for paths without instructions of their own.
 Int8Kernel CompiledInt8Products();
+// The path of AMX has those of AVX-512 VNNI, which its tiles exceed.
 // REQUIRES: the processor can run `path`.
 Int8Kernel Int8Products(CpuPath path);
 

@@ -14,6 +14,7 @@
 #include "io/replace_file.h"
 #include "swarm/artifact_torrent.h"
 #include "swarm/check_files.h"
+#include "swarm/checked_files.h"
 #include "swarm/describe.h"
 #include "swarm/expert_choice.h"
 #include "swarm/notices.h"

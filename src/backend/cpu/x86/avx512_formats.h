@@ -10,9 +10,13 @@
 //   Load(chunk, runs)        scales and offsets of the chunk's runs; lanes beyond them are 0
 //   Values(chunk, pair)      values 64 * pair and on
 //   kPairsOfNibbles          whether all of it is nibbles: 32 bytes are a run, low ones, and the
-//   next Nibbles(chunk, half)     then, 64 bytes of them kHeadsOfRows             whether it has
-//   LoadHeads(chunk, row_bytes, first_lane, scales, offsets), which
-//                            loads eight lanes of sixteen rows at once
+//                            next one
+//   Nibbles(chunk, half)     then, 64 bytes of them
+//   kSplitsNibbles           whether a run's 16 bytes at kNibblesAt of its block are its first
+//                            values, low nibbles, and its others
+//   FromNibbles(nibbles)     then, the weights
+//   kHeadsOfRows             whether it has LoadHeads(chunk, row_bytes, first_lane, scales,
+//                            offsets), which loads eight lanes of sixteen rows at once
 //   LastRun(chunk, run)      32 values and 32 zeros, where a row ends with an odd number of runs
 #pragma once
 
@@ -125,6 +129,7 @@ struct SuperBlocks {
   static constexpr bool kHasOffsets = kZeroAt == 0;
   static constexpr bool kReadsResiduals = false;
   static constexpr bool kPairsOfNibbles = false;
+  static constexpr bool kSplitsNibbles = false;
   static constexpr int kChunkBytes = kBytes;
   static constexpr bool kHeadsOfRows = false;
   static __m512i LastRun(const Byte*, int) { return _mm512_setzero_si512(); }
@@ -220,6 +225,7 @@ struct SmallBlocks {
   static constexpr bool kHasOffsets = false;
   static constexpr bool kReadsResiduals = false;
   static constexpr bool kPairsOfNibbles = false;
+  static constexpr bool kSplitsNibbles = false;
   static constexpr bool kHeadsOfRows = false;
   static constexpr int kBlockBytes = kBytes;
   static constexpr int kChunkBytes = 8 * kBytes;
@@ -269,22 +275,35 @@ struct Q80 : Fp16Blocks<Q80, Q80Layout::kBytes> {
 struct Q40 : Fp16Blocks<Q40, Q40Layout::kBytes> {
   static_assert(Q40Layout::kScale == 0);
   static constexpr int kZero = 8;
+  static constexpr bool kSplitsNibbles = true;
+  static constexpr int kNibblesAt = Q40Layout::kNibbles;
+  static __m512i FromNibbles(__m512i nibbles) { return nibbles; }
   static __m256i Unpack(const Byte* block) { return UnpackNibbles16(block + Q40Layout::kNibbles); }
 };
 
 struct Int4G32 : SmallBlocks<Int4G32, Int4G32Layout::kBytes> {
   static constexpr int kZero = 8;
   static float Scale(const Byte* block) { return LoadBf16(block + Int4G32Layout::kScale); }
+  static constexpr bool kSplitsNibbles = true;
+  static constexpr int kNibblesAt = Int4G32Layout::kNibbles;
+  static __m512i FromNibbles(__m512i nibbles) { return nibbles; }
   static __m256i Unpack(const Byte* block) {
     return UnpackNibbles16(block + Int4G32Layout::kNibbles);
   }
 };
 
 // What nibbles stand for in a table of 16 levels, plus `zero`.
-__m256i Levels(const Byte* nibbles, const signed char* levels, int zero) {
+__m512i Levels(__m512i nibbles, const signed char* levels, int zero) {
   const __m128i signed_table = Load16(levels);
   const __m128i table = _mm_add_epi8(signed_table, _mm_set1_epi8(static_cast<char>(zero)));
-  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), UnpackNibbles16(nibbles));
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), nibbles);
+}
+
+// Blocks of 32 nibbles that stand for levels.
+template <class Block>
+__m256i UnpackLevels(const Byte* block) {
+  const __m256i nibbles = UnpackNibbles16(block + Block::kNibblesAt);
+  return _mm512_castsi512_si256(Block::FromNibbles(_mm512_castsi256_si512(nibbles)));
 }
 
 struct Mxfp4 : SmallBlocks<Mxfp4, Mxfp4Layout::kBytes> {
@@ -293,29 +312,32 @@ struct Mxfp4 : SmallBlocks<Mxfp4, Mxfp4Layout::kBytes> {
   static float Scale(const Byte* block) { return LoadE8M0(block + Mxfp4Layout::kExponent); }
   static Head Load(const Byte* chunk, int runs) {
     if (runs < 8) return SmallBlocks::Load(chunk, runs);
-    alignas(8) Byte exponents[8];
-    for (int run = 0; run < 8; ++run) {
-      exponents[run] = chunk[run * kBlockBytes + Mxfp4Layout::kExponent];
+    // Not through memory, from which a load does not get what eight stores have just written.
+    unsigned long long exponents = 0;
+    for (int run = 7; run >= 0; --run) {
+      exponents = exponents << 8u | chunk[run * kBlockBytes + Mxfp4Layout::kExponent];
     }
     const __m256i wide =
-        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(exponents)));
+        _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(exponents)));
     const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(wide, _mm256_set1_epi32(1)), 23);
     const __m256i subnormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), wide);
     const __mmask8 is_subnormal = _mm256_cmplt_epi32_mask(wide, _mm256_set1_epi32(2));
     const __m256i bits = _mm256_mask_mov_epi32(normal, is_subnormal, subnormal);
     return {_mm512_zextps256_ps512(_mm256_castsi256_ps(bits)), _mm512_setzero_ps()};
   }
-  static __m256i Unpack(const Byte* block) {
-    return Levels(block + Mxfp4Layout::kNibbles, kFp4Levels, kZero);
-  }
+  static constexpr bool kSplitsNibbles = true;
+  static constexpr int kNibblesAt = Mxfp4Layout::kNibbles;
+  static __m512i FromNibbles(__m512i nibbles) { return Levels(nibbles, kFp4Levels, kZero); }
+  static __m256i Unpack(const Byte* block) { return UnpackLevels<Mxfp4>(block); }
 };
 
 struct Iq4Nl : Fp16Blocks<Iq4Nl, Iq4NlLayout::kBytes> {
   static_assert(Iq4NlLayout::kScale == 0);
   static constexpr int kZero = 127;
-  static __m256i Unpack(const Byte* block) {
-    return Levels(block + Iq4NlLayout::kNibbles, kIq4Levels, kZero);
-  }
+  static constexpr bool kSplitsNibbles = true;
+  static constexpr int kNibblesAt = Iq4NlLayout::kNibbles;
+  static __m512i FromNibbles(__m512i nibbles) { return Levels(nibbles, kIq4Levels, kZero); }
+  static __m256i Unpack(const Byte* block) { return UnpackLevels<Iq4Nl>(block); }
 };
 
 }  // namespace

@@ -34,21 +34,52 @@ __m512i AddQuarters(const __m512i (&dots)[4]) {
                           _mm512_unpackhi_epi64(first, second));
 }
 
+// Sixteen bytes of each of four blocks.
+template <int kBlockBytes>
+__m512i LoadOfFour(const Byte* first) {
+  const __m512i one = _mm512_castsi128_si512(Load16(first));
+  const __m512i two = _mm512_inserti32x4(one, Load16(first + kBlockBytes), 1);
+  const __m512i three = _mm512_inserti32x4(two, Load16(first + 2 * kBlockBytes), 2);
+  return _mm512_inserti32x4(three, Load16(first + 3 * kBlockBytes), 3);
+}
+
 template <class Format>
 struct RowProduct {
   // What the processor's own prefetcher does not reach by itself.
   static constexpr int kBytesAhead = 1024;
 
+  // Of whole chunks whose nibbles are split, values has the first halves of four runs, their second
+  // halves, and the same of the other four.
   struct Row {
     __m512i values[4];
     Head head;
   };
+
+  template <bool kWhole>
+  static constexpr bool IsSplit() {
+    return kWhole && Format::kSplitsNibbles;
+  }
+
+  static void LoadSplit(const Byte* chunk, __m512i (&values)[4]) {
+    const __m512i low_bits = _mm512_set1_epi8(15);
+    for (int half = 0; half < 2; ++half) {
+      constexpr int kBytes = Format::kBlockBytes;
+      const __m512i bytes = LoadOfFour<kBytes>(chunk + 4 * half * kBytes + Format::kNibblesAt);
+      values[2 * half] = Format::FromNibbles(_mm512_and_si512(bytes, low_bits));
+      values[2 * half + 1] =
+          Format::FromNibbles(_mm512_and_si512(_mm512_srli_epi16(bytes, 4), low_bits));
+    }
+  }
 
   // `kWhole`: the chunk has all its runs.
   template <bool kWhole>
   static Row Load(const Byte* chunk, int runs) {
     Row row;
     row.head = Format::Load(chunk, runs);
+    if constexpr (IsSplit<kWhole>()) {
+      LoadSplit(chunk, row.values);
+      return row;
+    }
     for (int pair = 0; pair < 4; ++pair) {
       row.values[pair] =
           kWhole ? Format::Values(chunk, pair) : ValuesUpTo<Format>(chunk, pair, runs);
@@ -77,10 +108,38 @@ struct RowProduct {
                                LoadActivations<kWhole>(x.residuals + first, pair, runs));
   }
 
+  // Adds the products of four runs and the activations `x`.
+  static __m512i SplitDot(__m512i sum, const __m512i* halves, const std::int8_t* x) {
+    const __m512i front = Load64(x);
+    const __m512i back = Load64(x + 64);
+    sum = _mm512_dpbusd_epi32(sum, halves[0], _mm512_shuffle_i32x4(front, back, 0b10001000));
+    return _mm512_dpbusd_epi32(sum, halves[1], _mm512_shuffle_i32x4(front, back, 0b11011101));
+  }
+
+  // Dots of a chunk of LoadSplit.
+  static __m512i SplitDots(const Row& row, const QuantizedRows& x, std::ptrdiff_t first) {
+    __m512i dots[2];
+    for (int half = 0; half < 2; ++half) {
+      const std::ptrdiff_t at = first + 128 * half;
+      const __m512i* halves = row.values + 2 * half;
+      dots[half] = SplitDot(_mm512_setzero_si512(), halves, x.values + at);
+      if constexpr (Format::kReadsResiduals) {
+        dots[half] = SplitDot(_mm512_slli_epi32(dots[half], 8), halves, x.residuals + at);
+      }
+    }
+    const __m512i pairs = _mm512_add_epi32(_mm512_unpacklo_epi32(dots[0], dots[1]),
+                                           _mm512_unpackhi_epi32(dots[0], dots[1]));
+    const __m512i sums =
+        _mm512_add_epi32(pairs, _mm512_shuffle_epi32(pairs, _MM_PERM_BADC));
+    return _mm512_maskz_permutexvar_epi32(
+        kEightLanes, _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 0, 0, 0, 0, 0, 0, 0, 0), sums);
+  }
+
   // Dot products of 256 values, a lane for each run, with the zero of the weights where it is
   // stored.
   template <bool kWhole>
   static __m512i Dots(const Row& row, const QuantizedRows& x, std::ptrdiff_t first, int runs) {
+    if constexpr (IsSplit<kWhole>()) return SplitDots(row, x, first);
     __m512i dots[4];
     for (int pair = 0; pair < 4; ++pair) {
       dots[pair] = Dot<kWhole>(row.values[pair], x, first, pair, runs);

@@ -46,6 +46,7 @@ Int8Kernel Int8Products(CpuPath path) {
     case CpuPath::kAvx2:
       return {RunAvx2, 32 * kChains};
     case CpuPath::kAvx512Vnni:
+    case CpuPath::kAmxInt8:
       return {RunAvx512Vnni, 64 * kChains};
     default:
       return CompiledInt8Products();
