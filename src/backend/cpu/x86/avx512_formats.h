@@ -317,8 +317,7 @@ struct Mxfp4 : SmallBlocks<Mxfp4, Mxfp4Layout::kBytes> {
     for (int run = 7; run >= 0; --run) {
       exponents = exponents << 8u | chunk[run * kBlockBytes + Mxfp4Layout::kExponent];
     }
-    const __m256i wide =
-        _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(exponents)));
+    const __m256i wide = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(exponents)));
     const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(wide, _mm256_set1_epi32(1)), 23);
     const __m256i subnormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), wide);
     const __mmask8 is_subnormal = _mm256_cmplt_epi32_mask(wide, _mm256_set1_epi32(2));

@@ -129,8 +129,7 @@ struct RowProduct {
     }
     const __m512i pairs = _mm512_add_epi32(_mm512_unpacklo_epi32(dots[0], dots[1]),
                                            _mm512_unpackhi_epi32(dots[0], dots[1]));
-    const __m512i sums =
-        _mm512_add_epi32(pairs, _mm512_shuffle_epi32(pairs, _MM_PERM_BADC));
+    const __m512i sums = _mm512_add_epi32(pairs, _mm512_shuffle_epi32(pairs, _MM_PERM_BADC));
     return _mm512_maskz_permutexvar_epi32(
         kEightLanes, _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 0, 0, 0, 0, 0, 0, 0, 0), sums);
   }
