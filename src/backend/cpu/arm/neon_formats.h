@@ -51,15 +51,10 @@ void ScaleEight(uint64_t bytes, float factor, float32x4_t (&out)[2]) {
 
 // What q4_k and q5_k share.
 Head<2> LoadSubScales(const Byte* block, const Byte* packed) {
-  unsigned word[3];
-  __builtin_memcpy(word, packed, sizeof(word));
-  const unsigned low_scales = word[0] & 0x3f3f3f3fu;
-  const unsigned low_minimums = word[1] & 0x3f3f3f3fu;
-  const unsigned high_scales = (word[2] & 0x0f0f0f0fu) | ((word[0] >> 2) & 0x30303030u);
-  const unsigned high_minimums = ((word[2] >> 4) & 0x0f0f0f0fu) | ((word[1] >> 2) & 0x30303030u);
+  const SubScaleBytes bytes = UnpackSubScales(packed);
   Head<2> out;
-  ScaleEight(low_scales | uint64_t{high_scales} << 32, LoadFp16(block), out.scales);
-  ScaleEight(low_minimums | uint64_t{high_minimums} << 32, -LoadFp16(block + 2), out.offsets);
+  ScaleEight(bytes.scales, LoadFp16(block), out.scales);
+  ScaleEight(bytes.minimums, -LoadFp16(block + 2), out.offsets);
   return out;
 }
 

@@ -104,16 +104,9 @@ struct Offsets16 : Runs16 {
 // What q4_k and q5_k share.
 struct SubScales : Offsets32<ScaleHead> {
   static void LoadPacked(const Byte* block, const Byte* packed, Head& head) {
-    unsigned word[3];
-    __builtin_memcpy(word, packed, sizeof(word));
-    const unsigned low_scales = word[0] & 0x3f3f3f3fu;
-    const unsigned low_minimums = word[1] & 0x3f3f3f3fu;
-    const unsigned high_scales = (word[2] & 0x0f0f0f0fu) | ((word[0] >> 2) & 0x30303030u);
-    const unsigned high_minimums = ((word[2] >> 4) & 0x0f0f0f0fu) | ((word[1] >> 2) & 0x30303030u);
-    const __m128i scales =
-        _mm_setr_epi32(static_cast<int>(low_scales), static_cast<int>(high_scales), 0, 0);
-    const __m128i minimums =
-        _mm_setr_epi32(static_cast<int>(low_minimums), static_cast<int>(high_minimums), 0, 0);
+    const SubScaleBytes bytes = UnpackSubScales(packed);
+    const __m128i scales = _mm_cvtsi64_si128(static_cast<long long>(bytes.scales));
+    const __m128i minimums = _mm_cvtsi64_si128(static_cast<long long>(bytes.minimums));
     _mm256_storeu_ps(head.scales, EightScales(_mm256_cvtepu8_epi32(scales), LoadFp16(block)));
     _mm256_storeu_ps(head.offsets,
                      EightScales(_mm256_cvtepu8_epi32(minimums), -LoadFp16(block + 2)));
@@ -187,17 +180,8 @@ struct Q3K : Offsets16<ScaleHead> {
   static constexpr int kBytes = Q3KLayout::kBytes;
   static void Load(const Byte* block, Head& head) {
     const Byte* packed = block + Q3KLayout::kSubScales;
-    const __m128i nibbles = _mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(packed));
-    const __m128i low =
-        _mm_and_si128(_mm_unpacklo_epi64(nibbles, _mm_srli_epi16(nibbles, 4)), _mm_set1_epi8(15));
-    int upper;
-    __builtin_memcpy(&upper, packed + 8, sizeof(upper));
-    const __m128i high = _mm_and_si128(
-        _mm_srlv_epi32(_mm_set1_epi32(upper), _mm_setr_epi32(0, 2, 4, 6)), _mm_set1_epi8(3));
-    const __m128i sub_scales =
-        _mm_sub_epi8(_mm_or_si128(low, _mm_slli_epi16(high, 4)), _mm_set1_epi8(32));
     const float scale = LoadFp16(block + Q3KLayout::kScale);
-    StoreSixteen(sub_scales, scale, head.scales);
+    StoreSixteen(SignedSubScales(packed), scale, head.scales);
     StoreZero(4, head);
   }
   static Weights Values(const Byte* block, const Head&, int sub) {

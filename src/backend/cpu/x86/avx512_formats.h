@@ -106,15 +106,9 @@ void LoadSubScalesOfRows(const Byte* block, std::size_t row_bytes, __m512 (&scal
 
 // The same of one row, a run in each lane.
 Head LoadSubScales(const Byte* block, const Byte* packed) {
-  unsigned word[3];
-  __builtin_memcpy(word, packed, sizeof(word));
-  const unsigned low_scales = word[0] & 0x3f3f3f3fu;
-  const unsigned low_minimums = word[1] & 0x3f3f3f3fu;
-  const unsigned high_scales = (word[2] & 0x0f0f0f0fu) | ((word[0] >> 2) & 0x30303030u);
-  const unsigned high_minimums = ((word[2] >> 4) & 0x0f0f0f0fu) | ((word[1] >> 2) & 0x30303030u);
+  const auto [of_scales, of_minimums] = UnpackSubScales(packed);
   const __m128i bytes =
-      _mm_setr_epi32(static_cast<int>(low_scales), static_cast<int>(high_scales),
-                     static_cast<int>(low_minimums), static_cast<int>(high_minimums));
+      _mm_set_epi64x(static_cast<long long>(of_minimums), static_cast<long long>(of_scales));
   const __m512 factors = Halves(LoadFp16(block), -LoadFp16(block + 2));
   const __m512 scales = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), factors);
   return {_mm512_maskz_mov_ps(kEightLanes, scales),

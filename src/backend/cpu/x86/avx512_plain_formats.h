@@ -92,16 +92,8 @@ struct Q2K : SuperBlocks<16, Q2KLayout::kBytes> {
 struct Q3K : SuperBlocks<16, Q3KLayout::kBytes, 4> {
   static Head Load(const Byte* block, int) {
     const Byte* packed = block + Q3KLayout::kSubScales;
-    const __m128i nibbles = _mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(packed));
-    const __m128i low =
-        _mm_and_si128(_mm_unpacklo_epi64(nibbles, _mm_srli_epi16(nibbles, 4)), _mm_set1_epi8(15));
-    int upper;
-    __builtin_memcpy(&upper, packed + 8, sizeof(upper));
-    const __m128i high = _mm_and_si128(
-        _mm_srlv_epi32(_mm_set1_epi32(upper), _mm_setr_epi32(0, 2, 4, 6)), _mm_set1_epi8(3));
-    const __m128i six_bits = _mm_or_si128(low, _mm_slli_epi16(high, 4));
-    const __m512 scales = SixteenScales(_mm_sub_epi8(six_bits, _mm_set1_epi8(32)),
-                                        LoadFp16(block + Q3KLayout::kScale));
+    const __m512 scales =
+        SixteenScales(SignedSubScales(packed), LoadFp16(block + Q3KLayout::kScale));
     return {scales, _mm512_setzero_ps()};
   }
   static __m512i Values(const Byte* block, int pair) {
