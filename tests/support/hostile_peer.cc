@@ -4,7 +4,6 @@
 #include <string_view>
 
 #include <netinet/in.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -65,7 +64,7 @@ class HostilePeer::Script {
         kBeforeReserved, 8,
         std::string("\0\0\0\0\0", 5) + (about_info ? '\x10' : '\0') + std::string("\0\x10", 2));
     // Of two peers with one name only one is spoken to.
-    std::string name = "-XX0000-" + std::to_string(peer_.port_);
+    std::string name = "-XX0000-" + std::to_string(peer_.port());
     name.resize(20, '-');
     answer.replace(kHandshake - name.size(), name.size(), name);
     Write(answer);
@@ -185,33 +184,21 @@ class HostilePeer::Script {
   bool did_ = false;
 };
 
-HostilePeer::HostilePeer(PeerTrick trick, std::size_t pieces)
-    : trick_(trick), pieces_(pieces), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  auto* const any = reinterpret_cast<sockaddr*>(&address);
-  DOPPLER_CHECK(::bind(listener_, any, size) == 0 && ::listen(listener_, SOMAXCONN) == 0 &&
-                ::getsockname(listener_, any, &size) == 0);
-  port_ = ntohs(address.sin_port);
+HostilePeer::HostilePeer(PeerTrick trick, std::size_t pieces) : trick_(trick), pieces_(pieces) {
   thread_ = std::thread([this] { Run(); });
 }
 
 HostilePeer::~HostilePeer() {
   stop_ = true;
   thread_.join();
-  ::close(listener_);
 }
 
 void HostilePeer::Run() {
   while (!stop_) {
-    pollfd wanted = {listener_, POLLIN, 0};
-    if (::poll(&wanted, 1, kWaitMilliseconds) <= 0) continue;
-    const int socket = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-    if (socket < 0) continue;
-    Script(*this, socket).Play();
-    ::close(socket);
+    const auto socket = listener_.Accept(std::chrono::milliseconds(kWaitMilliseconds));
+    if (!socket) continue;
+    Script(*this, *socket).Play();
+    ::close(*socket);
   }
 }
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <thread>
 
+#include "support/loopback.h"
+
 namespace doppler {
 
 enum class PeerTrick : std::uint8_t {
@@ -31,7 +33,7 @@ class HostilePeer {
   HostilePeer(const HostilePeer&) = delete;
   HostilePeer& operator=(const HostilePeer&) = delete;
 
-  std::uint16_t port() const { return port_; }
+  std::uint16_t port() const { return listener_.port(); }
   // How often it did what it does wrong.
   int tricks() const { return tricks_; }
   // How often the other side ended the connection after that.
@@ -43,8 +45,7 @@ class HostilePeer {
 
   const PeerTrick trick_;
   const std::size_t pieces_;
-  int listener_;
-  std::uint16_t port_ = 0;
+  const LoopbackListener listener_;
   std::atomic<bool> stop_{false};
   std::atomic<int> tricks_{0};
   std::atomic<int> dropped_{0};

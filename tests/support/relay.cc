@@ -21,20 +21,6 @@ namespace {
 using RelayClock = std::chrono::steady_clock;
 constexpr std::size_t kChunk = 16384;
 
-sockaddr_in LoopbackAddress(std::uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
-  return address;
-}
-
-int NewSocket() {
-  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  DOPPLER_CHECK(socket >= 0);
-  return socket;
-}
-
 // From one socket to another.
 class Direction {
  public:
@@ -135,34 +121,25 @@ class RelayedConnection {
 
 }  // namespace
 
-Relay::Relay(const RelayOptions& options) : options_(options), listener_(NewSocket()) {
-  sockaddr_in address = LoopbackAddress(0);
-  auto* const any = reinterpret_cast<sockaddr*>(&address);
-  socklen_t size = sizeof address;
-  DOPPLER_CHECK(::bind(listener_, any, size) == 0);
-  DOPPLER_CHECK(::listen(listener_, SOMAXCONN) == 0);
-  DOPPLER_CHECK(::getsockname(listener_, any, &size) == 0);
-  port_ = ntohs(address.sin_port);
+Relay::Relay(const RelayOptions& options) : options_(options) {
   thread_ = std::thread([this] { Run(); });
 }
 
 Relay::~Relay() {
   stop_ = true;
   thread_.join();
-  ::close(listener_);
 }
 
 void Relay::Run() {
   std::vector<std::unique_ptr<RelayedConnection>> connections;
   while (!stop_) {
-    std::vector<pollfd> wanted = {{listener_, POLLIN, 0}};
+    std::vector<pollfd> wanted = {{listener_.descriptor(), POLLIN, 0}};
     for (const auto& connection : connections) connection->AddTo(wanted);
     constexpr int kTickMilliseconds = 1;
     ::poll(wanted.data(), wanted.size(), kTickMilliseconds);
     if (wanted[0].revents != 0) {
-      const int client = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-      if (client >= 0) {
-        connections.push_back(std::make_unique<RelayedConnection>(client, options_));
+      if (const auto client = listener_.Accept(std::chrono::milliseconds(0))) {
+        connections.push_back(std::make_unique<RelayedConnection>(*client, options_));
       }
     }
     const RelayClock::time_point now = RelayClock::now();

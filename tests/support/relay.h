@@ -8,6 +8,8 @@
 #include <string_view>
 #include <thread>
 
+#include "support/loopback.h"
+
 namespace doppler {
 
 struct RelayOptions {
@@ -28,14 +30,13 @@ class Relay {
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
 
-  std::uint16_t port() const { return port_; }
+  std::uint16_t port() const { return listener_.port(); }
 
  private:
   void Run();
 
   const RelayOptions options_;
-  int listener_;
-  std::uint16_t port_ = 0;
+  const LoopbackListener listener_;
   std::atomic<bool> stop_{false};
   std::thread thread_;
 };

@@ -6,7 +6,6 @@
 #include <netinet/in.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,17 +35,9 @@ class TcpSocket {
   int descriptor_;
 };
 
-sockaddr_in OnLoopback(std::uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
-  return address;
-}
-
 int OpenTo(std::uint16_t port) {
-  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const sockaddr_in address = OnLoopback(port);
+  const int socket = NewSocket();
+  const sockaddr_in address = LoopbackAddress(port);
   DOPPLER_CHECK(::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) ==
                 0);
   return socket;
@@ -103,30 +94,22 @@ std::string AskInPlain(std::uint16_t port, std::string_view hello) {
   return size <= 0 ? std::string() : std::string(answer.data(), static_cast<std::size_t>(size));
 }
 
-TlsImpostor::TlsImpostor(TlsIdentity identity)
-    : identity_(std::move(identity)), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-  sockaddr_in address = OnLoopback(0);
-  socklen_t size = sizeof address;
-  auto* const any = reinterpret_cast<sockaddr*>(&address);
-  DOPPLER_CHECK(::bind(listener_, any, size) == 0 && ::listen(listener_, SOMAXCONN) == 0 &&
-                ::getsockname(listener_, any, &size) == 0);
-  port_ = ntohs(address.sin_port);
+TlsImpostor::TlsImpostor(TlsIdentity identity) : identity_(std::move(identity)) {
   thread_ = std::thread([this] { Run(); });
 }
 
 TlsImpostor::~TlsImpostor() {
   stop_ = true;
   thread_.join();
-  ::close(listener_);
 }
 
 void TlsImpostor::Run() {
   const TlsContext context = ContextOf(TLS_server_method(), identity_);
   while (!stop_) {
-    pollfd wanted = {listener_, POLLIN, 0};
-    constexpr int kTickMilliseconds = 10;
-    if (::poll(&wanted, 1, kTickMilliseconds) <= 0) continue;
-    const TcpSocket socket(::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC));
+    constexpr std::chrono::milliseconds kTick(10);
+    const auto accepted = listener_.Accept(kTick);
+    if (!accepted) continue;
+    const TcpSocket socket(*accepted);
     const Tls tls = Over(context, socket);
     ++connections_;
     char byte = 0;

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <thread>
 
+#include "support/loopback.h"
+
 namespace doppler {
 
 // PEM texts; empty: it shows no certificate.
@@ -31,7 +33,7 @@ class TlsImpostor {
   TlsImpostor(const TlsImpostor&) = delete;
   TlsImpostor& operator=(const TlsImpostor&) = delete;
 
-  std::uint16_t port() const { return port_; }
+  std::uint16_t port() const { return listener_.port(); }
   int connections() const { return connections_; }
   // Of these, sent something after they had seen the certificate.
   int fooled() const { return fooled_; }
@@ -40,8 +42,7 @@ class TlsImpostor {
   void Run();
 
   const TlsIdentity identity_;
-  int listener_;
-  std::uint16_t port_ = 0;
+  const LoopbackListener listener_;
   std::atomic<bool> stop_{false};
   std::atomic<int> connections_{0};
   std::atomic<int> fooled_{0};
