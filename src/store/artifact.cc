@@ -151,8 +151,7 @@ std::string Artifact::DamageMessage(const Extent& extent) const {
   return fmt::format(
       "the shard '{}' is damaged: its bytes {} to {} do not have the hash that the manifest gives; "
       "copy it again, convert again or fetch it again with 'doppler pull' ('doppler verify {}' "
-      "lists "
-      "every damaged shard)",
+      "lists every damaged shard)",
       (folder_ / Shard(extent.shard).file).string(), extent.offset, extent.offset + extent.size,
       folder_.string());
 }

@@ -12,6 +12,7 @@
 #include <openssl/x509v3.h>
 
 #include "base/error.h"
+#include "swarm/pem.h"
 #include "swarm/torrent_rules.h"
 
 namespace doppler {
@@ -23,15 +24,6 @@ using Certificate = std::unique_ptr<X509, decltype(&X509_free)>;
 
 constexpr long kVersion3 = 2;  // as X.509 writes it
 constexpr std::size_t kSerialBytes = 16;
-
-// In place of OpenSSL's own, which would ask on the terminal.
-int AskNobody(char* /*buffer*/, int /*size*/, int /*writing*/, void* /*user*/) { return -1; }
-
-Memory Holding(std::string_view text) {
-  Memory memory(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free);
-  DOPPLER_CHECK(memory != nullptr);
-  return memory;
-}
 
 std::string TakeText(const Memory& memory) {
   char* bytes = nullptr;
@@ -55,12 +47,12 @@ std::string ToPem(EVP_PKEY* key) {
 // Null for what is none.
 Certificate ReadCertificate(std::string_view pem) {
   if (pem.size() > kMostPemBytes) return {nullptr, X509_free};
-  return {PEM_read_bio_X509(Holding(pem).get(), nullptr, AskNobody, nullptr), X509_free};
+  return ReadPem(pem, PEM_read_bio_X509, X509_free);
 }
 
 CertificateKey ReadPrivateKey(std::string_view pem) {
   if (pem.size() > kMostPemBytes) return {nullptr, EVP_PKEY_free};
-  return {PEM_read_bio_PrivateKey(Holding(pem).get(), nullptr, AskNobody, nullptr), EVP_PKEY_free};
+  return ReadPem(pem, PEM_read_bio_PrivateKey, EVP_PKEY_free);
 }
 
 CertificateKey NewKey() {

@@ -3,13 +3,12 @@
 #include <cstring>
 #include <memory>
 
-#include <openssl/bio.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 
 #include "base/error.h"
 #include "io/file.h"
 #include "io/replace_file.h"
+#include "swarm/pem.h"
 
 namespace doppler {
 namespace {
@@ -30,17 +29,10 @@ const unsigned char* Octets(const std::string& text) {
   return reinterpret_cast<const unsigned char*>(text.data());
 }
 
-// In place of OpenSSL's own, which would ask on the terminal.
-int NoPassword(char* /*buffer*/, int /*size*/, int /*writing*/, void* /*user*/) { return -1; }
+using KeyReader = EVP_PKEY* (*)(BIO*, EVP_PKEY**, pem_password_cb*, void*);
 
-using ReadPem = EVP_PKEY* (*)(BIO*, EVP_PKEY**, pem_password_cb*, void*);
-
-Key ReadKey(const fs::path& path, ReadPem read, const char* what) {
-  const std::string text = ReadTextFile(path, kMostKeyBytes);
-  const std::unique_ptr<BIO, decltype(&BIO_free)> memory(
-      BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free);
-  Key key(memory == nullptr ? nullptr : read(memory.get(), nullptr, NoPassword, nullptr),
-          EVP_PKEY_free);
+Key ReadKey(const fs::path& path, KeyReader read, const char* what) {
+  Key key = ReadPem(ReadTextFile(path, kMostKeyBytes), read, EVP_PKEY_free);
   if (key == nullptr || EVP_PKEY_get_id(key.get()) != EVP_PKEY_ED25519) {
     Throw("'{}' is not {} in a PEM file without a password; docs/swarm.md says how to make one",
           path.string(), what);

@@ -20,7 +20,7 @@
 #include "swarm/torrent.h"
 #include "swarm/torrent_rules.h"
 #include "swarm/worker/settings.h"
-#include "swarm/worker/team_peer.h"
+#include "swarm/worker/tls_connection.h"
 
 namespace doppler {
 namespace {

@@ -8,8 +8,6 @@
 #include <thread>
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/rand.h>
 
 #include "base/error.h"
@@ -161,24 +159,6 @@ DescriptionMessage DescribeFromTeam(const StartMessage& start) {
     }
     std::this_thread::sleep_for(kRest);
   }
-}
-
-std::string DhParameters() {
-  const std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> context(
-      EVP_PKEY_CTX_new_from_name(nullptr, "DH", nullptr), EVP_PKEY_CTX_free);
-  char group[] = "ffdhe2048";
-  const std::array<OSSL_PARAM, 2> parameters = {OSSL_PARAM_construct_utf8_string("group", group, 0),
-                                                OSSL_PARAM_construct_end()};
-  EVP_PKEY* made = nullptr;
-  DOPPLER_CHECK(context != nullptr && EVP_PKEY_paramgen_init(context.get()) == 1 &&
-                EVP_PKEY_CTX_set_params(context.get(), parameters.data()) == 1 &&
-                EVP_PKEY_generate(context.get(), &made) == 1);
-  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(made, EVP_PKEY_free);
-  const std::unique_ptr<BIO, decltype(&BIO_free)> memory(BIO_new(BIO_s_mem()), BIO_free);
-  DOPPLER_CHECK(memory != nullptr && PEM_write_bio_Parameters(memory.get(), key.get()) == 1);
-  char* bytes = nullptr;
-  const long size = BIO_get_mem_data(memory.get(), &bytes);
-  return {bytes, static_cast<std::size_t>(size)};
 }
 
 }  // namespace doppler

@@ -4,8 +4,6 @@
 // dictionary itself.
 #pragma once
 
-#include <string>
-
 #include "swarm/messages.h"
 
 namespace doppler {
@@ -13,9 +11,5 @@ namespace doppler {
 // Asks the peers of `start` one after the other, again and again, until one has given it. Blocks;
 // the caller ends the process to end it. Throws Error if there is no peer to ask.
 DescriptionMessage DescribeFromTeam(const StartMessage& start);
-
-// What libtorrent wants beside a certificate and its key: public parameters of a key exchange
-// (ffdhe2048, RFC 7919) as PEM text. TLS 1.3 does not use them.
-std::string DhParameters();
 
 }  // namespace doppler

@@ -1,9 +1,10 @@
-// A TLS connection to a peer of a team, blocking, with bounded waits.
+// What TLS with the peers of a team needs: a connection of our own, blocking, with bounded waits,
+// and what libtorrent wants for its connections.
 #pragma once
 
 #include <memory>
-#include <span>
 #include <string>
+#include <string_view>
 
 #include <openssl/ssl.h>
 
@@ -31,5 +32,9 @@ class TlsConnection {
   std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context_;
   std::unique_ptr<SSL, decltype(&SSL_free)> tls_;
 };
+
+// What libtorrent wants beside a certificate and its key: public parameters of a key exchange
+// (ffdhe2048, RFC 7919) as PEM text. TLS 1.3 does not use them.
+std::string DhParameters();
 
 }  // namespace doppler
