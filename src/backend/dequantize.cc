@@ -1,8 +1,11 @@
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
 #include "backend/block_layout.h"
 #include "backend/quantize.h"
+#include "backend/row_groups.h"
 #include "backend/sub_scales.h"
 #include "backend/unpack.h"
 #include "base/error.h"
@@ -137,6 +140,26 @@ BlockFunction DequantizerOf(DType dtype) {
   }
 }
 
+constexpr Bytes kLargestChunk = 34 * kGroupChunk / 32;  // of q8_0
+
+// Of a row of a group, chunk after chunk.
+void DequantizeGrouped(const WeightMatrix& matrix, std::size_t row, std::size_t begin,
+                       std::span<float> out) {
+  const Bytes group_bytes =
+      kGroupRows * *RowBytes(matrix.dtype, static_cast<std::uint64_t>(matrix.cols));
+  const std::span group(matrix.data + row / kGroupRows * group_bytes, group_bytes);
+  std::array<std::byte, kLargestChunk> chunk;
+  for (std::size_t done = 0; done < out.size();) {
+    const std::size_t at = begin + done;
+    const std::size_t count = std::min(out.size() - done, kGroupChunk - at % kGroupChunk);
+    const auto blocks = std::span(chunk).first(*RowBytes(matrix.dtype, count));
+    CopyBlocksOfRow(matrix.dtype, matrix.cols, group, static_cast<int>(row % kGroupRows),
+                    static_cast<int>(at), static_cast<int>(count), blocks);
+    Dequantize(matrix.dtype, blocks, out.subspan(done, count));
+    done += count;
+  }
+}
+
 }  // namespace
 
 void Dequantize(DType dtype, std::span<const std::byte> blocks, std::span<float> out) {
@@ -161,6 +184,7 @@ void DequantizeColumns(const WeightMatrix& matrix, std::size_t row, std::size_t 
   const auto rows = static_cast<std::uint64_t>(matrix.rows);
   const auto cols = static_cast<std::uint64_t>(matrix.cols);
   DOPPLER_CHECK(row < rows && out.size() <= cols && begin <= cols - out.size());
+  if (matrix.layout == WeightLayout::kRows16) return DequantizeGrouped(matrix, row, begin, out);
   const Bytes row_bytes = *RowBytes(matrix.dtype, cols);
   const std::byte* data = matrix.data + row * row_bytes + *RowBytes(matrix.dtype, begin);
   if (!HasScaleGrid(matrix.dtype)) {

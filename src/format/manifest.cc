@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "backend/row_groups.h"
 #include "base/error.h"
 
 namespace doppler {
@@ -13,7 +14,7 @@ namespace {
 
 constexpr std::array<std::string_view, 3> kStrategyNames = {"expert", "layer", "fixed"};
 constexpr std::array<std::string_view, 4> kShardTypeNames = {"dense", "expert", "layer", "fixed"};
-constexpr std::array<std::string_view, 2> kLayoutNames = {"row", "column"};
+constexpr std::array<std::string_view, 3> kLayoutNames = {"row", "column", "rows16"};
 
 template <typename Enum, std::size_t N>
 std::string_view NameOf(Enum value, const std::array<std::string_view, N>& names) {
@@ -50,7 +51,7 @@ std::string TensorLine(const std::string& name, const TensorEntry& tensor) {
       R"(    {}: {{ "shard": {}, "offset": {}, "size": {}, "shape": [{}], "dtype": "{}", )"
       R"("layout": "{}"{} }})",
       Quoted(name), tensor.shard.value, tensor.offset, tensor.size, fmt::join(tensor.shape, ", "),
-      DTypeName(tensor.dtype), NameOf(tensor.layout, kLayoutNames), slice);
+      DTypeName(tensor.dtype), LayoutName(tensor.layout), slice);
 }
 
 // Checks one after the other the properties of a record, naming the expert.
@@ -63,8 +64,8 @@ class RecordChecker {
     const auto same_shard = [&](const TensorEntry& part) { return part.shard == record.shard; };
     Require(same_shard(record.up) && same_shard(record.down), "its parts are in several shards");
     for (const TensorEntry* part : {&record.gate, &record.up, &record.down}) {
-      Require(!part->slice && part->layout == WeightLayout::kRow && part->shape.size() == 2,
-              "a part is not a whole matrix in row layout");
+      Require(!part->slice && part->layout != WeightLayout::kColumn && part->shape.size() == 2,
+              "a part is not a whole matrix in rows");
       Require(part->offset % kDirectAlignment == 0, "a part is not on a 4096-byte boundary");
     }
     Require(Follows(record.gate, record.up) && Follows(record.up, record.down),
@@ -120,6 +121,7 @@ std::string_view ShardTypeName(ShardType type) { return NameOf(type, kShardTypeN
 std::optional<ShardType> ShardTypeFromName(std::string_view name) {
   return FromName<ShardType>(name, kShardTypeNames);
 }
+std::string_view LayoutName(WeightLayout layout) { return NameOf(layout, kLayoutNames); }
 std::optional<WeightLayout> LayoutFromName(std::string_view name) {
   return FromName<WeightLayout>(name, kLayoutNames);
 }
@@ -145,7 +147,7 @@ std::string SerializeManifest(const Manifest& manifest) {
       "  \"defaultWeightLayout\": \"{}\",\n  \"shards\": [\n{}\n  ],\n  \"tensors\": {{\n{}\n  }}\n"
       "}}\n",
       Quoted(manifest.model_id), nlohmann::json::parse(manifest.architecture).dump(),
-      StrategyName(manifest.strategy), NameOf(manifest.default_layout, kLayoutNames),
+      StrategyName(manifest.strategy), LayoutName(manifest.default_layout),
       fmt::join(shards, ",\n"), fmt::join(tensors, ",\n"));
 }
 
@@ -165,6 +167,9 @@ std::optional<Bytes> TensorBytes(DType dtype, std::span<const std::int64_t> shap
                                  WeightLayout layout) {
   if (layout == WeightLayout::kRow) return TensorBytes(dtype, shape);
   if (shape.size() != 2 || HasScaleGrid(dtype)) return std::nullopt;
+  if (layout == WeightLayout::kRows16) {
+    return CanGroupRows(dtype, shape[0]) ? TensorBytes(dtype, shape) : std::nullopt;
+  }
   return TensorBytes(dtype, std::array{shape[1], shape[0]});
 }
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "backend/dtype.h"
+#include "backend/weight_layout.h"
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "format/merkle.h"
@@ -26,7 +27,6 @@ inline constexpr Bytes kTensorAlignment = 64;
 
 enum class ShardingStrategy : std::uint8_t { kExpert, kLayer, kFixed };
 enum class ShardType : std::uint8_t { kDense, kExpert, kLayer, kFixed };
-enum class WeightLayout : std::uint8_t { kRow, kColumn };
 
 struct ShardEntry {
   std::string file;  // relative to the artifact: "shards/00001.bin"
@@ -99,7 +99,7 @@ inline constexpr std::string_view kNodesFile = "shards/experts.nodes";
 // How many of them are one shard's: 0 for a shard that the file leaves out.
 std::size_t NodeCount(const ShardEntry& shard);
 
-// As TensorBytes of backend/dtype.h, in either layout.
+// As TensorBytes of backend/dtype.h, in any layout.
 std::optional<Bytes> TensorBytes(DType dtype, std::span<const std::int64_t> shape,
                                  WeightLayout layout);
 
@@ -118,6 +118,7 @@ std::string_view StrategyName(ShardingStrategy strategy);
 std::optional<ShardingStrategy> StrategyFromName(std::string_view name);
 std::string_view ShardTypeName(ShardType type);
 std::optional<ShardType> ShardTypeFromName(std::string_view name);
+std::string_view LayoutName(WeightLayout layout);
 std::optional<WeightLayout> LayoutFromName(std::string_view name);
 
 }  // namespace doppler

@@ -5,6 +5,7 @@
 
 #include "backend/quantize.h"
 #include "base/error.h"
+#include "model/stored_layout.h"
 #include "model/tensors.h"
 
 namespace doppler {
@@ -182,11 +183,11 @@ std::size_t VectorFloats(const ModelConfig& config) {
 void CheckShapes(const Manifest& manifest, const ModelConfig& config) {
   for (const TensorSpec& spec : ExpectedTensors(config)) {
     const TensorEntry& tensor = manifest.Tensor(spec.name);
-    if (tensor.layout != WeightLayout::kRow || tensor.slice) {
+    if (tensor.slice || tensor.layout != StoredLayout(spec, tensor.dtype, tensor.layout)) {
       Throw(
-          "the tensor '{}' is stored by columns or in slices, which is not supported here; convert "
-          "again",
-          spec.name);
+          "the tensor '{}' is stored in the layout '{}' or in slices, which is not supported for "
+          "it; convert again",
+          spec.name, LayoutName(tensor.layout));
     }
     if (tensor.shape == spec.shape) continue;
     Throw(

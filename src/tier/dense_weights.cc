@@ -86,7 +86,8 @@ WeightMatrix MatrixOf(const TensorEntry& tensor, const std::byte* data) {
   return {.data = data,
           .dtype = tensor.dtype,
           .rows = vector ? 1 : static_cast<int>(tensor.shape[0]),
-          .cols = static_cast<int>(tensor.shape.back())};
+          .cols = static_cast<int>(tensor.shape.back()),
+          .layout = tensor.layout};
 }
 
 DenseWeights::DenseWeights(const Artifact& artifact, std::span<const std::string> names,

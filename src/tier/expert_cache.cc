@@ -15,7 +15,8 @@ WeightMatrix MatrixAt(const std::byte* record, Bytes record_offset, const Tensor
   return {.data = record + (tensor.offset - record_offset),
           .dtype = tensor.dtype,
           .rows = static_cast<int>(tensor.shape[0]),
-          .cols = static_cast<int>(tensor.shape[1])};
+          .cols = static_cast<int>(tensor.shape[1]),
+          .layout = tensor.layout};
 }
 
 ExpertView ViewOf(const std::byte* slot, const ExpertSource& source) {

@@ -8,10 +8,12 @@
 #include "convert/checkpoint.h"
 #include "convert/layout.h"
 #include "convert/part_hashes.h"
+#include "convert/row_grouper.h"
 #include "convert/shard_writer.h"
 #include "format/manifest.h"
 #include "io/file.h"
 #include "model/quantization.h"
+#include "model/stored_layout.h"
 
 namespace doppler {
 namespace {
@@ -70,7 +72,7 @@ class Writer {
                                             .size = tensor.size,
                                             .shape = tensor.spec.shape,
                                             .dtype = tensor.dtype,
-                                            .layout = WeightLayout::kRow,
+                                            .layout = tensor.layout,
                                             .slice = std::nullopt};
     }
     ShardEntry shard = {.file = fmt::format("shards/{:05}.bin", id.value),
@@ -127,11 +129,17 @@ class Writer {
     for (const PlacedTensor& placed : planned.tensors) {
       const SynthTensor& tensor = tensors_[placed.tensor];
       writer.PadTo(placed.offset);
-      weights_.Stream(tensor.spec, tensor.dtype, placed.tensor,
-                      [&](std::span<const std::byte> bytes) {
-                        ThrowIfInterrupted();
-                        writer.Write(bytes);
-                      });
+      const auto write = [&](std::span<const std::byte> bytes) {
+        ThrowIfInterrupted();
+        writer.Write(bytes);
+      };
+      if (tensor.layout == WeightLayout::kRows16) {
+        RowGrouper grouper(tensor.dtype, tensor.spec.shape.back(), write);
+        weights_.Stream(tensor.spec, tensor.dtype, placed.tensor,
+                        [&](std::span<const std::byte> bytes) { grouper.Add(bytes); });
+      } else {
+        weights_.Stream(tensor.spec, tensor.dtype, placed.tensor, write);
+      }
       DOPPLER_CHECK(writer.position() == placed.offset + tensor.size);
     }
     writer.PadTo(planned.size);
@@ -159,7 +167,8 @@ void CopyTokenizer(const fs::path& from, const fs::path& to) {
 
 }  // namespace
 
-std::vector<SynthTensor> PlanSynth(const ModelConfig& config, const std::string& quant) {
+std::vector<SynthTensor> PlanSynth(const ModelConfig& config, const std::string& quant,
+                                   WeightLayout layout) {
   if (quant != kMix && !(DTypeFromName(quant) && CanQuantize(*DTypeFromName(quant)))) {
     throw UsageError(
         fmt::format("there is no '{}' to write weights in; choose bf16, {} or a "
@@ -171,7 +180,10 @@ std::vector<SynthTensor> PlanSynth(const ModelConfig& config, const std::string&
     DType dtype = FormatOf(spec, config, quant);
     if (!RowBytes(dtype, static_cast<std::uint64_t>(spec.shape.back()))) dtype = DType::kQ8_0;
     if (!RowBytes(dtype, static_cast<std::uint64_t>(spec.shape.back()))) dtype = DType::kBf16;
-    tensors.push_back({.spec = spec, .dtype = dtype, .size = *TensorBytes(dtype, spec.shape)});
+    tensors.push_back({.spec = spec,
+                       .dtype = dtype,
+                       .size = *TensorBytes(dtype, spec.shape),
+                       .layout = StoredLayout(spec, dtype, layout)});
   }
   return tensors;
 }

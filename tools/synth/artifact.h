@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/dtype.h"
+#include "backend/weight_layout.h"
 #include "base/bytes.h"
 #include "base/function_ref.h"
 #include "model/config.h"
@@ -20,11 +21,13 @@ struct SynthTensor {
   TensorSpec spec;
   DType dtype = DType::kF32;
   Bytes size = 0;
+  WeightLayout layout = WeightLayout::kRow;
 };
 
 // The tensors of a model in the formats of `quant`: a block type's name, "q4_k_m" for ggml's usual
 // mix, or "bf16". Throws UsageError for a name that is none of these.
-std::vector<SynthTensor> PlanSynth(const ModelConfig& config, const std::string& quant);
+std::vector<SynthTensor> PlanSynth(const ModelConfig& config, const std::string& quant,
+                                   WeightLayout layout = WeightLayout::kRow);
 
 struct SynthOptions {
   std::filesystem::path output;     // must not exist

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "format/manifest.h"
 #include "io/file.h"
 #include "io/machine.h"
 #include "io/progress.h"
@@ -15,6 +16,7 @@ namespace {
 struct Arguments {
   std::string config;
   std::string quant = "q4_k_m";
+  std::string layout = "row";
   std::string pool = "16M";
   doppler::SynthOptions options;
   std::filesystem::path gguf;
@@ -32,6 +34,10 @@ void AddOptions(CLI::App& app, Arguments& arguments) {
                  "Write the same weights as a GGUF file too; it must not exist");
   app.add_option("--quant", arguments.quant,
                  "Format of the weights: bf16, q4_k_m (ggml's mix) or a type of convert --quant")
+      ->capture_default_str();
+  app.add_option("--layout", arguments.layout,
+                 "Order of the rows in the artifact: row, or rows16 for groups of sixteen")
+      ->check(CLI::IsMember({"row", "rows16"}))
       ->capture_default_str();
   app.add_option("--layers", arguments.layers, "Only the first N layers")
       ->check(CLI::PositiveNumber);
@@ -106,7 +112,8 @@ void Run(Arguments& arguments) {
   if (!arguments.gguf.empty() && options.distinct_experts > 0) {
     throw UsageError("a GGUF file cannot link experts; leave --distinct-experts out");
   }
-  const std::vector<SynthTensor> tensors = PlanSynth(config, arguments.quant);
+  const std::vector<SynthTensor> tensors =
+      PlanSynth(config, arguments.quant, *LayoutFromName(arguments.layout));
   if (!only_gguf) {
     WriteWithProgress(options.output.string(), tensors, [&](const auto& on_progress) {
       WriteSynthArtifact(config, tensors, options, on_progress);

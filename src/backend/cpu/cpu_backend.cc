@@ -7,6 +7,7 @@
 #include "backend/checks.h"
 #include "backend/cpu/quantized_scratch.h"
 #include "backend/cpu/select.h"
+#include "backend/cpu/ungrouped_rows.h"
 #include "backend/quantize.h"
 #include "base/error.h"
 
@@ -39,7 +40,9 @@ class CpuBackend final : public Backend {
   std::string_view path() const override { return CpuPathName(path_); }
 
   Bytes ScratchBytes(const KernelLimits& limits) const override {
-    return ScratchLayout(limits, kernels_).end;
+    const Bytes ungrouped =
+        kernels_.reads_groups ? 0 : UngroupedRows::BytesFor(pool_.size(), WidestRow(limits));
+    return ScratchLayout(limits, kernels_).end + ungrouped;
   }
 
   void Reserve(const KernelLimits& limits) override {
@@ -52,6 +55,7 @@ class CpuBackend final : public Backend {
     call_scratch_ = layout.call.At(base);
     kept_scratch_ = layout.kept.At(base);
     chosen_ = reinterpret_cast<float*>(base + layout.chosen);
+    if (!kernels_.reads_groups) ungrouped_.Reserve(pool_.size(), WidestRow(limits));
   }
 
   void MatMul(const WeightMatrix& weights, ConstRows in, Rows out) override {
@@ -99,6 +103,7 @@ class CpuBackend final : public Backend {
                    int out_step) override {
     const int cols = weights.all.cols;
     CheckHeads(weights, in, in_step, cols, out, out_step, weights.rows);
+    DOPPLER_CHECK(weights.all.layout == WeightLayout::kRow);
     const auto row_bytes = RowBytes(weights.all.dtype, static_cast<std::uint64_t>(cols));
     DOPPLER_CHECK(row_bytes.has_value());
     if (ReadsInt8(weights.all.dtype)) {
@@ -256,6 +261,10 @@ class CpuBackend final : public Backend {
     return AlignUp(std::max((rows + pieces - 1) / pieces, least), kRowsTogether);
   }
 
+  static int WidestRow(const KernelLimits& limits) {
+    return std::max(limits.cols, limits.kept_cols);
+  }
+
   bool ReadsInt8(DType dtype) const {
     return !IsFloat(dtype) && !HasScaleGrid(dtype) && kernels_.quantize != nullptr;
   }
@@ -317,12 +326,34 @@ class CpuBackend final : public Backend {
     const auto row_bytes = RowBytes(weights.dtype, static_cast<std::uint64_t>(weights.cols));
     DOPPLER_CHECK(row_bytes.has_value());
     const auto rows = static_cast<std::size_t>(weights.rows);
-    pool_.ParallelFor(
-        rows, RowsPerPiece(rows, *row_bytes, in.rows), [&](std::size_t begin, std::size_t end) {
-          const auto first = static_cast<int>(begin);
-          const auto last = static_cast<int>(end);
-          MatMulRows(weights, *row_bytes, first, last, in, 0, Columns(out, first, last - first));
-        });
+    pool_.ParallelFor(rows, RowsPerPiece(rows, *row_bytes, in.rows),
+                      [&](std::size_t begin, std::size_t end) {
+                        const auto first = static_cast<int>(begin);
+                        const auto last = static_cast<int>(end);
+                        const Rows part = Columns(out, first, last - first);
+                        if (IsInOrder(weights)) {
+                          MatMulRows(weights, *row_bytes, first, last, in, 0, part);
+                        } else {
+                          MatMulGroups(weights, *row_bytes, first, in, part);
+                        }
+                      });
+  }
+
+  // Whether kernels take the matrix as it is.
+  bool IsInOrder(const WeightMatrix& weights) const {
+    return weights.layout == WeightLayout::kRow || kernels_.reads_groups;
+  }
+
+  // As MatMulRows, of groups of rows from `row` on, one after the other.
+  void MatMulGroups(const WeightMatrix& weights, Bytes row_bytes, int row, ConstRows in, Rows out) {
+    UngroupedRows::Place place(ungrouped_);
+    for (int done = 0; done < out.cols; done += kGroupRows) {
+      const WeightMatrix rows = {.data = place.Read(weights, row + done),
+                                 .dtype = weights.dtype,
+                                 .rows = kGroupRows,
+                                 .cols = weights.cols};
+      MatMulRows(rows, row_bytes, 0, kGroupRows, in, 0, Columns(out, done, kGroupRows));
+    }
   }
 
   // Rows [begin, end) times all tokens, whose quantised values begin at row `quantized_from`.
@@ -336,6 +367,7 @@ class CpuBackend final : public Backend {
     for (int token = 0; token < in.rows; token += step) {
       kernel({.weights = data + static_cast<std::size_t>(begin) * row_bytes,
               .row_bytes = row_bytes,
+              .grouped = weights.layout == WeightLayout::kRows16,
               .rows = end - begin,
               .cols = weights.cols,
               .tokens = std::min(step, in.rows - token),
@@ -421,6 +453,7 @@ class CpuBackend final : public Backend {
   const CpuKernels& kernels_;
   KernelLimits limits_{.tokens = 0, .cols = 0};
   std::vector<CacheLine> scratch_;
+  UngroupedRows ungrouped_;  // unless kernels read groups
   QuantizedRows call_scratch_;
   QuantizedRows kept_scratch_;
   float* chosen_ = nullptr;  // rows of kept_in_

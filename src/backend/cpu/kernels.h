@@ -50,6 +50,7 @@ struct MatMulTile {
 
   const unsigned char* weights = nullptr;  // [rows], row_bytes apart
   std::size_t row_bytes = 0;
+  bool grouped = false;  // groups of sixteen rows instead, each of 16 * row_bytes (row_groups.h)
   int rows = 0;
   int cols = 0;
   int tokens = 0;                      // at most kMaxTokens
@@ -101,6 +102,8 @@ struct CpuKernels {
   // Writes one row of `out`. Null if every product reads floats.
   void (*quantize)(const float* in, const QuantizedRows& out);
   bool reads_unsigned = false;
+  // Whether products take groups of rows as they are.
+  bool reads_groups = false;
 
   void (*rms_norm)(const float* in, const float* weight, float epsilon, int size,
                    float* out) = nullptr;
