@@ -20,7 +20,7 @@ struct GroupProduct {
   static constexpr int kMostTokens = 4;
   // The parts of a chunk are read side by side, which the processor's own prefetcher takes for no
   // stream.
-  static constexpr int kBytesAhead = 4096;
+  static constexpr int kBytesAhead = 8192;
 
   using Sums = __m512[kLanes][kMostTokens];
 
@@ -69,7 +69,7 @@ struct GroupProduct {
     constexpr int kShare = kRowsOfGroup * Format::kChunkBytes / (kLanes / Group::kLanesAtOnce);
     const Byte* from = chunk + kBytesAhead + step * kShare;
     for (int i = 0; i < kShare; i += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(from + i), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(from + i), _MM_HINT_T1);
     }
   }
 
