@@ -94,7 +94,7 @@ tidy() {
 stage_tidy() {
   install_packages build test lint fuzz
   configure asan
-  tidy asan "(src/.*(?<!_test|bench|_fuzz)\.cc|build/asan/.*/doppler[a-z_]*\.dir/.*\.cxx)"
+  tidy asan "(src/.*(?<!_test|bench|_fuzz)\.cc|build/asan/.*/doppler[a-z_-]*\.dir/.*\.cxx)"
   if is_aarch64; then return; fi
   install_packages aarch64
   configure aarch64

@@ -128,7 +128,7 @@ TEST(LayerChoices, ALargeLayerMayStaySoThatBuffersAreSmall) {
 }
 
 TEST(PlanMemory, NeverSpendsMoreThanTheBudget) {
-  for (Bytes budget = 3 * kGiB; budget <= 40 * kGiB; budget += kGiB / 2) {
+  for (Bytes budget = 3 * kGiB; budget <= 40 * kGiB; budget += budget / 8) {
     const PlanResult result = Plan({.budget = budget, .process = 20 * kMiB});
     ASSERT_TRUE(result.plan) << FormatSize(budget);
     EXPECT_LE(result.plan->Total(), budget);

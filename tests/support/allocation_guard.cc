@@ -22,7 +22,7 @@ void AbortIfForbidden() {
 
 // glibc exports its own allocator under these names, so a replacement can call it.
 extern "C" {
-// NOLINTBEGIN(readability-identifier-naming,bugprone-reserved-identifier)
+// NOLINTBEGIN(readability-identifier-naming)
 void* __libc_malloc(std::size_t size);
 void* __libc_calloc(std::size_t count, std::size_t size);
 void* __libc_realloc(void* old, std::size_t size);
@@ -49,5 +49,5 @@ int posix_memalign(void** out, std::size_t alignment, std::size_t size) {
   *out = __libc_memalign(alignment, size);
   return *out == nullptr ? ENOMEM : 0;
 }
-// NOLINTEND(readability-identifier-naming,bugprone-reserved-identifier)
+// NOLINTEND(readability-identifier-naming)
 }
