@@ -90,7 +90,8 @@ struct GroupedMxfp4 : SmallGroups<Mxfp4> {
     for (int run = 0; run < chunk.blocks; ++run) {
       const Byte* exponents = chunk.Units<Mxfp4Layout::kExponent, 1>(run, 0);
       for (int half = 0; half < 2; ++half) {
-        const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(exponents + 8 * half));
+        const __m128i bytes =
+            _mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(exponents + 8 * half));
         out.scales[run][half] = PowersOfE8M0(_mm256_cvtepu8_epi32(bytes));
       }
     }
@@ -111,12 +112,19 @@ struct SuperGroups {
 };
 
 // Eight rows' f16.
-__m256 HalvesOfRows(const Byte* from, int half) { return _mm256_cvtph_ps(Load16(from + 16 * half)); }
+__m256 HalvesOfRows(const Byte* from, int half) {
+  return _mm256_cvtph_ps(Load16(from + 16 * half));
+}
 
 // Byte `i` of each lane as float, times `factor`.
 __m256 ScaleBytes(__m256i words, int i, __m256 factor) {
   const __m256i bytes = _mm256_and_si256(_mm256_srli_epi32(words, 8 * i), _mm256_set1_epi32(255));
   return _mm256_mul_ps(_mm256_cvtepi32_ps(bytes), factor);
+}
+
+// To the left, or to the right.
+__m256i ShiftBy(__m256i a, int left) {
+  return left >= 0 ? _mm256_slli_epi16(a, left) : _mm256_srli_epi16(a, -left);
 }
 
 // What q4_k and q5_k share: UnpackSubScales, a row in each lane.
@@ -150,11 +158,10 @@ struct SubScaleGroups : SuperGroups {
     for (int half = 0; half < 2; ++half) LoadHalf(chunk, half, out);
   }
   static void LowBits(const GroupChunk& chunk, int run, int half, __m256i* words) {
-    const Byte* from =
-        chunk.Units<Layout::kNibbles, 128>(0, 32 * (run / 2)) + kWordsOfHalf * half;
-    const __m128i shift = _mm_cvtsi32_si128(run % 2 == 0 ? 0 : 4);
+    const Byte* from = chunk.Units<Layout::kNibbles, 128>(0, 32 * (run / 2)) + kWordsOfHalf * half;
     for (int i = 0; i < 8; ++i) {
-      words[i] = LowNibbles(_mm256_srl_epi16(Load32(from + 64 * i), shift));
+      const __m256i bytes = Load32(from + 64 * i);
+      words[i] = run % 2 == 0 ? LowNibbles(bytes) : HighNibbles(bytes);
     }
   }
 };
@@ -171,11 +178,9 @@ struct GroupedQ5K : SubScaleGroups<Q5KLayout> {
   static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
     LowBits(chunk, run, half, words);
     const Byte* from = chunk.Units<Q5KLayout::kHighBits, 32>(0, 0) + kWordsOfHalf * half;
-    const __m128i shift = _mm_cvtsi32_si128(run);
     for (int i = 0; i < 8; ++i) {
-      const __m256i bits = _mm256_srl_epi16(Load32(from + 64 * i), shift);
-      const __m256i high = _mm256_slli_epi16(_mm256_and_si256(bits, _mm256_set1_epi8(1)), 4);
-      words[i] = _mm256_or_si256(words[i], high);
+      const __m256i bits = ShiftBy(Load32(from + 64 * i), 4 - run);
+      words[i] = _mm256_or_si256(words[i], _mm256_and_si256(bits, _mm256_set1_epi8(16)));
     }
   }
 };
@@ -191,8 +196,7 @@ struct GroupedQ6K : SuperGroups {
       for (int run = 0; run < 16; ++run) {
         const Byte* from = chunk.Units<Q6KLayout::kSubScales, 16>(0, run) + 8 * half;
         const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(from));
-        const __m256 scales =
-            _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), scale);
+        const __m256 scales = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), scale);
         out.scales[run][half] = scales;
         out.offsets[run][half] = _mm256_mul_ps(scales, _mm256_set1_ps(-32));
       }
@@ -207,13 +211,11 @@ struct GroupedQ6K : SuperGroups {
         kWordsOfHalf * half;
     const Byte* high =
         chunk.Units<Q6KLayout::kHighBits, 64>(0, 32 * upper + at) + kWordsOfHalf * half;
-    const __m128i of_low = _mm_cvtsi32_si128(quarter < 2 ? 0 : 4);
-    const __m128i of_high = _mm_cvtsi32_si128(2 * quarter);
     for (int i = 0; i < 4; ++i) {
-      const __m256i bits = _mm256_srl_epi16(Load32(high + 64 * i), of_high);
-      const __m256i both = _mm256_slli_epi16(_mm256_and_si256(bits, _mm256_set1_epi8(3)), 4);
-      words[i] =
-          _mm256_or_si256(LowNibbles(_mm256_srl_epi16(Load32(low + 64 * i), of_low)), both);
+      const __m256i bytes = Load32(low + 64 * i);
+      const __m256i bits = ShiftBy(Load32(high + 64 * i), 4 - 2 * quarter);
+      words[i] = _mm256_or_si256(quarter < 2 ? LowNibbles(bytes) : HighNibbles(bytes),
+                                 _mm256_and_si256(bits, _mm256_set1_epi8(0x30)));
     }
   }
 };

@@ -43,6 +43,8 @@ struct GroupProduct {
   // Whose sums and activations stay in the first-level cache.
   static constexpr int kTokens = 16;
   static constexpr int kWords = Format::kRun / 4;
+  // Halves of the rows whose words fit in registers.
+  static constexpr int kTogether = 32 / Format::kRun;
   static constexpr int kColumnsOfBlock = kChunk / Format::kBlocks;
 
   using Words = __m256i[kWords];
@@ -72,7 +74,7 @@ struct GroupProduct {
     return sum;
   }
 
-  static __m256i WholeDot(const Words& words, const QuantizedRows& x, std::ptrdiff_t first) {
+  static __m256i WholeDot(const Words& words, const QuantizedRows& x, std::size_t first) {
     __m256i dot = Dot(words, x.values + first);
     if constexpr (Format::kReadsResiduals) {
       dot = _mm256_add_epi32(_mm256_slli_epi32(dot, 8), Dot(words, x.residuals + first));
@@ -86,23 +88,30 @@ struct GroupProduct {
     return dot;
   }
 
-  // A run of half of the rows, whose columns begin at `begin`, for `tokens` tokens from `token` on.
-  static void AddRun(const MatMulTile& tile, const Words& words, __m256 scales, __m256 offsets,
-                     int begin, int token, int tokens, __m256* sums) {
-    const QuantizedRows& x = tile.quantized;
-    for (int t = 0; t < tokens; ++t) {
-      const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + t) * tile.cols + begin;
-      __m256 sum = sums[t];
-      if constexpr (Format::kHasOffsets) {
-        const float of_run = Format::kRun == 16 ? x.sums16[first / 16] : x.sums32[first / 32];
-        sum = _mm256_fmadd_ps(offsets, _mm256_set1_ps(of_run), sum);
-      }
+  // A run of kTogether halves of the rows for `tokens` tokens, whose activations are at `first` and
+  // every x.cols on. Activations are read once for all halves.
+  [[gnu::always_inline]] static void AddRun(const QuantizedRows& x, const Words (&words)[kTogether],
+                                            const __m256* scales, const __m256* offsets,
+                                            std::size_t first, int tokens,
+                                            __m256 (*sums)[kTokens]) {
+    const auto cols = static_cast<std::size_t>(x.cols);
+    for (int t = 0; t < tokens; ++t, first += cols) {
+      __m256i dots[kTogether];
+      for (int h = 0; h < kTogether; ++h) dots[h] = WholeDot(words[h], x, first);
       __m256 activation_scale = _mm256_set1_ps(x.scales[first / 32]);
       if constexpr (Format::kReadsResiduals) {
         activation_scale = _mm256_mul_ps(activation_scale, _mm256_set1_ps(kStep<Format>));
       }
-      const __m256 dot = _mm256_cvtepi32_ps(WholeDot(words, x, first));
-      sums[t] = _mm256_fmadd_ps(dot, _mm256_mul_ps(scales, activation_scale), sum);
+      __m256 of_run = _mm256_setzero_ps();
+      if constexpr (Format::kHasOffsets) {
+        of_run = _mm256_set1_ps(Format::kRun == 16 ? x.sums16[first / 16] : x.sums32[first / 32]);
+      }
+      for (int h = 0; h < kTogether; ++h) {
+        __m256 sum = sums[h][t];
+        if constexpr (Format::kHasOffsets) sum = _mm256_fmadd_ps(offsets[h], of_run, sum);
+        sums[h][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[h]),
+                                     _mm256_mul_ps(scales[h], activation_scale), sum);
+      }
     }
   }
 
@@ -110,14 +119,27 @@ struct GroupProduct {
                        int tokens, Sums& sums) {
     GroupScales scales;
     Format::Load(chunk, scales);
-    const int runs = chunk.blocks * kColumnsOfBlock / Format::kRun;
-    for (int run = 0; run < runs; ++run) {
-      for (int half = 0; half < 2; ++half) {
-        Words words;
-        Format::Words(chunk, run, half, words);
-        AddRun(tile, words, scales.scales[run][half], scales.offsets[run][half],
-               begin + run * Format::kRun, token, tokens, sums[run % 8][half]);
+    // What compilers would keep from run to run does not fit in registers.
+    __asm__("" : "+m"(scales));
+    // A copy, which no store can change.
+    const QuantizedRows x = tile.quantized;
+    const std::size_t first = static_cast<std::size_t>(token) * static_cast<std::size_t>(x.cols) +
+                              static_cast<std::size_t>(begin);
+    const auto add = [&](int run) __attribute__((always_inline)) {
+      GroupChunk again = chunk;
+      __asm__("" : "+r"(again.data));
+      for (int half = 0; half < 2; half += kTogether) {
+        Words words[kTogether];
+        for (int h = 0; h < kTogether; ++h) Format::Words(again, run, half + h, words[h]);
+        AddRun(x, words, &scales.scales[run][half], &scales.offsets[run][half],
+               first + static_cast<std::size_t>(run * Format::kRun), tokens, &sums[run % 8][half]);
       }
+    };
+    if constexpr (Format::kBlocks == 1) {
+#pragma GCC unroll 16
+      for (int run = 0; run < kChunk / Format::kRun; ++run) add(run);
+    } else {
+      for (int run = 0; run < chunk.blocks; ++run) add(run);
     }
   }
 

@@ -55,8 +55,8 @@ __m256i AddFours(const __m256i (&dots)[4]) {
 
 // The first `count` of eight values, zeros after them.
 __m256 LoadUpTo8(const float* from, int count) {
-  const __m256i there = _mm256_cmpgt_epi32(_mm256_set1_epi32(count),
-                                           _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  const __m256i there =
+      _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   return _mm256_maskload_ps(from, there);
 }
 
@@ -139,8 +139,8 @@ struct RowProduct {
     for (int eight = 0; eight < kEights; ++eight) {
       if constexpr (!Format::kSigned) {
         const float* sums = Format::kRun == 16 ? x.sums16 + first / 16 : x.sums32 + first / 32;
-        sum = _mm256_fmadd_ps(_mm256_loadu_ps(head.offsets + 8 * eight), load(sums + 8 * eight),
-                              sum);
+        sum =
+            _mm256_fmadd_ps(_mm256_loadu_ps(head.offsets + 8 * eight), load(sums + 8 * eight), sum);
       }
       const __m256 scales = _mm256_mul_ps(_mm256_loadu_ps(head.scales + 8 * eight),
                                           ActivationScales(of_vectors, eight));

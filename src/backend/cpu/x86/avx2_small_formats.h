@@ -43,8 +43,7 @@ struct SmallBlocks : Block, Runs32 {
     float offsets[8];
   };
   static void Load(const Byte* chunk, int blocks, Head& head) {
-    _mm256_storeu_ps(head.scales,
-                     Block::Scales(HalvesOfBlocks<Block::kBytes>(chunk, blocks)));
+    _mm256_storeu_ps(head.scales, Block::Scales(HalvesOfBlocks<Block::kBytes>(chunk, blocks)));
     if constexpr (Block::kHasMinimum) {
       _mm256_storeu_ps(head.offsets,
                        _mm256_cvtph_ps(HalvesOfBlocks<Block::kBytes>(chunk + 2, blocks)));
@@ -62,8 +61,7 @@ __m256 WidenBf16(__m128i bits) {
 
 // 2^(exponent - 128), as LoadE8M0.
 __m256 PowersOfE8M0(__m256i exponents) {
-  const __m256i normal =
-      _mm256_slli_epi32(_mm256_sub_epi32(exponents, _mm256_set1_epi32(1)), 23);
+  const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(exponents, _mm256_set1_epi32(1)), 23);
   const __m256i small = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), exponents);
   const __m256i is_normal = _mm256_cmpgt_epi32(exponents, _mm256_set1_epi32(1));
   return _mm256_castsi256_ps(_mm256_blendv_epi8(small, normal, is_normal));
