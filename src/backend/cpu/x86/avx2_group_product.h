@@ -45,7 +45,7 @@ struct GroupProduct {
   static constexpr int kWords = Format::kRun / 4;
   // Halves of the rows whose words fit in registers.
   static constexpr int kTogether = 32 / Format::kRun;
-  static constexpr int kColumnsOfBlock = kChunk / Format::kBlocks;
+  static constexpr int kColumnsOfBlock = kColumnsOfChunk / Format::kBlocks;
 
   using Words = __m256i[kWords];
   // [lane][half][token]: a row in each lane of the register.
@@ -137,7 +137,7 @@ struct GroupProduct {
     };
     if constexpr (Format::kBlocks == 1) {
 #pragma GCC unroll 16
-      for (int run = 0; run < kChunk / Format::kRun; ++run) add(run);
+      for (int run = 0; run < kColumnsOfChunk / Format::kRun; ++run) add(run);
     } else {
       for (int run = 0; run < chunk.blocks; ++run) add(run);
     }
@@ -159,9 +159,10 @@ struct GroupProduct {
       }
     }
     const Byte* at = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
-    for (int begin = 0; begin < tile.cols; begin += kChunk) {
+    for (int begin = 0; begin < tile.cols; begin += kColumnsOfChunk) {
       const int left = tile.cols - begin;
-      const GroupChunk chunk{at, (left < kChunk ? left : kChunk) / kColumnsOfBlock};
+      const GroupChunk chunk{at,
+                             (left < kColumnsOfChunk ? left : kColumnsOfChunk) / kColumnsOfBlock};
       AddChunk(tile, chunk, begin, token, tokens, sums);
       at += kRowsOfGroup * chunk.blocks * Format::kBytes;
     }
