@@ -9,14 +9,14 @@ namespace {
 
 using Byte = unsigned char;
 
-float LoadBf16(const Byte* from) {
+[[maybe_unused]] float LoadBf16(const Byte* from) {
   unsigned short bits;
   __builtin_memcpy(&bits, from, sizeof(bits));
   return __builtin_bit_cast(float, static_cast<unsigned>(bits) << 16);
 }
 
 // 2^(exponent - 128).
-float LoadE8M0(const Byte* from) {
+[[maybe_unused]] float LoadE8M0(const Byte* from) {
   const unsigned exponent = *from;
   return __builtin_bit_cast(float, exponent < 2 ? 0x00200000u << exponent : (exponent - 1) << 23);
 }

@@ -122,6 +122,7 @@ constinit const CpuKernels kNeonDotKernels = WithFloatKernels<V>({
             neon::MatMulInt4G32,             // int4_g32
         },
     .quantize = QuantizeRow<V>,
+    .reads_groups = true,
 });
 
 }  // namespace doppler

@@ -128,6 +128,7 @@ constinit const CpuKernels kAvx2Kernels = WithFloatKernels<V>({
             avx2::MatMulInt4G32,             // int4_g32
         },
     .quantize = QuantizeRow<V>,
+    .reads_groups = true,
 });
 
 }  // namespace doppler

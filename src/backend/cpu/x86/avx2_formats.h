@@ -1,13 +1,9 @@
 // The block formats of 256 values as AVX2 reads them, 32 values at a time. Only avx2_quant.cc
 // includes this.
 //
-// A Format has
-//   kBytes             of a block
-//   kSigned            whether weights are signed; unsigned ones have offsets
-//   Head, Load(block, head)     what is unpacked once for a block
-//   Scales(head, sub)           of values 32 * sub and on, eight lanes of four values
-//   Values(block, head, sub)    these values
-//   AddOffsets(head, x, first, sum)   unless kSigned: adds what the offsets amount to
+// A Format has what avx2_row_product.h says, but for
+//   kBytes             of a block, a chunk
+//   Load(block, head)  of the whole of it
 #pragma once
 
 #include <immintrin.h>
@@ -61,21 +57,12 @@ void StoreZero(int zero, ScaleHead& head) {
   }
 }
 
-// Formats with a scale for each 32 values.
+// Formats with a scale for each 32 values, and for each 16.
 struct Runs32 {
-  template <class Head>
-  static __m256 Scales(const Head& head, int sub) {
-    return _mm256_set1_ps(head.scales[sub]);
-  }
+  static constexpr int kRun = 32;
 };
-
-// Formats with a scale for each 16 values.
 struct Runs16 {
-  template <class Head>
-  static __m256 Scales(const Head& head, int sub) {
-    return _mm256_set_m128(_mm_set1_ps(head.scales[2 * sub + 1]),
-                           _mm_set1_ps(head.scales[2 * sub]));
-  }
+  static constexpr int kRun = 16;
 };
 
 // Unsigned formats, with an offset for each scale.
@@ -83,21 +70,20 @@ template <class H>
 struct Offsets32 : Runs32 {
   static constexpr bool kSigned = false;
   using Head = H;
-  static __m256 AddOffsets(const Head& head, const QuantizedRows& x, std::ptrdiff_t first,
-                           __m256 sum) {
-    return _mm256_fmadd_ps(_mm256_loadu_ps(head.offsets), _mm256_loadu_ps(x.sums32 + first / 32),
-                           sum);
-  }
 };
 template <class H>
 struct Offsets16 : Runs16 {
   static constexpr bool kSigned = false;
   using Head = H;
-  static __m256 AddOffsets(const Head& head, const QuantizedRows& x, std::ptrdiff_t first,
-                           __m256 sum) {
-    const float* sums = x.sums16 + first / 16;
-    sum = _mm256_fmadd_ps(_mm256_loadu_ps(head.offsets), _mm256_loadu_ps(sums), sum);
-    return _mm256_fmadd_ps(_mm256_loadu_ps(head.offsets + 8), _mm256_loadu_ps(sums + 8), sum);
+};
+
+// A format as avx2_row_product.h reads it.
+template <class Format>
+struct SuperBlocks : Format {
+  static constexpr bool kReadsResiduals = false;
+  static constexpr std::size_t kChunkBytes = Format::kBytes;
+  static void Load(const Byte* block, int, typename Format::Head& head) {
+    Format::Load(block, head);
   }
 };
 

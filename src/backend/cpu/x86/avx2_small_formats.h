@@ -1,11 +1,12 @@
 // The block formats of 32 values with one scale as AVX2 reads them. Only avx2_quant.cc includes
 // this.
 //
-// A Format has
+// A Block has
 //   kBytes             of a block
-//   kHasMinimum        whether values are unsigned and a Minimum(block) is added to each
+//   kHasMinimum        whether values are unsigned and the f16 minimum of a block is added to each
 //   kReadsResiduals    whether the activations have 16 bits
-//   Scale(block), Values(block)
+//   Scales(halves)     of eight blocks, of which two bytes each are given: those they begin with
+//   Values(block)
 #pragma once
 
 #include <immintrin.h>
@@ -16,15 +17,64 @@ namespace doppler {
 // NOLINTBEGIN(misc-definitions-in-headers)
 namespace {
 
+// Two bytes of each of `count` blocks, zeros after them.
+template <int kBytes>
+__m128i HalvesOfBlocks(const Byte* first, int count) {
+  const auto half = [first](int block) {
+    short bits;
+    __builtin_memcpy(&bits, first + block * kBytes, sizeof(bits));
+    return bits;
+  };
+  if (count == 8) {
+    return _mm_setr_epi16(half(0), half(1), half(2), half(3), half(4), half(5), half(6), half(7));
+  }
+  short halves[8] = {};
+  for (int block = 0; block < count; ++block) halves[block] = half(block);
+  return Load16(halves);
+}
+
+// Blocks as avx2_row_product.h reads them: a chunk is eight of them, or what is left of the row.
+template <class Block>
+struct SmallBlocks : Block, Runs32 {
+  static constexpr bool kSigned = !Block::kHasMinimum;
+  static constexpr std::size_t kChunkBytes = 8 * Block::kBytes;
+  struct Head {
+    float scales[8];
+    float offsets[8];
+  };
+  static void Load(const Byte* chunk, int blocks, Head& head) {
+    _mm256_storeu_ps(head.scales, Block::Scales(HalvesOfBlocks<Block::kBytes>(chunk, blocks)));
+    if constexpr (Block::kHasMinimum) {
+      _mm256_storeu_ps(head.offsets,
+                       _mm256_cvtph_ps(HalvesOfBlocks<Block::kBytes>(chunk + 2, blocks)));
+    }
+  }
+  static Weights Values(const Byte* chunk, const Head&, int sub) {
+    const __m256i values = Block::Values(chunk + sub * Block::kBytes);
+    return kSigned ? Signed(values) : Unsigned(values);
+  }
+};
+
+__m256 WidenBf16(__m128i bits) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+
+// 2^(exponent - 128), as LoadE8M0.
+__m256 PowersOfE8M0(__m256i exponents) {
+  const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(exponents, _mm256_set1_epi32(1)), 23);
+  const __m256i small = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), exponents);
+  const __m256i is_normal = _mm256_cmpgt_epi32(exponents, _mm256_set1_epi32(1));
+  return _mm256_castsi256_ps(_mm256_blendv_epi8(small, normal, is_normal));
+}
+
 struct PlainBlocks {
   static constexpr bool kHasMinimum = false;
   static constexpr bool kReadsResiduals = false;
-  static float Scale(const Byte* block) { return LoadFp16(block); }
+  static __m256 Scales(__m128i halves) { return _mm256_cvtph_ps(halves); }
 };
 
 struct MinimumBlocks : PlainBlocks {
   static constexpr bool kHasMinimum = true;
-  static float Minimum(const Byte* block) { return LoadFp16(block + 2); }
 };
 
 struct Q80 : PlainBlocks {
@@ -42,14 +92,18 @@ struct Q40 : PlainBlocks {
 };
 
 struct Int4G32 : Q40 {
-  static_assert(Int4G32Layout::kBytes == kBytes && Int4G32Layout::kNibbles == Q40Layout::kNibbles);
-  static float Scale(const Byte* block) { return LoadBf16(block + Int4G32Layout::kScale); }
+  static_assert(Int4G32Layout::kScale == 0 && Int4G32Layout::kBytes == kBytes &&
+                Int4G32Layout::kNibbles == Q40Layout::kNibbles);
+  static __m256 Scales(__m128i halves) { return WidenBf16(halves); }
 };
 
 struct Mxfp4 : PlainBlocks {
+  static_assert(Mxfp4Layout::kExponent == 0);
   static constexpr bool kReadsResiduals = true;
   static constexpr int kBytes = Mxfp4Layout::kBytes;
-  static float Scale(const Byte* block) { return LoadE8M0(block + Mxfp4Layout::kExponent); }
+  static __m256 Scales(__m128i halves) {
+    return PowersOfE8M0(_mm256_and_si256(_mm256_cvtepu16_epi32(halves), _mm256_set1_epi32(255)));
+  }
   static __m256i Values(const Byte* block) {
     return Levels(block + Mxfp4Layout::kNibbles, kFp4Levels);
   }

@@ -1,0 +1,118 @@
+// Products with matrices in groups of rows: the same bits as with rows one after the other.
+
+#include <algorithm>
+#include <string>
+#include <tuple>
+
+#include <gtest/gtest.h>
+
+#include "backend/kernel_cases.h"
+#include "backend/kernel_products.h"
+#include "backend/row_groups.h"
+
+namespace doppler {
+namespace {
+
+constexpr int kMostTokens = 19;  // more than any kernel takes at once
+
+OwnedMatrix InGroups(const WeightMatrix& rows) {
+  OwnedMatrix out;
+  const std::size_t bytes =
+      kGroupRows * *RowBytes(rows.dtype, static_cast<std::uint64_t>(rows.cols));
+  const std::size_t groups = static_cast<std::size_t>(rows.rows) / kGroupRows;
+  out.bytes.resize(groups * bytes);
+  for (std::size_t i = 0; i < groups; ++i) {
+    GroupRows(rows.dtype, rows.cols, {rows.data + i * bytes, bytes},
+              std::span(out.bytes).subspan(i * bytes, bytes));
+  }
+  out.view = rows;
+  out.view.data = out.bytes.data();
+  out.view.layout = WeightLayout::kRows16;
+  return out;
+}
+
+// A block; less than a chunk, several chunks and blocks that are no multiple of anything.
+std::vector<int> ColumnsOf(DType dtype) {
+  if (Traits(dtype).block_elements == 256) return {256, 768};
+  return {32, 96, 256, 736, 1056};
+}
+
+std::vector<DType> GroupedTypes() {
+  std::vector<DType> out;
+  for (const DTypeTraits& traits : kDTypes) {
+    if (CanGroupRows(traits.dtype, kGroupRows)) out.push_back(traits.dtype);
+  }
+  return out;
+}
+
+using PathAndType = std::tuple<CpuPath, DType>;
+
+class GroupedMatMulTest : public testing::TestWithParam<PathAndType> {
+ protected:
+  static DType dtype() { return std::get<1>(GetParam()); }
+
+  static std::unique_ptr<Backend> Make(ThreadPool& pool, int cols) {
+    auto backend = MakeCpuBackend(pool, std::get<0>(GetParam()));
+    backend->Reserve({.tokens = kMostTokens, .cols = cols, .kept_cols = cols});
+    return backend;
+  }
+
+  static void ExpectSameBits(Backend& backend, const WeightMatrix& rows, const OwnedMatrix& groups,
+                             Rows in) {
+    OwnedRows expected(in.rows, rows.rows, 3);
+    OwnedRows out(in.rows, rows.rows, 3);
+    backend.MatMul(rows, in, expected.view());
+    backend.MatMul(groups.view, in, out.view());
+    EXPECT_EQ(out.Bits(), expected.Bits())
+        << rows.rows << " rows, " << rows.cols << " columns, " << in.rows << " tokens";
+  }
+};
+
+TEST_P(GroupedMatMulTest, HasTheBitsOfRowsInOrder) {
+  ThreadPool pool(2);
+  for (const int cols : ColumnsOf(dtype())) {
+    const auto backend = Make(pool, cols);
+    OwnedRows in(kMostTokens, cols, GaussianValues(kMostTokens * cols, 7));
+    for (const int rows : {16, 48}) {
+      const OwnedMatrix matrix = RandomMatrix(dtype(), rows, cols, 5);
+      const OwnedMatrix groups = InGroups(matrix.view);
+      for (const int tokens : {1, 2, 3, 5, 16, kMostTokens}) {
+        ExpectSameBits(*backend, matrix.view, groups, in.Slice(0, tokens));
+      }
+    }
+  }
+}
+
+// Sums of products of the largest numbers fit where they are added.
+TEST_P(GroupedMatMulTest, HasTheBitsOfRowsInOrderWhereValuesAreLargest) {
+  ThreadPool pool(1);
+  const int cols = 512;
+  const auto backend = Make(pool, cols);
+  OwnedMatrix matrix = RandomMatrix(dtype(), kGroupRows, cols, 5);
+  const auto block = static_cast<std::size_t>(Traits(dtype()).block_bytes);
+  for (const int byte : {0x00, 0x77, 0x7f, 0x80, 0xff}) {
+    for (std::size_t at = 0; at < matrix.bytes.size(); ++at) {
+      // Factors at either end of a block stay.
+      const std::size_t in_block = at % block;
+      if (in_block >= 4 && in_block < block - 2) matrix.bytes[at] = static_cast<std::byte>(byte);
+    }
+    const OwnedMatrix groups = InGroups(matrix.view);
+    for (const float value : {-1.0f, 1.0f}) {
+      OwnedRows in(3, cols, std::vector<float>(static_cast<std::size_t>(3 * cols), value));
+      ExpectSameBits(*backend, matrix.view, groups, in.view());
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(AllPathsAndTypes, GroupedMatMulTest,
+                         testing::Combine(testing::ValuesIn(RunnableCpuPaths()),
+                                          testing::ValuesIn(GroupedTypes())),
+                         [](const auto& test) {
+                           std::string name(CpuPathName(std::get<0>(test.param)));
+                           name += "_" + std::string(DTypeName(std::get<1>(test.param)));
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace doppler

@@ -1,0 +1,225 @@
+// The block formats in groups of sixteen rows, as avx2_group_product.h reads them. Only
+// avx2_quant.cc includes this.
+#pragma once
+
+#include <immintrin.h>
+
+#include "backend/cpu/x86/avx2_group_product.h"
+#include "backend/cpu/x86/avx2_small_formats.h"
+
+namespace doppler {
+// NOLINTBEGIN(misc-definitions-in-headers)
+namespace {
+
+constexpr int kWordsOfHalf = 32;  // bytes of four weights of each of eight rows
+
+__m256i LowNibbles(__m256i bytes) { return _mm256_and_si256(bytes, _mm256_set1_epi8(15)); }
+__m256i HighNibbles(__m256i bytes) { return LowNibbles(_mm256_srli_epi16(bytes, 4)); }
+
+// Blocks of 32 values with a scale of 16 bits.
+template <class Row>
+struct SmallGroups {
+  static constexpr int kRun = 32;
+  static constexpr int kBytes = Row::kBytes;
+  static constexpr int kBlocks = 8;
+  static constexpr bool kReadsResiduals = Row::kReadsResiduals;
+  static constexpr bool kSigned = false;
+  static constexpr bool kHasOffsets = false;
+  static constexpr int kZero = 0;
+
+  static void Load(const GroupChunk& chunk, GroupScales& out) {
+    for (int run = 0; run < chunk.blocks; ++run) {
+      const Byte* scales = chunk.Units<0, 2>(run, 0);
+      for (int half = 0; half < 2; ++half) {
+        out.scales[run][half] = Row::Scales(Load16(scales + 16 * half));
+      }
+    }
+  }
+};
+
+struct GroupedQ80 : SmallGroups<Q80> {
+  static constexpr bool kSigned = true;
+  static constexpr int kAddable = 1;
+  static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
+    const Byte* from = chunk.Units<Q80Layout::kValues, 32>(run, 0) + kWordsOfHalf * half;
+    for (int i = 0; i < 8; ++i) words[i] = Load32(from + 64 * i);
+  }
+};
+
+// The nibbles of a run.
+template <int kAt>
+void NibbleWords(const GroupChunk& chunk, int run, int half, __m256i* words) {
+  const Byte* from = chunk.Units<kAt, 16>(run, 0) + kWordsOfHalf * half;
+  for (int i = 0; i < 4; ++i) {
+    const __m256i bytes = Load32(from + 64 * i);
+    words[i] = LowNibbles(bytes);
+    words[4 + i] = HighNibbles(bytes);
+  }
+}
+
+template <class Row>
+struct NibbleGroups : SmallGroups<Row> {
+  static constexpr int kZero = 8;
+  static constexpr int kAddable = 8;  // of 15 * 127 * 2
+  static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
+    NibbleWords<Q40Layout::kNibbles>(chunk, run, half, words);
+  }
+};
+using GroupedQ40 = NibbleGroups<Q40>;
+using GroupedInt4G32 = NibbleGroups<Int4G32>;
+
+// Levels of nibbles in place.
+void LevelWords(__m128i levels, __m256i* words) {
+  const __m256i table = _mm256_broadcastsi128_si256(levels);
+  for (int i = 0; i < 8; ++i) words[i] = _mm256_shuffle_epi8(table, words[i]);
+}
+
+struct GroupedIq4Nl : SmallGroups<Iq4Nl> {
+  static constexpr bool kSigned = true;
+  static constexpr int kAddable = 1;
+  static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
+    NibbleWords<Iq4NlLayout::kNibbles>(chunk, run, half, words);
+    LevelWords(Load16(kIq4Levels), words);
+  }
+};
+
+struct GroupedMxfp4 : SmallGroups<Mxfp4> {
+  static constexpr int kZero = 12;    // makes the least level 0
+  static constexpr int kAddable = 4;  // of 24 * 128 * 2
+  static void Load(const GroupChunk& chunk, GroupScales& out) {
+    for (int run = 0; run < chunk.blocks; ++run) {
+      const Byte* exponents = chunk.Units<Mxfp4Layout::kExponent, 1>(run, 0);
+      for (int half = 0; half < 2; ++half) {
+        const __m128i bytes =
+            _mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(exponents + 8 * half));
+        out.scales[run][half] = PowersOfE8M0(_mm256_cvtepu8_epi32(bytes));
+      }
+    }
+  }
+  static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
+    NibbleWords<Mxfp4Layout::kNibbles>(chunk, run, half, words);
+    LevelWords(_mm_add_epi8(Load16(kFp4Levels), _mm_set1_epi8(kZero)), words);
+  }
+};
+
+// Formats of 256 values.
+struct SuperGroups {
+  static constexpr int kBlocks = 1;
+  static constexpr bool kReadsResiduals = false;
+  static constexpr bool kSigned = false;
+  static constexpr bool kHasOffsets = true;
+  static constexpr int kZero = 0;
+};
+
+// Eight rows' f16.
+__m256 HalvesOfRows(const Byte* from, int half) {
+  return _mm256_cvtph_ps(Load16(from + 16 * half));
+}
+
+// Byte `i` of each lane as float, times `factor`.
+__m256 ScaleBytes(__m256i words, int i, __m256 factor) {
+  const __m256i bytes = _mm256_and_si256(_mm256_srli_epi32(words, 8 * i), _mm256_set1_epi32(255));
+  return _mm256_mul_ps(_mm256_cvtepi32_ps(bytes), factor);
+}
+
+// To the left, or to the right.
+__m256i ShiftBy(__m256i a, int left) {
+  return left >= 0 ? _mm256_slli_epi16(a, left) : _mm256_srli_epi16(a, -left);
+}
+
+// What q4_k and q5_k share: UnpackSubScales, a row in each lane.
+template <class Layout>
+struct SubScaleGroups : SuperGroups {
+  static constexpr int kRun = 32;
+  static constexpr int kBytes = Layout::kBytes;
+
+  static void LoadHalf(const GroupChunk& chunk, int half, GroupScales& out) {
+    const Byte* packed = chunk.Units<Layout::kSubScales, 12>(0, 0) + kWordsOfHalf * half;
+    const __m256i first = Load32(packed);
+    const __m256i second = Load32(packed + 64);
+    const __m256i third = Load32(packed + 128);
+    const __m256i six_bits = _mm256_set1_epi8(0x3f);
+    const __m256i upper = _mm256_set1_epi8(0x30);
+    const __m256i scales[2] = {
+        _mm256_and_si256(first, six_bits),
+        _mm256_or_si256(LowNibbles(third), _mm256_and_si256(_mm256_srli_epi32(first, 2), upper))};
+    const __m256i minimums[2] = {
+        _mm256_and_si256(second, six_bits),
+        _mm256_or_si256(HighNibbles(third), _mm256_and_si256(_mm256_srli_epi32(second, 2), upper))};
+    const __m256 scale = HalvesOfRows(chunk.Units<Layout::kScale, 2>(0, 0), half);
+    const __m256 minimum = _mm256_sub_ps(
+        _mm256_set1_ps(-0.0f), HalvesOfRows(chunk.Units<Layout::kMinimum, 2>(0, 0), half));
+    for (int run = 0; run < 8; ++run) {
+      out.scales[run][half] = ScaleBytes(scales[run / 4], run % 4, scale);
+      out.offsets[run][half] = ScaleBytes(minimums[run / 4], run % 4, minimum);
+    }
+  }
+  static void Load(const GroupChunk& chunk, GroupScales& out) {
+    for (int half = 0; half < 2; ++half) LoadHalf(chunk, half, out);
+  }
+  static void LowBits(const GroupChunk& chunk, int run, int half, __m256i* words) {
+    const Byte* from = chunk.Units<Layout::kNibbles, 128>(0, 32 * (run / 2)) + kWordsOfHalf * half;
+    for (int i = 0; i < 8; ++i) {
+      const __m256i bytes = Load32(from + 64 * i);
+      words[i] = run % 2 == 0 ? LowNibbles(bytes) : HighNibbles(bytes);
+    }
+  }
+};
+
+struct GroupedQ4K : SubScaleGroups<Q4KLayout> {
+  static constexpr int kAddable = 8;  // of 15 * 127 * 2
+  static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
+    LowBits(chunk, run, half, words);
+  }
+};
+
+struct GroupedQ5K : SubScaleGroups<Q5KLayout> {
+  static constexpr int kAddable = 4;  // of 31 * 127 * 2
+  static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
+    LowBits(chunk, run, half, words);
+    const Byte* from = chunk.Units<Q5KLayout::kHighBits, 32>(0, 0) + kWordsOfHalf * half;
+    for (int i = 0; i < 8; ++i) {
+      const __m256i bits = ShiftBy(Load32(from + 64 * i), 4 - run);
+      words[i] = _mm256_or_si256(words[i], _mm256_and_si256(bits, _mm256_set1_epi8(16)));
+    }
+  }
+};
+
+struct GroupedQ6K : SuperGroups {
+  static constexpr int kRun = 16;
+  static constexpr int kBytes = Q6KLayout::kBytes;
+  static constexpr int kAddable = 2;  // of 63 * 127 * 2
+
+  static void Load(const GroupChunk& chunk, GroupScales& out) {
+    for (int half = 0; half < 2; ++half) {
+      const __m256 scale = HalvesOfRows(chunk.Units<Q6KLayout::kScale, 2>(0, 0), half);
+      for (int run = 0; run < 16; ++run) {
+        const Byte* from = chunk.Units<Q6KLayout::kSubScales, 16>(0, run) + 8 * half;
+        const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(from));
+        const __m256 scales = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), scale);
+        out.scales[run][half] = scales;
+        out.offsets[run][half] = _mm256_mul_ps(scales, _mm256_set1_ps(-32));
+      }
+    }
+  }
+  static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
+    const int upper = run / 8;
+    const int quarter = run / 2 % 4;
+    const int at = 16 * (run % 2);
+    const Byte* low =
+        chunk.Units<Q6KLayout::kNibbles, 128>(0, 64 * upper + 32 * (quarter % 2) + at) +
+        kWordsOfHalf * half;
+    const Byte* high =
+        chunk.Units<Q6KLayout::kHighBits, 64>(0, 32 * upper + at) + kWordsOfHalf * half;
+    for (int i = 0; i < 4; ++i) {
+      const __m256i bytes = Load32(low + 64 * i);
+      const __m256i bits = ShiftBy(Load32(high + 64 * i), 4 - 2 * quarter);
+      words[i] = _mm256_or_si256(quarter < 2 ? LowNibbles(bytes) : HighNibbles(bytes),
+                                 _mm256_and_si256(bits, _mm256_set1_epi8(0x30)));
+    }
+  }
+};
+
+}  // namespace
+// NOLINTEND(misc-definitions-in-headers)
+}  // namespace doppler
