@@ -44,17 +44,14 @@ class Chunk {
 
   int blocks() const { return blocks_; }
 
-  // Calls use(from_group, from_row, bytes) with the offsets of each unit of a block of one row: in
-  // the group, and in the block.
+  // Calls use(part, in_group) for each part of a block of one row, with the offset of its first
+  // unit in the group. Its units are kGroupRows * part.unit bytes apart there.
   template <class Use>
-  void ForEachUnit(int block, int row, const Use& use) const {
+  void ForEachPart(int block, int row, const Use& use) const {
     const int start = kGroupRows * first_block_ * block_bytes_;
     for (const GroupPart& part : parts_) {
       const int of_block = start + kGroupRows * (blocks_ * part.offset + block * part.bytes);
-      for (int at = 0; at < part.bytes; at += part.unit) {
-        use(static_cast<std::size_t>(of_block + kGroupRows * at + row * part.unit),
-            static_cast<std::size_t>(part.offset + at), static_cast<std::size_t>(part.unit));
-      }
+      use(part, static_cast<std::size_t>(of_block + row * part.unit));
     }
   }
 
@@ -65,24 +62,25 @@ class Chunk {
   int blocks_;
 };
 
-// Calls use(from_group, from_rows, bytes) for each unit of a group.
+// Calls use(part, in_group, in_rows) for each part of each block of a group.
 template <class Use>
-void ForEachUnit(DType dtype, int cols, const Use& use) {
+void ForEachPart(DType dtype, int cols, const Use& use) {
   const auto block_bytes = static_cast<std::size_t>(Traits(dtype).block_bytes);
   const std::size_t row_bytes = *RowBytes(dtype, static_cast<std::uint64_t>(cols));
   std::size_t block_of_row = 0;
   for (int begin = 0; begin < cols; begin += kGroupChunk) {
     const Chunk chunk(dtype, cols, begin);
-    for (int block = 0; block < chunk.blocks(); ++block, ++block_of_row) {
-      for (int row = 0; row < kGroupRows; ++row) {
-        const std::size_t in_rows =
-            static_cast<std::size_t>(row) * row_bytes + block_of_row * block_bytes;
-        chunk.ForEachUnit(block, row,
-                          [&](std::size_t in_group, std::size_t in_block, std::size_t bytes) {
-                            use(in_group, in_rows + in_block, bytes);
-                          });
+    for (int row = 0; row < kGroupRows; ++row) {
+      const std::size_t in_rows =
+          static_cast<std::size_t>(row) * row_bytes + block_of_row * block_bytes;
+      for (int block = 0; block < chunk.blocks(); ++block) {
+        const std::size_t in_row = in_rows + static_cast<std::size_t>(block) * block_bytes;
+        chunk.ForEachPart(block, row, [&](const GroupPart& part, std::size_t in_group) {
+          use(part, in_group, in_row + static_cast<std::size_t>(part.offset));
+        });
       }
     }
+    block_of_row += static_cast<std::size_t>(chunk.blocks());
   }
 }
 
@@ -92,18 +90,33 @@ void CheckGroup(DType dtype, int cols, std::span<const std::byte> a, std::span<c
   DOPPLER_CHECK(a.size() == kGroupRows * *row_bytes && b.size() == a.size());
 }
 
-// A call for each unit would take longer than the bytes do.
-void CopyUnit(std::byte* to, const std::byte* from, std::size_t bytes) {
-  switch (bytes) {
-    case kWord:
-      std::memcpy(to, from, kWord);
-      break;
-    case kHalf:
-      std::memcpy(to, from, kHalf);
-      break;
-    default:
-      *to = *from;
+// Units lie side by side in a row and kGroupRows apart in a group. Their sizes are constants, so
+// that a unit is one load and one store.
+template <std::size_t kUnit>
+void ScatterUnits(const std::byte* part, std::size_t bytes, std::byte* group) {
+  for (std::size_t at = 0; at < bytes; at += kUnit) {
+    std::memcpy(group + kGroupRows * at, part + at, kUnit);
   }
+}
+template <std::size_t kUnit>
+void GatherUnits(const std::byte* group, std::size_t bytes, std::byte* part) {
+  for (std::size_t at = 0; at < bytes; at += kUnit) {
+    std::memcpy(part + at, group + kGroupRows * at, kUnit);
+  }
+}
+
+void Scatter(const GroupPart& part, const std::byte* from, std::byte* group) {
+  const auto bytes = static_cast<std::size_t>(part.bytes);
+  if (part.unit == kWord) return ScatterUnits<kWord>(from, bytes, group);
+  if (part.unit == kHalf) return ScatterUnits<kHalf>(from, bytes, group);
+  ScatterUnits<1>(from, bytes, group);
+}
+
+void Gather(const GroupPart& part, const std::byte* group, std::byte* to) {
+  const auto bytes = static_cast<std::size_t>(part.bytes);
+  if (part.unit == kWord) return GatherUnits<kWord>(group, bytes, to);
+  if (part.unit == kHalf) return GatherUnits<kHalf>(group, bytes, to);
+  GatherUnits<1>(group, bytes, to);
 }
 
 }  // namespace
@@ -135,16 +148,16 @@ bool CanGroupRows(DType dtype, std::int64_t rows) {
 
 void GroupRows(DType dtype, int cols, std::span<const std::byte> rows, std::span<std::byte> group) {
   CheckGroup(dtype, cols, rows, group);
-  ForEachUnit(dtype, cols, [&](std::size_t in_group, std::size_t in_rows, std::size_t bytes) {
-    CopyUnit(group.data() + in_group, rows.data() + in_rows, bytes);
+  ForEachPart(dtype, cols, [&](const GroupPart& part, std::size_t in_group, std::size_t in_rows) {
+    Scatter(part, rows.data() + in_rows, group.data() + in_group);
   });
 }
 
 void UngroupRows(DType dtype, int cols, std::span<const std::byte> group,
                  std::span<std::byte> rows) {
   CheckGroup(dtype, cols, group, rows);
-  ForEachUnit(dtype, cols, [&](std::size_t in_group, std::size_t in_rows, std::size_t bytes) {
-    CopyUnit(rows.data() + in_rows, group.data() + in_group, bytes);
+  ForEachPart(dtype, cols, [&](const GroupPart& part, std::size_t in_group, std::size_t in_rows) {
+    Gather(part, group.data() + in_group, rows.data() + in_rows);
   });
 }
 
@@ -159,10 +172,9 @@ void CopyBlocksOfRow(DType dtype, int cols, std::span<const std::byte> group, in
   const int first = (begin - chunk_begin) / block_elements;
   for (int i = 0; i < count / block_elements; ++i) {
     std::byte* const to = out.data() + static_cast<std::size_t>(i) * block_bytes;
-    chunk.ForEachUnit(first + i, row,
-                      [&](std::size_t in_group, std::size_t in_block, std::size_t bytes) {
-                        CopyUnit(to + in_block, group.data() + in_group, bytes);
-                      });
+    chunk.ForEachPart(first + i, row, [&](const GroupPart& part, std::size_t in_group) {
+      Gather(part, group.data() + in_group, to + part.offset);
+    });
   }
 }
 
