@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <type_traits>
 
 #include "backend/block_layout.h"
 #include "base/error.h"
@@ -44,10 +45,11 @@ class Chunk {
 
   int blocks() const { return blocks_; }
 
-  // Calls use(part, in_group) for each part of a block of one row, with the offset of its first
-  // unit in the group. Its units are kGroupRows * part.unit bytes apart there.
+  // Calls use(part, in_group) for each part, with the offset in the group of its first unit of one
+  // row from `block` on. The next units, and those of the next blocks, follow kGroupRows *
+  // part.unit bytes apart.
   template <class Use>
-  void ForEachPart(int block, int row, const Use& use) const {
+  void ForEachPart(int row, int block, const Use& use) const {
     const int start = kGroupRows * first_block_ * block_bytes_;
     for (const GroupPart& part : parts_) {
       const int of_block = start + kGroupRows * (blocks_ * part.offset + block * part.bytes);
@@ -62,25 +64,21 @@ class Chunk {
   int blocks_;
 };
 
-// Calls use(part, in_group, in_rows) for each part of each block of a group.
+// Calls use(part, blocks, in_group, in_rows) for each part of as many blocks of a row as a chunk
+// has.
 template <class Use>
 void ForEachPart(DType dtype, int cols, const Use& use) {
-  const auto block_bytes = static_cast<std::size_t>(Traits(dtype).block_bytes);
   const std::size_t row_bytes = *RowBytes(dtype, static_cast<std::uint64_t>(cols));
-  std::size_t block_of_row = 0;
+  std::size_t in_row = 0;
   for (int begin = 0; begin < cols; begin += kGroupChunk) {
     const Chunk chunk(dtype, cols, begin);
     for (int row = 0; row < kGroupRows; ++row) {
-      const std::size_t in_rows =
-          static_cast<std::size_t>(row) * row_bytes + block_of_row * block_bytes;
-      for (int block = 0; block < chunk.blocks(); ++block) {
-        const std::size_t in_row = in_rows + static_cast<std::size_t>(block) * block_bytes;
-        chunk.ForEachPart(block, row, [&](const GroupPart& part, std::size_t in_group) {
-          use(part, in_group, in_row + static_cast<std::size_t>(part.offset));
-        });
-      }
+      const std::size_t in_rows = static_cast<std::size_t>(row) * row_bytes + in_row;
+      chunk.ForEachPart(row, 0, [&](const GroupPart& part, std::size_t in_group) {
+        use(part, chunk.blocks(), in_group, in_rows + static_cast<std::size_t>(part.offset));
+      });
     }
-    block_of_row += static_cast<std::size_t>(chunk.blocks());
+    in_row += static_cast<std::size_t>(chunk.blocks() * Traits(dtype).block_bytes);
   }
 }
 
@@ -90,33 +88,32 @@ void CheckGroup(DType dtype, int cols, std::span<const std::byte> a, std::span<c
   DOPPLER_CHECK(a.size() == kGroupRows * *row_bytes && b.size() == a.size());
 }
 
-// Units lie side by side in a row and kGroupRows apart in a group. Their sizes are constants, so
-// that a unit is one load and one store.
-template <std::size_t kUnit>
-void ScatterUnits(const std::byte* part, std::size_t bytes, std::byte* group) {
-  for (std::size_t at = 0; at < bytes; at += kUnit) {
-    std::memcpy(group + kGroupRows * at, part + at, kUnit);
-  }
-}
-template <std::size_t kUnit>
-void GatherUnits(const std::byte* group, std::size_t bytes, std::byte* part) {
-  for (std::size_t at = 0; at < bytes; at += kUnit) {
-    std::memcpy(part + at, group + kGroupRows * at, kUnit);
-  }
+// Calls copy(unit, in_blocks, in_group) for each unit of a part of some blocks of a row, with
+// offsets from the first. The unit's size is a constant, so that it is one load and one store.
+template <class Copy>
+void ForEachUnit(DType dtype, const GroupPart& part, int blocks, const Copy& copy) {
+  const auto block_bytes = static_cast<std::size_t>(Traits(dtype).block_bytes);
+  const auto end = static_cast<std::size_t>(blocks) * block_bytes;
+  const auto part_bytes = static_cast<std::size_t>(part.bytes);
+  const auto each = [&](auto unit) {
+    std::size_t in_group = 0;
+    for (std::size_t block = 0; block < end; block += block_bytes) {
+      for (std::size_t at = 0; at < part_bytes; at += unit) {
+        copy(unit, block + at, in_group);
+        in_group += kGroupRows * unit;
+      }
+    }
+  };
+  if (part.unit == kWord) return each(std::integral_constant<std::size_t, kWord>());
+  if (part.unit == kHalf) return each(std::integral_constant<std::size_t, kHalf>());
+  each(std::integral_constant<std::size_t, 1>());
 }
 
-void Scatter(const GroupPart& part, const std::byte* from, std::byte* group) {
-  const auto bytes = static_cast<std::size_t>(part.bytes);
-  if (part.unit == kWord) return ScatterUnits<kWord>(from, bytes, group);
-  if (part.unit == kHalf) return ScatterUnits<kHalf>(from, bytes, group);
-  ScatterUnits<1>(from, bytes, group);
-}
-
-void Gather(const GroupPart& part, const std::byte* group, std::byte* to) {
-  const auto bytes = static_cast<std::size_t>(part.bytes);
-  if (part.unit == kWord) return GatherUnits<kWord>(group, bytes, to);
-  if (part.unit == kHalf) return GatherUnits<kHalf>(group, bytes, to);
-  GatherUnits<1>(group, bytes, to);
+void Gather(DType dtype, const GroupPart& part, int blocks, const std::byte* group,
+            std::byte* row) {
+  ForEachUnit(dtype, part, blocks, [&](auto unit, std::size_t in_blocks, std::size_t in_group) {
+    std::memcpy(row + in_blocks, group + in_group, unit);
+  });
 }
 
 }  // namespace
@@ -148,34 +145,38 @@ bool CanGroupRows(DType dtype, std::int64_t rows) {
 
 void GroupRows(DType dtype, int cols, std::span<const std::byte> rows, std::span<std::byte> group) {
   CheckGroup(dtype, cols, rows, group);
-  ForEachPart(dtype, cols, [&](const GroupPart& part, std::size_t in_group, std::size_t in_rows) {
-    Scatter(part, rows.data() + in_rows, group.data() + in_group);
-  });
+  ForEachPart(dtype, cols,
+              [&](const GroupPart& part, int blocks, std::size_t in_group, std::size_t in_rows) {
+                std::byte* const to = group.data() + in_group;
+                const std::byte* const from = rows.data() + in_rows;
+                ForEachUnit(dtype, part, blocks,
+                            [&](auto unit, std::size_t in_blocks, std::size_t at) {
+                              std::memcpy(to + at, from + in_blocks, unit);
+                            });
+              });
 }
 
 void UngroupRows(DType dtype, int cols, std::span<const std::byte> group,
                  std::span<std::byte> rows) {
   CheckGroup(dtype, cols, group, rows);
-  ForEachPart(dtype, cols, [&](const GroupPart& part, std::size_t in_group, std::size_t in_rows) {
-    Gather(part, group.data() + in_group, rows.data() + in_rows);
-  });
+  ForEachPart(dtype, cols,
+              [&](const GroupPart& part, int blocks, std::size_t in_group, std::size_t in_rows) {
+                Gather(dtype, part, blocks, group.data() + in_group, rows.data() + in_rows);
+              });
 }
 
 void CopyBlocksOfRow(DType dtype, int cols, std::span<const std::byte> group, int row, int begin,
                      int count, std::span<std::byte> out) {
   const int block_elements = Traits(dtype).block_elements;
-  const auto block_bytes = static_cast<std::size_t>(Traits(dtype).block_bytes);
   const int chunk_begin = begin / kGroupChunk * kGroupChunk;
   DOPPLER_CHECK(begin + count <= std::min(cols, chunk_begin + kGroupChunk));
   DOPPLER_CHECK(out.size() == *RowBytes(dtype, static_cast<std::uint64_t>(count)));
   const Chunk chunk(dtype, cols, chunk_begin);
-  const int first = (begin - chunk_begin) / block_elements;
-  for (int i = 0; i < count / block_elements; ++i) {
-    std::byte* const to = out.data() + static_cast<std::size_t>(i) * block_bytes;
-    chunk.ForEachPart(first + i, row, [&](const GroupPart& part, std::size_t in_group) {
-      Gather(part, group.data() + in_group, to + part.offset);
-    });
-  }
+  chunk.ForEachPart(row, (begin - chunk_begin) / block_elements,
+                    [&](const GroupPart& part, std::size_t in_group) {
+                      Gather(dtype, part, count / block_elements, group.data() + in_group,
+                             out.data() + part.offset);
+                    });
 }
 
 }  // namespace doppler
