@@ -2,12 +2,21 @@
 #pragma once
 
 #include "backend/kernel_work.h"
+#include "backend/row_groups.h"
 
 namespace doppler {
 
 inline std::vector<DType> EveryType() {
   std::vector<DType> types;
   for (const DTypeTraits& traits : kDTypes) types.push_back(traits.dtype);
+  return types;
+}
+
+inline std::vector<DType> GroupedTypes() {
+  std::vector<DType> types;
+  for (const DTypeTraits& traits : kDTypes) {
+    if (CanGroupRows(traits.dtype, kGroupRows)) types.push_back(traits.dtype);
+  }
   return types;
 }
 
@@ -31,6 +40,16 @@ inline std::vector<KernelShape> OddProducts(DType type) {
   return shapes;
 }
 
+inline std::vector<KernelShape> OddGroupedProducts(DType type) {
+  std::vector<KernelShape> shapes;
+  for (const int cols : OddColumns(type)) {
+    for (const int tokens : {1, 2, 3, 5, 16}) {
+      shapes.push_back({.tokens = tokens, .rows = 2 * kGroupRows, .cols = cols});
+    }
+  }
+  return shapes;
+}
+
 // Fewer of them: the products are those of MatMul.
 inline std::vector<KernelShape> OddKept(DType type) {
   const int cols = OddColumns(type).back();
@@ -45,6 +64,17 @@ inline int RowCount(DType type, const KernelShape& shape) {
   if (shape.rows > 0) return shape.rows;
   return static_cast<int>(128 * kMiB / *RowBytes(type, static_cast<unsigned>(shape.cols)) / 16) *
          16;
+}
+
+inline void GroupAllRows(OwnedMatrix& matrix) {
+  const std::vector<std::byte> rows = matrix.bytes;
+  const std::size_t group =
+      kGroupRows * *RowBytes(matrix.view.dtype, static_cast<unsigned>(matrix.view.cols));
+  for (std::size_t at = 0; at < rows.size(); at += group) {
+    GroupRows(matrix.view.dtype, matrix.view.cols, std::span(rows).subspan(at, group),
+              std::span(matrix.bytes).subspan(at, group));
+  }
+  matrix.view.layout = WeightLayout::kRows16;
 }
 
 // A matrix and its activations, which int8 holds exactly.
@@ -70,8 +100,7 @@ inline KernelWork WorkOf(const std::shared_ptr<Product>& data,
   return work;
 }
 
-inline KernelWork MatMulWork(DType type, const KernelShape& shape) {
-  const auto data = std::make_shared<Product>(type, shape, shape.cols);
+inline KernelWork MatMulWorkOf(const std::shared_ptr<Product>& data, const KernelShape& shape) {
   const int rows = data->matrix.view.rows;
   const auto out = std::make_shared<OwnedRows>(shape.tokens, rows, 2);
   KernelWork work = WorkOf(data, out);
@@ -83,6 +112,17 @@ inline KernelWork MatMulWork(DType type, const KernelShape& shape) {
     return 1e-5 * SizeOfProducts(data->matrix.view, at % rows, data->in.view().Row(at / rows));
   };
   return work;
+}
+
+inline KernelWork MatMulWork(DType type, const KernelShape& shape) {
+  return MatMulWorkOf(std::make_shared<Product>(type, shape, shape.cols), shape);
+}
+
+// The same of a matrix in groups of rows.
+inline KernelWork MatMulOfGroupsWork(DType type, const KernelShape& shape) {
+  const auto data = std::make_shared<Product>(type, shape, shape.cols);
+  GroupAllRows(data->matrix);
+  return MatMulWorkOf(data, shape);
 }
 
 // All tokens from the last to the first, and the first once more.
@@ -171,6 +211,8 @@ inline KernelWork GatherRowsWork(DType type, const KernelShape& shape) {
 
 inline void AddProducts(std::vector<KernelSpec>& all) {
   all.push_back({"MatMul", EveryType(), OddProducts, kLargeProducts, MatMulWork});
+  all.push_back(
+      {"MatMulOfGroups", GroupedTypes(), OddGroupedProducts, kLargeProducts, MatMulOfGroupsWork});
   all.push_back({"MatMulOfKept", EveryType(), OddKept, kLargeProducts, MatMulOfKeptWork});
   all.push_back(
       {"MatMulHeads", EveryType(), OddHeads, kLargeHeads,

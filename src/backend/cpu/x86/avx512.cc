@@ -161,6 +161,7 @@ constinit const CpuKernels kAvx512VnniKernels = WithFloatKernels<V>({
         },
     .quantize = QuantizeRow<V>,
     .reads_unsigned = true,
+    .reads_groups = true,
 });
 
 constinit const CpuKernels kAmxInt8Kernels = WithFloatKernels<V>({
@@ -195,6 +196,7 @@ constinit const CpuKernels kAmxInt8Kernels = WithFloatKernels<V>({
         },
     .quantize = QuantizeRow<V>,
     .reads_unsigned = true,
+    .reads_groups = true,
 });
 
 }  // namespace doppler

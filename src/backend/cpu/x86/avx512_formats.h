@@ -82,15 +82,17 @@ void ScaleBytes(__m512i words, __m512 factors, __m512* out) {
   }
 }
 
+// The packed sub-scales of q4_k and q5_k, a row in each lane.
+struct SubScaleWords {
+  __m512i first;
+  __m512i second;
+  __m512i third;
+};
+
 // What q4_k and q5_k share: the scales and offsets of the eight runs of a block, a row in each
 // lane.
-void LoadSubScalesOfRows(const Byte* block, std::size_t row_bytes, __m512 (&scales)[8],
-                         __m512 (&offsets)[8]) {
-  __m512i words[4];
-  LoadWordsOfRows(block, row_bytes, words);
-  const __m512 factors = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words[0]));
-  const __m512 minimums = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(words[0], 16)));
-  const __m512 negative = _mm512_xor_ps(minimums, _mm512_set1_ps(-0.0f));
+void ScaleSubScales(const SubScaleWords& packed, __m512 factors, __m512 negative_minimums,
+                    __m512 (&scales)[8], __m512 (&offsets)[8]) {
   const __m512i six_bits = _mm512_set1_epi32(0x3f3f3f3f);
   const __m512i four_bits = _mm512_set1_epi32(0x0f0f0f0f);
   const __m512i upper_bits = _mm512_set1_epi32(0x30303030);
@@ -98,10 +100,21 @@ void LoadSubScalesOfRows(const Byte* block, std::size_t row_bytes, __m512 (&scal
     return _mm512_or_si512(_mm512_and_si512(low_part, four_bits),
                            _mm512_and_si512(_mm512_srli_epi32(high_part, 2), upper_bits));
   };
-  ScaleBytes(_mm512_and_si512(words[1], six_bits), factors, scales);
-  ScaleBytes(high(words[3], words[1]), factors, scales + 4);
-  ScaleBytes(_mm512_and_si512(words[2], six_bits), negative, offsets);
-  ScaleBytes(high(_mm512_srli_epi32(words[3], 4), words[2]), negative, offsets + 4);
+  ScaleBytes(_mm512_and_si512(packed.first, six_bits), factors, scales);
+  ScaleBytes(high(packed.third, packed.first), factors, scales + 4);
+  ScaleBytes(_mm512_and_si512(packed.second, six_bits), negative_minimums, offsets);
+  ScaleBytes(high(_mm512_srli_epi32(packed.third, 4), packed.second), negative_minimums,
+             offsets + 4);
+}
+
+void LoadSubScalesOfRows(const Byte* block, std::size_t row_bytes, __m512 (&scales)[8],
+                         __m512 (&offsets)[8]) {
+  __m512i words[4];
+  LoadWordsOfRows(block, row_bytes, words);
+  const __m512 factors = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words[0]));
+  const __m512 minimums = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(words[0], 16)));
+  ScaleSubScales({words[1], words[2], words[3]}, factors,
+                 _mm512_xor_ps(minimums, _mm512_set1_ps(-0.0f)), scales, offsets);
 }
 
 // The same of one row, a run in each lane.
@@ -300,6 +313,15 @@ __m256i UnpackLevels(const Byte* block) {
   return _mm512_castsi512_si256(Block::FromNibbles(_mm512_castsi256_si512(nibbles)));
 }
 
+// Sixteen exponents of a byte.
+__m512 E8M0ToFloat(__m128i exponents) {
+  const __m512i wide = _mm512_cvtepu8_epi32(exponents);
+  const __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(wide, _mm512_set1_epi32(1)), 23);
+  const __m512i subnormal = _mm512_sllv_epi32(_mm512_set1_epi32(0x00200000), wide);
+  const __mmask16 is_subnormal = _mm512_cmplt_epi32_mask(wide, _mm512_set1_epi32(2));
+  return _mm512_castsi512_ps(_mm512_mask_mov_epi32(normal, is_subnormal, subnormal));
+}
+
 struct Mxfp4 : SmallBlocks<Mxfp4, Mxfp4Layout::kBytes> {
   static constexpr bool kReadsResiduals = true;
   static constexpr int kZero = 12;
@@ -311,12 +333,8 @@ struct Mxfp4 : SmallBlocks<Mxfp4, Mxfp4Layout::kBytes> {
     for (int run = 7; run >= 0; --run) {
       exponents = exponents << 8u | chunk[run * kBlockBytes + Mxfp4Layout::kExponent];
     }
-    const __m256i wide = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(exponents)));
-    const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(wide, _mm256_set1_epi32(1)), 23);
-    const __m256i subnormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), wide);
-    const __mmask8 is_subnormal = _mm256_cmplt_epi32_mask(wide, _mm256_set1_epi32(2));
-    const __m256i bits = _mm256_mask_mov_epi32(normal, is_subnormal, subnormal);
-    return {_mm512_zextps256_ps512(_mm256_castsi256_ps(bits)), _mm512_setzero_ps()};
+    const __m512 scales = E8M0ToFloat(_mm_cvtsi64_si128(static_cast<long long>(exponents)));
+    return {_mm512_maskz_mov_ps(kEightLanes, scales), _mm512_setzero_ps()};
   }
   static constexpr bool kSplitsNibbles = true;
   static constexpr int kNibblesAt = Mxfp4Layout::kNibbles;

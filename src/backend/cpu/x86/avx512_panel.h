@@ -7,6 +7,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/x86/avx512_chunks.h"
 #include "backend/cpu/x86/avx512_formats.h"
+#include "backend/cpu/x86/avx512_group_formats.h"
 
 namespace doppler {
 // NOLINTBEGIN(misc-definitions-in-headers)
@@ -38,6 +39,18 @@ void Transpose(__m512i (&rows)[16]) {
   }
 }
 
+// As AddLanes of avx512_row_product.h, for a row in each lane: lanes[i] is the sum of run i of all
+// chunks.
+template <int kLanes>
+__m512 AddLanesOfRows(__m512 (&lanes)[kLanes]) {
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int lane = 0; lane < half; ++lane) {
+      lanes[lane] = _mm512_add_ps(lanes[lane], lanes[lane + half]);
+    }
+  }
+  return lanes[0];
+}
+
 template <class Format>
 struct Panels {
   static constexpr int kRows = 16;
@@ -66,6 +79,7 @@ struct Panels {
   struct Part {
     const Byte* chunk;
     std::size_t row_bytes;
+    bool grouped;
     int runs;  // of the chunk
     int index;
     Panel& panel;
@@ -74,7 +88,14 @@ struct Panels {
     __m512i& Word(int lane, int i) const { return panel.words[lane][index][i]; }
   };
 
+  static __m512i Signed(__m512i stored) {
+    return _mm512_sub_epi8(stored, _mm512_set1_epi8(static_cast<char>(Format::kZero)));
+  }
+
   static void Unpack(const Part& part) {
+    if constexpr (Grouped<Format>::kExists) {
+      if (part.grouped) return UnpackGroup(part);
+    }
     if constexpr (Format::kPairsOfNibbles) {
       UnpackNibbles(part);
     } else {
@@ -97,8 +118,25 @@ struct Panels {
       Transpose(values[pair]);
       for (int i = 0; i < 16; ++i) {
         const int word = 16 * (first_pair + pair) + i;
-        part.Word(word / kWords, word % kWords) =
-            _mm512_sub_epi8(values[pair][i], _mm512_set1_epi8(static_cast<char>(Format::kZero)));
+        part.Word(word / kWords, word % kWords) = Signed(values[pair][i]);
+      }
+    }
+  }
+
+  static void UnpackGroup(const Part& part) {
+    using Group = Grouped<Format>;
+    __m512 scales[kLanes];
+    __m512 offsets[kLanes];
+    Group::LoadHeads(part.chunk, part.runs, scales, offsets);
+    for (int lane = 0; lane < part.runs; ++lane) {
+      part.panel.scales[lane][part.index] = scales[lane];
+      if constexpr (!kSigned) part.panel.offsets[lane][part.index] = offsets[lane];
+    }
+    for (int step = 0; step < part.runs / Group::kLanesAtOnce; ++step) {
+      __m512i words[Group::kLanesAtOnce][kWords];
+      Group::LoadWords(part.chunk, part.runs, step, words);
+      for (int j = 0; j < Group::kLanesAtOnce; ++j) {
+        for (int i = 0; i < kWords; ++i) part.Word(Group::LaneOf(step, j), i) = Signed(words[j][i]);
       }
     }
   }
@@ -164,25 +202,28 @@ struct Panels {
   // Brings a lane's share of the next panel into the second-level cache: the processor's own
   // prefetcher does not follow sixteen rows.
   static void Prefetch(const MatMulTile& tile, const Band& band, int lane) {
+    const int bytes = band.chunks * Format::kChunkBytes;
+    if (tile.grouped) {
+      constexpr int kShare = kRows / kLanes;
+      PrefetchBytes(band.ahead + kShare * lane * bytes, kShare * bytes);
+      return;
+    }
     constexpr int kRowsPerLane = kRows / kLanes;
     for (int r = lane * kRowsPerLane; r < (lane + 1) * kRowsPerLane; ++r) {
-      const Byte* row = band.ahead + static_cast<std::size_t>(r) * tile.row_bytes;
-      for (int i = 0; i < band.chunks * Format::kChunkBytes; i += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(row + i), _MM_HINT_T1);
-      }
+      PrefetchBytes(band.ahead + static_cast<std::size_t>(r) * tile.row_bytes, bytes);
     }
   }
 
-  // As AddLanes.
+  static void PrefetchBytes(const Byte* from, int bytes) {
+    for (int i = 0; i < bytes; i += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(from + i), _MM_HINT_T1);
+    }
+  }
+
   static __m512 Total(const Sums& sums, int token) {
     __m512 lanes[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) lanes[lane] = sums[lane][token];
-    for (int half = kLanes / 2; half > 0; half /= 2) {
-      for (int lane = 0; lane < half; ++lane) {
-        lanes[lane] = _mm512_add_ps(lanes[lane], lanes[lane + half]);
-      }
-    }
-    return lanes[0];
+    return AddLanesOfRows(lanes);
   }
 
   // Sixteen rows from `row` on. `product` has Prepare(part), called for each chunk once it is
@@ -192,16 +233,18 @@ struct Panels {
     Sums sums;
     Panel panel;
     const Byte* chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
+    const int step = tile.grouped ? kRows * Format::kChunkBytes : Format::kChunkBytes;
     for (int begin = 0; begin < tile.cols; begin += kChunks * kChunk) {
       Band band{.panel = panel,
                 .begin = begin,
                 .ahead = row + 2 * kRows <= tile.rows ? chunk + kRows * tile.row_bytes : nullptr};
-      for (; band.chunks < kChunks; ++band.chunks, chunk += Format::kChunkBytes) {
+      for (; band.chunks < kChunks; ++band.chunks, chunk += step) {
         const int at = begin + band.chunks * kChunk;
         if (at >= tile.cols) break;
         band.last_runs = RunsAt<Format>(tile, at);
         const Part part{.chunk = chunk,
                         .row_bytes = tile.row_bytes,
+                        .grouped = tile.grouped,
                         .runs = band.last_runs,
                         .index = band.chunks,
                         .panel = panel};

@@ -5,16 +5,19 @@
 //   weight scale * activation scale * dot(weights, activations) + offset * sum(activations)
 //
 // Dots are whole numbers and exact. The runs of a chunk of 256 values have a lane each; a lane adds
-// up its runs from chunk to chunk, and at the end the lanes are added pairwise, halves first. Both
+// up its runs from chunk to chunk, and at the end the lanes are added pairwise, halves first. All
 // ways of computing follow that order, so that they give the same bits:
 //
 //   RowProduct    one row (avx512_row_product.h). For few tokens, when the weights come from memory
 //                 and the processor's prefetcher likes one stream.
-//   PanelProduct  sixteen rows (avx512_panel_product.h), unpacked once for all tokens of the tile.
+//   GroupProduct  sixteen rows that are stored side by side (avx512_group_product.h), for few
+//   tokens. PanelProduct  sixteen rows (avx512_panel_product.h), unpacked once for all tokens of
+//   the tile.
 
 #include "backend/cpu/quant_matmul.h"
 #include "backend/cpu/x86/avx512_codebooks.h"
 #include "backend/cpu/x86/avx512_formats.h"
+#include "backend/cpu/x86/avx512_group_product.h"
 #include "backend/cpu/x86/avx512_panel_product.h"
 #include "backend/cpu/x86/avx512_plain_formats.h"
 #include "backend/cpu/x86/avx512_row_product.h"
@@ -27,6 +30,14 @@ constexpr int kLeastForPanels = 4;
 
 template <class Format>
 void Multiply(const MatMulTile& tile) {
+  if constexpr (Grouped<Format>::kExists) {
+    if (tile.grouped && tile.tokens < kLeastForPanels) {
+      for (int row = 0; row < tile.rows; row += kRowsOfGroup) {
+        GroupProduct<Format>::AllTokens(tile, row);
+      }
+      return;
+    }
+  }
   int row = 0;
   if (tile.tokens >= kLeastForPanels) {
     PanelProduct<Format> product;

@@ -1,0 +1,125 @@
+// Products of a group of sixteen rows with few tokens: weights come from memory one after the
+// other, and every lane is a row. Only avx512_quant.cc includes this; see there for the order of
+// sums.
+#pragma once
+
+#include <immintrin.h>
+
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/x86/avx512_group_formats.h"
+#include "backend/cpu/x86/avx512_panel.h"
+
+namespace doppler {
+namespace {
+
+template <class Format>
+struct GroupProduct {
+  using Group = Grouped<Format>;
+  static constexpr int kLanes = kLanesOf<Format>;
+  static constexpr int kWords = Format::kRun / 4;
+  static constexpr int kMostTokens = 4;
+  // The parts of a chunk are read side by side, which the processor's own prefetcher takes for no
+  // stream.
+  static constexpr int kBytesAhead = 4096;
+
+  using Sums = __m512[kLanes][kMostTokens];
+
+  // Adds the products of one run with a token.
+  static __m512i Dot(__m512i sum, const __m512i (&words)[kWords], const std::int8_t* x) {
+    for (int i = 0; i < kWords; ++i) {
+      int four;
+      __builtin_memcpy(&four, x + 4 * i, sizeof(four));
+      sum = _mm512_dpbusd_epi32(sum, words[i], _mm512_set1_epi32(four));
+    }
+    return sum;
+  }
+
+  // The same without what is added to the weights to store them.
+  static __m512i AllDots(const __m512i (&words)[kWords], const QuantizedRows& x,
+                         std::ptrdiff_t first) {
+    __m512i dots = Dot(_mm512_setzero_si512(), words, x.values + first);
+    if constexpr (Format::kReadsResiduals) {
+      dots = Dot(_mm512_slli_epi32(dots, 8), words, x.residuals + first);
+    }
+    if constexpr (Format::kZero == 0) return dots;
+    const std::int32_t sum =
+        Format::kRun == 16 ? x.whole_sums16[first / 16] : x.whole_sums[first / 32];
+    return _mm512_sub_epi32(dots, _mm512_set1_epi32(sum * Format::kZero));
+  }
+
+  // One run of N tokens, which begins at column `begin`.
+  template <int N>
+  static void AddRun(const MatMulTile& tile, int token, int begin, const __m512i (&words)[kWords],
+                     __m512 scales, __m512 offsets, __m512 (&sums)[kMostTokens]) {
+    const QuantizedRows& x = tile.quantized;
+    for (int n = 0; n < N; ++n) {
+      const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
+      if constexpr (Format::kHasOffsets) {
+        const float of_run = Format::kRun == 16 ? x.sums16[first / 16] : x.sums32[first / 32];
+        sums[n] = _mm512_fmadd_ps(offsets, _mm512_set1_ps(of_run), sums[n]);
+      }
+      const __m512 x_scale = _mm512_set1_ps(x.scales[first / 32] * kStep<Format>);
+      sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(AllDots(words, x, first)),
+                                _mm512_mul_ps(scales, x_scale), sums[n]);
+    }
+  }
+
+  // Of a step's share of the chunk.
+  static void Prefetch(const Byte* chunk, int step) {
+    constexpr int kShare = kRowsOfGroup * Format::kChunkBytes / (kLanes / Group::kLanesAtOnce);
+    const Byte* from = chunk + kBytesAhead + step * kShare;
+    for (int i = 0; i < kShare; i += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(from + i), _MM_HINT_T0);
+    }
+  }
+
+  template <int N>
+  static void AddChunk(const MatMulTile& tile, const Byte* chunk, int token, int begin,
+                       Sums& sums) {
+    const int runs = RunsAt<Format>(tile, begin);
+    __m512 scales[kLanes];
+    __m512 offsets[kLanes];
+    Group::LoadHeads(chunk, runs, scales, offsets);
+    for (int step = 0; step < runs / Group::kLanesAtOnce; ++step) {
+      Prefetch(chunk, step);
+      __m512i words[Group::kLanesAtOnce][kWords];
+      Group::LoadWords(chunk, runs, step, words);
+      for (int i = 0; i < Group::kLanesAtOnce; ++i) {
+        const int lane = Group::LaneOf(step, i);
+        AddRun<N>(tile, token, begin + lane * Format::kRun, words[i], scales[lane], offsets[lane],
+                  sums[lane]);
+      }
+    }
+  }
+
+  template <int N>
+  static void Run(const MatMulTile& tile, int row, int token) {
+    Sums sums;
+    for (auto& lane : sums) {
+      for (int n = 0; n < N; ++n) lane[n] = _mm512_setzero_ps();
+    }
+    const Byte* chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
+    for (int begin = 0; begin < tile.cols; begin += kChunk) {
+      AddChunk<N>(tile, chunk, token, begin, sums);
+      chunk += AtOfGroup(Format::kChunkBytes);
+    }
+    for (int n = 0; n < N; ++n) {
+      __m512 lanes[kLanes];
+      for (int lane = 0; lane < kLanes; ++lane) lanes[lane] = sums[lane][n];
+      _mm512_storeu_ps(tile.out + (token + n) * tile.out_stride + row, AddLanesOfRows(lanes));
+    }
+  }
+
+  // The sixteen rows from `row` on.
+  static void AllTokens(const MatMulTile& tile, int row) {
+    int token = 0;
+    for (; token + kMostTokens <= tile.tokens; token += kMostTokens) {
+      Run<kMostTokens>(tile, row, token);
+    }
+    for (; token + 2 <= tile.tokens; token += 2) Run<2>(tile, row, token);
+    if (token < tile.tokens) Run<1>(tile, row, token);
+  }
+};
+
+}  // namespace
+}  // namespace doppler
