@@ -18,6 +18,7 @@
 #include "backend/quantize.h"
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "model/stored_layout.h"
 
 namespace doppler {
 namespace {
@@ -145,6 +146,16 @@ void AddConvertCommand(CLI::App& parent) {
   AddSize(
       *app, "--shard-size", [command](Bytes bytes) { command->shard_size = bytes; },
       "Size of fixed shards (default 64M), largest size of dense ones (default 128M)");
+  AddChoice<WeightLayout>(
+      *app, "--layout", {{"row", WeightLayout::kRow}, {"rows16", WeightLayout::kRows16}},
+      [command](WeightLayout layout) { command->layout = layout; },
+      fmt::format(
+          "Order of the weights in a file: rows16 puts sixteen rows side by side, so that a "
+          "processor with AVX-512 reads the same part of all of them at once; the values, "
+          "the size and the results are those of row, the order that other programs expect "
+          "(default {})",
+          LayoutName(kDefaultLayout))
+          .c_str());
   app->callback([command] { RunConvert(*command); });
 }
 

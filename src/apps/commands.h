@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/dtype.h"
+#include "backend/weight_layout.h"
 #include "base/bytes.h"
 #include "engine/chat.h"
 #include "engine/engine.h"
@@ -24,6 +25,7 @@ struct ConvertCommand {
   std::optional<DType> quantize;
   ShardingStrategy sharding = ShardingStrategy::kExpert;
   Bytes shard_size = 0;
+  std::optional<WeightLayout> layout;
 };
 void RunConvert(const ConvertCommand& command);
 

@@ -14,6 +14,7 @@ void RunConvert(const ConvertCommand& command) {
                                .sharding = command.sharding,
                                .shard_size = command.shard_size,
                                .quantize = command.quantize,
+                               .layout = command.layout,
                                .model_id = {},
                                .threads = DetectProcessor().threads};
   std::optional<ProgressMeter> progress;

@@ -21,6 +21,7 @@ struct Group {
 struct Summary {
   std::map<std::string, Group> shards;   // by type
   std::map<std::string, Group> formats;  // of tensors, by name
+  std::map<std::string, Group> layouts;  // of tensors, by name
   Group all_shards;
   std::uint64_t parameters = 0;
 };
@@ -38,6 +39,7 @@ Summary Summarize(const Manifest& manifest) {
   }
   for (const auto& [name, tensor] : manifest.tensors) {
     Count(summary.formats[std::string(DTypeName(tensor.dtype))], tensor.size);
+    Count(summary.layouts[std::string(LayoutName(tensor.layout))], tensor.size);
     summary.parameters += ElementCount(tensor.shape);
   }
   return summary;
@@ -58,7 +60,8 @@ OrderedJson TensorsToJson(const Manifest& manifest) {
                   {"offset", tensor.offset},
                   {"size", tensor.size},
                   {"shape", tensor.shape},
-                  {"dtype", DTypeName(tensor.dtype)}};
+                  {"dtype", DTypeName(tensor.dtype)},
+                  {"layout", LayoutName(tensor.layout)}};
   }
   return json;
 }
@@ -85,10 +88,15 @@ void PrintText(const Artifact& artifact, const ModelConfig& config, const Summar
   for (const auto& [name, group] : summary.formats) {
     fmt::print("  {:<8}  {:>6} tensors  {:>10}\n", name, group.count, FormatSize(group.bytes));
   }
+  fmt::print("layouts\n");
+  for (const auto& [name, group] : summary.layouts) {
+    fmt::print("  {:<8}  {:>6} tensors  {:>10}\n", name, group.count, FormatSize(group.bytes));
+  }
   if (!tensors) return;
   for (const auto& [name, tensor] : manifest.tensors) {
-    fmt::print("{}  [{}]  {}  shard {} at {}\n", name, fmt::join(tensor.shape, ", "),
-               DTypeName(tensor.dtype), tensor.shard.value, tensor.offset);
+    fmt::print("{}  [{}]  {}  {}  shard {} at {}\n", name, fmt::join(tensor.shape, ", "),
+               DTypeName(tensor.dtype), LayoutName(tensor.layout), tensor.shard.value,
+               tensor.offset);
   }
 }
 
@@ -112,7 +120,8 @@ void RunInspect(const InspectCommand& command) {
                       {"sharding", StrategyName(manifest.strategy)},
                       {"bytes", summary.all_shards.bytes},
                       {"shards", GroupsToJson(summary.shards)},
-                      {"formats", GroupsToJson(summary.formats)}};
+                      {"formats", GroupsToJson(summary.formats)},
+                      {"layouts", GroupsToJson(summary.layouts)}};
   if (command.tensors) json["tensors"] = TensorsToJson(manifest);
   PrintJson(json);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <type_traits>
 
 #include "backend/block_layout.h"
 #include "base/error.h"
@@ -44,17 +45,15 @@ class Chunk {
 
   int blocks() const { return blocks_; }
 
-  // Calls use(from_group, from_row, bytes) with the offsets of each unit of a block of one row: in
-  // the group, and in the block.
+  // Calls use(part, in_group) for each part, with the offset in the group of its first unit of one
+  // row from `block` on. The next units, and those of the next blocks, follow kGroupRows *
+  // part.unit bytes apart.
   template <class Use>
-  void ForEachUnit(int block, int row, const Use& use) const {
+  void ForEachPart(int row, int block, const Use& use) const {
     const int start = kGroupRows * first_block_ * block_bytes_;
     for (const GroupPart& part : parts_) {
       const int of_block = start + kGroupRows * (blocks_ * part.offset + block * part.bytes);
-      for (int at = 0; at < part.bytes; at += part.unit) {
-        use(static_cast<std::size_t>(of_block + kGroupRows * at + row * part.unit),
-            static_cast<std::size_t>(part.offset + at), static_cast<std::size_t>(part.unit));
-      }
+      use(part, static_cast<std::size_t>(of_block + row * part.unit));
     }
   }
 
@@ -65,24 +64,21 @@ class Chunk {
   int blocks_;
 };
 
-// Calls use(from_group, from_rows, bytes) for each unit of a group.
+// Calls use(part, blocks, in_group, in_rows) for each part of as many blocks of a row as a chunk
+// has.
 template <class Use>
-void ForEachUnit(DType dtype, int cols, const Use& use) {
-  const auto block_bytes = static_cast<std::size_t>(Traits(dtype).block_bytes);
+void ForEachPart(DType dtype, int cols, const Use& use) {
   const std::size_t row_bytes = *RowBytes(dtype, static_cast<std::uint64_t>(cols));
-  std::size_t block_of_row = 0;
+  std::size_t in_row = 0;
   for (int begin = 0; begin < cols; begin += kGroupChunk) {
     const Chunk chunk(dtype, cols, begin);
-    for (int block = 0; block < chunk.blocks(); ++block, ++block_of_row) {
-      for (int row = 0; row < kGroupRows; ++row) {
-        const std::size_t in_rows =
-            static_cast<std::size_t>(row) * row_bytes + block_of_row * block_bytes;
-        chunk.ForEachUnit(block, row,
-                          [&](std::size_t in_group, std::size_t in_block, std::size_t bytes) {
-                            use(in_group, in_rows + in_block, bytes);
-                          });
-      }
+    for (int row = 0; row < kGroupRows; ++row) {
+      const std::size_t in_rows = static_cast<std::size_t>(row) * row_bytes + in_row;
+      chunk.ForEachPart(row, 0, [&](const GroupPart& part, std::size_t in_group) {
+        use(part, chunk.blocks(), in_group, in_rows + static_cast<std::size_t>(part.offset));
+      });
     }
+    in_row += static_cast<std::size_t>(chunk.blocks() * Traits(dtype).block_bytes);
   }
 }
 
@@ -92,18 +88,32 @@ void CheckGroup(DType dtype, int cols, std::span<const std::byte> a, std::span<c
   DOPPLER_CHECK(a.size() == kGroupRows * *row_bytes && b.size() == a.size());
 }
 
-// A call for each unit would take longer than the bytes do.
-void CopyUnit(std::byte* to, const std::byte* from, std::size_t bytes) {
-  switch (bytes) {
-    case kWord:
-      std::memcpy(to, from, kWord);
-      break;
-    case kHalf:
-      std::memcpy(to, from, kHalf);
-      break;
-    default:
-      *to = *from;
-  }
+// Calls copy(unit, in_blocks, in_group) for each unit of a part of some blocks of a row, with
+// offsets from the first. The unit's size is a constant, so that it is one load and one store.
+template <class Copy>
+void ForEachUnit(DType dtype, const GroupPart& part, int blocks, const Copy& copy) {
+  const auto block_bytes = static_cast<std::size_t>(Traits(dtype).block_bytes);
+  const auto end = static_cast<std::size_t>(blocks) * block_bytes;
+  const auto part_bytes = static_cast<std::size_t>(part.bytes);
+  const auto each = [&](auto unit) {
+    std::size_t in_group = 0;
+    for (std::size_t block = 0; block < end; block += block_bytes) {
+      for (std::size_t at = 0; at < part_bytes; at += unit) {
+        copy(unit, block + at, in_group);
+        in_group += kGroupRows * unit;
+      }
+    }
+  };
+  if (part.unit == kWord) return each(std::integral_constant<std::size_t, kWord>());
+  if (part.unit == kHalf) return each(std::integral_constant<std::size_t, kHalf>());
+  each(std::integral_constant<std::size_t, 1>());
+}
+
+void Gather(DType dtype, const GroupPart& part, int blocks, const std::byte* group,
+            std::byte* row) {
+  ForEachUnit(dtype, part, blocks, [&](auto unit, std::size_t in_blocks, std::size_t in_group) {
+    std::memcpy(row + in_blocks, group + in_group, unit);
+  });
 }
 
 }  // namespace
@@ -135,35 +145,38 @@ bool CanGroupRows(DType dtype, std::int64_t rows) {
 
 void GroupRows(DType dtype, int cols, std::span<const std::byte> rows, std::span<std::byte> group) {
   CheckGroup(dtype, cols, rows, group);
-  ForEachUnit(dtype, cols, [&](std::size_t in_group, std::size_t in_rows, std::size_t bytes) {
-    CopyUnit(group.data() + in_group, rows.data() + in_rows, bytes);
-  });
+  ForEachPart(dtype, cols,
+              [&](const GroupPart& part, int blocks, std::size_t in_group, std::size_t in_rows) {
+                std::byte* const to = group.data() + in_group;
+                const std::byte* const from = rows.data() + in_rows;
+                ForEachUnit(dtype, part, blocks,
+                            [&](auto unit, std::size_t in_blocks, std::size_t at) {
+                              std::memcpy(to + at, from + in_blocks, unit);
+                            });
+              });
 }
 
 void UngroupRows(DType dtype, int cols, std::span<const std::byte> group,
                  std::span<std::byte> rows) {
   CheckGroup(dtype, cols, group, rows);
-  ForEachUnit(dtype, cols, [&](std::size_t in_group, std::size_t in_rows, std::size_t bytes) {
-    CopyUnit(rows.data() + in_rows, group.data() + in_group, bytes);
-  });
+  ForEachPart(dtype, cols,
+              [&](const GroupPart& part, int blocks, std::size_t in_group, std::size_t in_rows) {
+                Gather(dtype, part, blocks, group.data() + in_group, rows.data() + in_rows);
+              });
 }
 
 void CopyBlocksOfRow(DType dtype, int cols, std::span<const std::byte> group, int row, int begin,
                      int count, std::span<std::byte> out) {
   const int block_elements = Traits(dtype).block_elements;
-  const auto block_bytes = static_cast<std::size_t>(Traits(dtype).block_bytes);
   const int chunk_begin = begin / kGroupChunk * kGroupChunk;
   DOPPLER_CHECK(begin + count <= std::min(cols, chunk_begin + kGroupChunk));
   DOPPLER_CHECK(out.size() == *RowBytes(dtype, static_cast<std::uint64_t>(count)));
   const Chunk chunk(dtype, cols, chunk_begin);
-  const int first = (begin - chunk_begin) / block_elements;
-  for (int i = 0; i < count / block_elements; ++i) {
-    std::byte* const to = out.data() + static_cast<std::size_t>(i) * block_bytes;
-    chunk.ForEachUnit(first + i, row,
-                      [&](std::size_t in_group, std::size_t in_block, std::size_t bytes) {
-                        CopyUnit(to + in_block, group.data() + in_group, bytes);
-                      });
-  }
+  chunk.ForEachPart(row, (begin - chunk_begin) / block_elements,
+                    [&](const GroupPart& part, std::size_t in_group) {
+                      Gather(dtype, part, count / block_elements, group.data() + in_group,
+                             out.data() + part.offset);
+                    });
 }
 
 }  // namespace doppler

@@ -11,6 +11,7 @@
 #include "convert/layout.h"
 #include "convert/part_hashes.h"
 #include "convert/quantizer.h"
+#include "convert/row_grouper.h"
 #include "convert/shard_writer.h"
 #include "convert/tensor_plan.h"
 #include "io/file.h"
@@ -112,7 +113,7 @@ class ArtifactWriter {
                                                  .size = out.size,
                                                  .shape = out.source->spec.shape,
                                                  .dtype = out.dtype,
-                                                 .layout = WeightLayout::kRow,
+                                                 .layout = out.layout,
                                                  .slice = std::nullopt};
     }
     writer.PadTo(planned.size);
@@ -125,13 +126,23 @@ class ArtifactWriter {
 
   void WriteTensor(const OutputTensor& out, ShardWriter& writer,
                    FunctionRef<void(Bytes)> on_progress) {
+    const auto write = [&](std::span<const std::byte> bytes) {
+      writer.Write(bytes);
+      on_progress(writer.position());
+    };
+    if (out.layout != WeightLayout::kRows16) return StreamOutput(out, write);
+    RowGrouper grouper(out.dtype, out.source->spec.shape.back(), write);
+    StreamOutput(out, [&](std::span<const std::byte> rows) { grouper.Add(rows); });
+    DOPPLER_CHECK(grouper.empty());
+  }
+
+  // The tensor in its output format, row after row.
+  void StreamOutput(const OutputTensor& out, FunctionRef<void(std::span<const std::byte>)> use) {
     const SourceTensor& source = *out.source;
     const auto write_as = [&](DType from) {
       return [&, from](std::span<const std::byte> portion) {
-        writer.Write(out.dtype == from
-                         ? portion
-                         : quantizer_.Run(from, portion, out.dtype, source.spec.name));
-        on_progress(writer.position());
+        use(out.dtype == from ? portion
+                              : quantizer_.Run(from, portion, out.dtype, source.spec.name));
       };
     };
     if (HasScaleGrid(source.dtype) && out.dtype != source.dtype) {
@@ -154,7 +165,7 @@ class ArtifactWriter {
 ConvertReport Convert(const ConvertOptions& options, const ConvertProgress& on_progress) {
   StagingFolder staging(options.output);
   const Checkpoint checkpoint = OpenCheckpoint(options.checkpoint, options.allow_missing_tokenizer);
-  const TensorPlan plan = PlanTensors(checkpoint, options.quantize);
+  const TensorPlan plan = PlanTensors(checkpoint, options.quantize, options.layout);
   const std::vector<PlannedShard> shards = PlanShards(plan, options);
   RequireSpace(staging.path().parent_path(), DiskBytes(shards, checkpoint));
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "backend/dtype.h"
+#include "backend/weight_layout.h"
 #include "base/bytes.h"
 #include "format/manifest.h"
 
@@ -22,9 +23,10 @@ struct ConvertOptions {
   std::filesystem::path checkpoint = {};  // a hub folder or a GGUF file
   std::filesystem::path output = {};      // must not exist
   ShardingStrategy sharding = ShardingStrategy::kExpert;
-  Bytes shard_size = 0;                // 0: as PlanLayout chooses
-  std::optional<DType> quantize = {};  // the block format of weights, see PlanTensors
-  std::string model_id = {};           // empty: from the checkpoint's name
+  Bytes shard_size = 0;                     // 0: as PlanLayout chooses
+  std::optional<DType> quantize = {};       // the block format of weights, see PlanTensors
+  std::optional<WeightLayout> layout = {};  // kRow or kRows16, see PlanTensors
+  std::string model_id = {};                // empty: from the checkpoint's name
   bool allow_missing_tokenizer = false;
   int threads = 1;  // for quantisation
 };

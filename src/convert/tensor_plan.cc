@@ -5,9 +5,11 @@
 #include <utility>
 
 #include "backend/quantize.h"
+#include "backend/row_groups.h"
 #include "base/error.h"
 #include "format/manifest.h"
 #include "model/quantization.h"
+#include "model/stored_layout.h"
 
 namespace doppler {
 namespace {
@@ -62,6 +64,42 @@ class Notes {
   std::map<std::pair<DType, std::int64_t>, int> odd_rows_;  // by format taken and row length
 };
 
+// Counts the weight matrices that stay row after row though groups of rows were asked for.
+class LayoutNotes {
+ public:
+  void Add(const OutputTensor& out) {
+    const TensorSpec& spec = out.source->spec;
+    if (!IsWeightMatrix(spec) || out.layout == WeightLayout::kRows16) return;
+    if (GroupParts(out.dtype).empty()) {
+      ++formats_[out.dtype];
+    } else {
+      ++(IsReadWhole(spec) ? odd_ : picked_);
+    }
+  }
+
+  std::vector<std::string> Lines() const {
+    std::vector<std::string> lines;
+    for (const auto& [dtype, count] : formats_) {
+      lines.push_back(fmt::format("{} tensors stay row after row: {} has no groups of rows", count,
+                                  DTypeName(dtype)));
+    }
+    if (odd_ > 0) {
+      lines.push_back(fmt::format(
+          "{} tensors stay row after row: their rows are not a multiple of {}", odd_, kGroupRows));
+    }
+    if (picked_ > 0) {
+      lines.push_back(fmt::format(
+          "{} tensors stay row after row: a token needs only some of their rows", picked_));
+    }
+    return lines;
+  }
+
+ private:
+  std::map<DType, int> formats_;  // without groups
+  int odd_ = 0;
+  int picked_ = 0;
+};
+
 void RequireWritable(DType quantize) {
   if (!IsFloat(quantize) && CanQuantize(quantize)) return;
   throw UsageError(
@@ -72,11 +110,13 @@ void RequireWritable(DType quantize) {
 
 }  // namespace
 
-TensorPlan PlanTensors(const Checkpoint& checkpoint, std::optional<DType> quantize) {
+TensorPlan PlanTensors(const Checkpoint& checkpoint, std::optional<DType> quantize,
+                       std::optional<WeightLayout> layout) {
   if (quantize) RequireWritable(*quantize);
   TensorPlan plan;
   std::optional<Notes> notes;
   if (quantize) notes.emplace(*quantize);
+  LayoutNotes layout_notes;
   for (const SourceTensor& source : checkpoint.tensors) {
     OutputTensor out = {.source = &source, .dtype = source.dtype, .size = source.size};
     if (quantize && IsQuantizable(source.dtype)) {
@@ -86,10 +126,13 @@ TensorPlan PlanTensors(const Checkpoint& checkpoint, std::optional<DType> quanti
         out.size = TensorBytes(*dtype, source.spec.shape).value();
       }
     }
+    out.layout = StoredLayout(source.spec, out.dtype, layout.value_or(kDefaultLayout));
     if (notes) notes->Add(source, out.dtype);
+    if (layout == WeightLayout::kRows16) layout_notes.Add(out);
     plan.tensors.push_back(out);
   }
   if (notes) plan.notes = notes->Lines();
+  for (std::string& line : layout_notes.Lines()) plan.notes.push_back(std::move(line));
   return plan;
 }
 

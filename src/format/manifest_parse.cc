@@ -245,7 +245,7 @@ class ManifestParser {
     tensor.size = size.Unsigned();
     tensor.offset = offset.Unsigned();
     const std::optional<Bytes> needed = TensorBytes(tensor.dtype, tensor.shape, tensor.layout);
-    if (!needed) json.Fail("this shape is not possible in format '{}'", DTypeName(tensor.dtype));
+    if (!needed) FailImpossible(json, tensor);
     if (*needed != tensor.size) {
       size.Fail("the shape in format '{}' takes {} bytes, not {}", DTypeName(tensor.dtype), *needed,
                 tensor.size);
@@ -259,6 +259,14 @@ class ManifestParser {
       json.Fail("{} bytes at {} reach beyond shard {}, which has {} bytes", tensor.size,
                 tensor.offset, tensor.shard.value, available);
     }
+  }
+
+  [[noreturn]] static void FailImpossible(const JsonReader& json, const TensorEntry& tensor) {
+    if (tensor.layout == WeightLayout::kRow || !TensorBytes(tensor.dtype, tensor.shape)) {
+      json.Fail("this shape is not possible in format '{}'", DTypeName(tensor.dtype));
+    }
+    json.Fail("the layout '{}' is not possible for this shape in format '{}'",
+              LayoutName(tensor.layout), DTypeName(tensor.dtype));
   }
 
   // No two tensors share bytes.

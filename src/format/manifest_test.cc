@@ -153,7 +153,10 @@ std::vector<Damage> Damages() {
       {"/tensors/norm.weight/dtype", "q8_0", ".size", "takes 68 bytes"},
       {"/tensors/norm.weight/dtype", "q4_k", kNorm, "not possible"},
       {"/tensors/norm.weight/layout", "diagonal", ".layout", "not known"},
-      {"/tensors/norm.weight/layout", "column", kNorm, "not possible"},
+      {"/tensors/norm.weight/layout", "column", kNorm, "'column' is not possible for this shape"},
+      {"/tensors/norm.weight/layout", "rows16", kNorm, "'rows16' is not possible for this shape"},
+      {"/tensors/embed_tokens.weight/layout", "rows16", "embed_tokens",
+       "'rows16' is not possible for this shape in format 'f16'"},
       {"/tensors/norm.weight/shape", json::array(), ".shape", "1 to 8"},
       {"/tensors/norm.weight/shape", json::array({1, 1, 1, 1, 1, 1, 1, 1, 64}), ".shape", "1 to 8"},
       {"/tensors/norm.weight/shape", json::array({0}), ".shape[0]", "extent"},
@@ -231,6 +234,18 @@ TEST(FindExpertRecord, GathersAnExpert) {
               HasSubstr("layers.0.mlp.experts.0.gate_proj.weight"));
 }
 
+TEST(FindExpertRecord, MayHaveGroupsOfRows) {
+  const std::string down = "layers.0.mlp.experts.1.down_proj.weight";
+  json document = ValidDocument();
+  document["tensors"][down]["layout"] = "rows16";
+  const Manifest manifest = ParseManifest(document.dump(), "m.json");
+  EXPECT_EQ(manifest.Tensor(down).layout, WeightLayout::kRows16);
+  EXPECT_EQ(json::parse(SerializeManifest(manifest)), document);
+  const ExpertRecord record = FindExpertRecord(manifest, LayerId(0), ExpertId(1));
+  EXPECT_EQ(record.down.layout, WeightLayout::kRows16);
+  EXPECT_EQ(record.gate.layout, WeightLayout::kRow);
+}
+
 TEST(FindExpertRecord, RefusesWhatIsNotARecord) {
   const auto message = [](const std::function<void(Manifest&, TensorEntry&)>& damage) {
     Manifest manifest = ParseManifest(ValidDocument().dump(), "m.json");
@@ -247,6 +262,8 @@ TEST(FindExpertRecord, RefusesWhatIsNotARecord) {
                 down.shape = {32, 64};
               }),
               HasSubstr("shapes"));
+  EXPECT_THAT(message([](Manifest&, TensorEntry& down) { down.layout = WeightLayout::kColumn; }),
+              HasSubstr("not a whole matrix"));
   EXPECT_THAT(message([](Manifest& manifest, TensorEntry&) { manifest.shards[1].size = 16384; }),
               HasSubstr("does not fill"));
   EXPECT_THAT(message([](Manifest& manifest, TensorEntry&) { manifest.shards[1].size = 8192; }),
@@ -267,6 +284,20 @@ TEST(FindExpertRecord, StartsOnALeafAmongOtherThings) {
   };
   EXPECT_EQ(at(16384), "no error");
   EXPECT_THAT(at(4096), HasSubstr("leaf"));
+}
+
+TEST(TensorBytes, OfGroupsAreThoseOfTheRows) {
+  using Shape = std::vector<std::int64_t>;
+  const auto bytes = [](DType dtype, const Shape& shape) {
+    return TensorBytes(dtype, shape, WeightLayout::kRows16);
+  };
+  EXPECT_EQ(bytes(DType::kQ8_0, Shape{48, 64}), 48u * 68);
+  EXPECT_FALSE(bytes(DType::kQ8_0, Shape{40, 64}));
+  EXPECT_FALSE(bytes(DType::kQ8_0, Shape{48, 65}));
+  EXPECT_FALSE(bytes(DType::kQ8_0, Shape{64}));
+  EXPECT_FALSE(bytes(DType::kQ8_0, Shape{2, 48, 64}));
+  EXPECT_FALSE(bytes(DType::kBf16, Shape{48, 64}));
+  EXPECT_FALSE(bytes(DType::kF8E4M3, Shape{128, 128}));
 }
 
 TEST(TensorBytes, FollowsTheLayout) {

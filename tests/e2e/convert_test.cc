@@ -63,6 +63,30 @@ TEST(ConvertTest, Quantised) {
   EXPECT_GT(GreedyText(model).size(), 1u);
 }
 
+TEST(ConvertTest, InGroupsOfRows) {
+  const TempFolder folder;
+  const fs::path rows = folder.path() / "rows";
+  const fs::path groups = folder.path() / "groups";
+  const std::vector<std::string> convert = {"convert", Golden("mixtral"), "--quant", "q8_0"};
+  const auto with = [&](const fs::path& model, const char* layout) {
+    std::vector<std::string> all = convert;
+    all.insert(all.end(), {model, "--layout", layout});
+    return Doppler(all);
+  };
+  const ProcessResult in_rows = with(rows, "row");
+  ExpectDone(in_rows);
+  EXPECT_EQ(in_rows.errors, "");
+  const ProcessResult in_groups = with(groups, "rows16");
+  EXPECT_EQ(in_groups.status, kDone) << in_groups.errors;
+  EXPECT_THAT(in_groups.errors, HasSubstr("1 tensors stay row after row"));
+  const nlohmann::json report = JsonOutput({"inspect", groups, "--json"});
+  EXPECT_EQ(report.at("layouts").at("rows16").at("count"), 85);
+  EXPECT_EQ(report.at("layouts").at("row").at("count"), 11);
+  EXPECT_EQ(report.at("bytes"), JsonOutput({"inspect", rows, "--json"}).at("bytes"));
+  EXPECT_EQ(GreedyText(groups), GreedyText(rows));
+  ExpectRefused(with(folder.path() / "x", "column"), kWrongUsage, {"--layout", "row|rows16"});
+}
+
 TEST(ConvertTest, TheModelOfTheProject) {
   const TempFolder folder;
   const fs::path model = folder.path() / "model";

@@ -30,11 +30,13 @@ TEST(ReportsTest, Inspect) {
   EXPECT_EQ(report.at("bytes"), report["shards"]["expert"]["bytes"].get<Bytes>() +
                                     report["shards"]["dense"]["bytes"].get<Bytes>());
   EXPECT_EQ(report.at("tensors").at("embed_tokens.weight").at("shape"), json({320, 64}));
+  EXPECT_EQ(report.at("tensors").at("embed_tokens.weight").at("layout"), "row");
   EXPECT_GT(report.at("parameters"), 400'000);
 
   const std::string text = Output({"inspect", MoeModel(), "--tensors"});
   EXPECT_THAT(text, HasSubstr("8 in each of 3 layers, 2 per token"));
-  EXPECT_THAT(text, HasSubstr("layers.2.mlp.experts.7.down_proj.weight  [64, 96]  bf16"));
+  EXPECT_THAT(text, HasSubstr("layers.2.mlp.experts.7.down_proj.weight  [64, 96]  bf16  row"));
+  EXPECT_THAT(text, HasSubstr("layouts\n  row           96 tensors"));
 }
 
 void ExpectPlan(const json& report) {

@@ -148,9 +148,14 @@ TEST(Families, GptOssInFloatMatchesTheReference) {
 
 // Block types differ in how far each path rounds activations; MXFP4 has to agree on all.
 TEST(Families, Mxfp4MatchesTheReferenceOnEveryPath) {
-  const ConvertedModel model(DataFolder() / "golden" / "gpt-oss");
-  for (const CpuPath path : RunnableCpuPaths()) {
-    ExpectGolden(model.path(), "gpt-oss", BackendKind::kCpu, path);
+  for (const WeightLayout layout : {WeightLayout::kRow, WeightLayout::kRows16}) {
+    SCOPED_TRACE(LayoutName(layout));
+    const ConvertedModel model(DataFolder() / "golden" / "gpt-oss", ShardingStrategy::kExpert,
+                               std::nullopt, layout);
+    EXPECT_EQ(GroupedTensors(model.path()) > 0, layout == WeightLayout::kRows16);
+    for (const CpuPath path : RunnableCpuPaths()) {
+      ExpectGolden(model.path(), "gpt-oss", BackendKind::kCpu, path);
+    }
   }
 }
 

@@ -19,6 +19,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backend/quantize.h"
+#include "backend/row_groups.h"
 #include "support/model_case.h"
 #include "support/requantized_demo.h"
 
@@ -40,9 +41,8 @@ std::vector<DType> WritableTypes() {
 class FormatCase {
  public:
   FormatCase(DType type, bool with_experts) {
-    const std::filesystem::path file = folder_.path() / "model.gguf";
-    WriteRequantizedDemo(type, with_experts, file);
-    model_.emplace(file);
+    WriteRequantizedDemo(type, with_experts, file_);
+    model_.emplace(file_, ShardingStrategy::kExpert, std::nullopt, WeightLayout::kRow);
   }
 
   // Mean negative log likelihood of the first held-out ids, in `rows` rows of `ids`.
@@ -60,6 +60,24 @@ class FormatCase {
                       [](const PerplexityResult&) {})
         .mean_nll;
   }
+  // Compares the logits of a dozen tokens on every path, some at once and some one by one.
+  void ExpectSameBitsInGroups() const {
+    const ConvertedModel groups(file_, ShardingStrategy::kExpert, std::nullopt,
+                                WeightLayout::kRows16);
+    ASSERT_GT(GroupedTensors(groups.path()), 0U);
+    for (const CpuPath path : RunnableCpuPaths()) {
+      const auto logits = [path](const std::filesystem::path& model) {
+        EngineOptions options;
+        options.cpu_path = path;
+        options.threads = 2;
+        options.context = 64;
+        options.with_tokenizer = false;
+        Engine engine(model, options);
+        return AllLogits(engine, HeldOutIds(12), 2);
+      };
+      EXPECT_EQ(logits(groups.path()), logits(model_->path())) << CpuPathName(path);
+    }
+  }
   double Reference(int ids) const { return Nll(BackendKind::kReference, std::nullopt, ids); }
   double OnPath(CpuPath path, int ids, int rows = 1) const {
     return Nll(BackendKind::kCpu, path, ids, rows);
@@ -67,6 +85,7 @@ class FormatCase {
 
  private:
   TempFolder folder_;
+  std::filesystem::path file_ = folder_.path() / "model.gguf";
   std::optional<ConvertedModel> model_;
 };
 
@@ -85,6 +104,7 @@ TEST_P(TypePerplexity, EveryPathIsCloseToTheReference) {
     // few tokens that moves it by up to three tenths either way. docs/benchmarks.md has more.
     EXPECT_NEAR(ratio, 1, path == CpuPath::kPortable ? 1e-4 : 0.005) << CpuPathName(path);
   }
+  if (CanGroupRows(GetParam(), kGroupRows)) model.ExpectSameBitsInGroups();
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, TypePerplexity, testing::ValuesIn(WritableTypes()),

@@ -43,14 +43,23 @@ std::vector<TokenId> HeldOutIds(std::size_t count) {
 }
 
 ConvertedModel::ConvertedModel(const fs::path& checkpoint, ShardingStrategy sharding,
-                               std::optional<DType> quantize)
+                               std::optional<DType> quantize, std::optional<WeightLayout> layout)
     : path_(folder_.path() / "model") {
   ConvertOptions options;
   options.checkpoint = checkpoint;
   options.output = path_;
   options.sharding = sharding;
   options.quantize = quantize;
+  options.layout = layout;
   Convert(options, [](Bytes, Bytes) {});
+}
+
+std::size_t GroupedTensors(const fs::path& model) {
+  const fs::path file = model / "manifest.json";
+  const Manifest manifest = ParseManifest(ReadTextFile(file), file.string());
+  return static_cast<std::size_t>(std::ranges::count_if(manifest.tensors, [](const auto& tensor) {
+    return tensor.second.layout == WeightLayout::kRows16;
+  }));
 }
 
 const fs::path& DemoModel() {

@@ -28,13 +28,17 @@ class ConvertedModel {
  public:
   explicit ConvertedModel(const std::filesystem::path& checkpoint,
                           ShardingStrategy sharding = ShardingStrategy::kExpert,
-                          std::optional<DType> quantize = std::nullopt);
+                          std::optional<DType> quantize = std::nullopt,
+                          std::optional<WeightLayout> layout = std::nullopt);
   const std::filesystem::path& path() const { return path_; }
 
  private:
   TempFolder folder_;
   std::filesystem::path path_;
 };
+
+// How many of an artifact's tensors are in groups of rows.
+std::size_t GroupedTensors(const std::filesystem::path& model);
 
 // The demo model, converted once per process.
 const std::filesystem::path& DemoModel();

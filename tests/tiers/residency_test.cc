@@ -122,6 +122,40 @@ INSTANTIATE_TEST_SUITE_P(
                     Variant{.slots = 4, .threads = 3, .ubatch = 5, .resident_layers = 5}),
     VariantName);
 
+// A model in groups of rows, whatever is paged and streamed, against the same row after row.
+TEST(GroupsResidency, GiveTheSameBitsAsRows) {
+  const ConvertedModel model(DemoCheckpoint(), ShardingStrategy::kExpert, std::nullopt,
+                             WeightLayout::kRows16);
+  ASSERT_GT(GroupedTensors(model.path()), 400U);  // 144 experts of three each, and projections
+  const ConvertedModel rows(DemoCheckpoint(), ShardingStrategy::kExpert, std::nullopt,
+                            WeightLayout::kRow);
+  const std::vector<float> expected = Logits(rows.path(), {});
+  for (const Variant& variant :
+       {Variant{.threads = 2}, Variant{.slots = 9, .threads = 2, .shuffled = true},
+        Variant{.threads = 2, .resident_layers = 0},
+        Variant{.slots = 4, .threads = 3, .ubatch = 5, .resident_layers = 2}}) {
+    ExpectSameBits(Logits(model.path(), variant), expected);
+  }
+}
+
+// A dense model, and one of latent attention, some of whose matrices stay row after row.
+TEST(GroupsResidency, GiveTheSameBitsInOtherFamilies) {
+  for (const char* name : {"llama3", "deepseek-v3"}) {
+    SCOPED_TRACE(name);
+    const auto in = [&](WeightLayout layout) {
+      return ConvertedModel(DataFolder() / "golden" / name, ShardingStrategy::kExpert, DType::kQ8_0,
+                            layout);
+    };
+    const ConvertedModel rows = in(WeightLayout::kRow);
+    const ConvertedModel groups = in(WeightLayout::kRows16);
+    ASSERT_GT(GroupedTensors(groups.path()), 0U);
+    const std::vector<float> expected = Logits(rows.path(), {});
+    ExpectSameBits(Logits(groups.path(), {}), expected);
+    ExpectSameBits(Logits(groups.path(), {.threads = 2, .delayed = true, .resident_layers = 0}),
+                   expected);
+  }
+}
+
 class ShardingResidencyTest : public testing::TestWithParam<ShardingStrategy> {};
 
 TEST_P(ShardingResidencyTest, EverySharding) {

@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/function_ref.h"
 #include "model/config.h"
+#include "model/stored_layout.h"
 #include "model/tensors.h"
 #include "synth/random_weights.h"
 
@@ -27,7 +28,7 @@ struct SynthTensor {
 // The tensors of a model in the formats of `quant`: a block type's name, "q4_k_m" for ggml's usual
 // mix, or "bf16". Throws UsageError for a name that is none of these.
 std::vector<SynthTensor> PlanSynth(const ModelConfig& config, const std::string& quant,
-                                   WeightLayout layout = WeightLayout::kRow);
+                                   WeightLayout layout = kDefaultLayout);
 
 struct SynthOptions {
   std::filesystem::path output;     // must not exist

@@ -41,9 +41,9 @@ std::map<std::string, Contents> ReadTensors(const fs::path& folder) {
   return tensors;
 }
 
-fs::path ConvertToArtifact(const fs::path& gguf) {
+fs::path ConvertToArtifact(const fs::path& gguf, std::optional<WeightLayout> layout = {}) {
   const fs::path converted = gguf.parent_path() / "converted";
-  Convert({.checkpoint = gguf, .output = converted}, IgnoreProgress);
+  Convert({.checkpoint = gguf, .output = converted, .layout = layout}, IgnoreProgress);
   return converted;
 }
 
@@ -72,6 +72,18 @@ INSTANTIATE_TEST_SUITE_P(Families, SynthGgufTest,
                          ::testing::Values("llama", "mistral", "mixtral", "qwen3", "qwen3_moe",
                                            "gpt_oss", "phimoe", "deepseek_v2", "deepseek_v3",
                                            "kimi_k2"));
+
+TEST(SynthGgufFileTest, ConvertsIntoTheSameGroupsOfRows) {
+  const TempFolder folder;
+  SmallSynth synth = MakeSmallSynth(SmallHubConfig("qwen3_moe"), folder.path());
+  const auto in_groups = [&] {
+    return std::ranges::count(synth.tensors, WeightLayout::kRows16, &SynthTensor::layout);
+  };
+  synth.tensors = PlanSynth(synth.config, "q4_k_m", WeightLayout::kRows16);
+  EXPECT_EQ(in_groups(), 2 * 4 + 1 + 2 * 4 * 3);
+  const fs::path converted = ConvertToArtifact(WriteBoth(synth), WeightLayout::kRows16);
+  EXPECT_EQ(ReadTensors(converted), ReadTensors(synth.options.output));
+}
 
 TEST(SynthGgufFileTest, FillsTheVocabularyOfATokenizer) {
   const TempFolder folder;

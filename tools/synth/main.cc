@@ -9,6 +9,7 @@
 #include "io/file.h"
 #include "io/machine.h"
 #include "io/progress.h"
+#include "model/stored_layout.h"
 #include "synth/gguf_file.h"
 
 namespace {
@@ -16,7 +17,7 @@ namespace {
 struct Arguments {
   std::string config;
   std::string quant = "q4_k_m";
-  std::string layout = "row";
+  std::string layout{doppler::LayoutName(doppler::kDefaultLayout)};
   std::string pool = "16M";
   doppler::SynthOptions options;
   std::filesystem::path gguf;
