@@ -5,6 +5,7 @@
 #include "backend/cpu/block_factors.h"
 
 namespace doppler {
+// NOLINTBEGIN(misc-definitions-in-headers)
 namespace {
 
 constexpr int kRowsOfGroup = 16;
@@ -23,4 +24,5 @@ struct GroupChunk {
 };
 
 }  // namespace
+// NOLINTEND(misc-definitions-in-headers)
 }  // namespace doppler

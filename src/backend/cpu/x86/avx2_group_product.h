@@ -47,6 +47,12 @@ struct GroupProduct {
   static constexpr int kTogether = 32 / Format::kRun;
   static constexpr int kColumnsOfBlock = kColumnsOfChunk / Format::kBlocks;
 
+  // What a run of all rows takes. The processor's own prefetcher does not follow the order in which
+  // the parts of blocks of 256 values are read.
+  static constexpr int kBytesOfRun =
+      kRowsOfGroup * Format::kBlocks * Format::kBytes * Format::kRun / kColumnsOfChunk;
+  static constexpr int kBytesAhead = 2 * kRowsOfGroup * Format::kBlocks * Format::kBytes;
+
   using Words = __m256i[kWords];
   // [lane][half][token]: a row in each lane of the register.
   using Sums = __m256[8][2][kTokens];
@@ -115,6 +121,12 @@ struct GroupProduct {
     }
   }
 
+  static void FetchAhead(const Byte* run) {
+    for (int i = 0; i < kBytesOfRun; i += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(run + kBytesAhead + i), _MM_HINT_T0);
+    }
+  }
+
   static void AddChunk(const MatMulTile& tile, const GroupChunk& chunk, int begin, int token,
                        int tokens, Sums& sums) {
     GroupScales scales;
@@ -126,6 +138,7 @@ struct GroupProduct {
     const std::size_t first = static_cast<std::size_t>(token) * static_cast<std::size_t>(x.cols) +
                               static_cast<std::size_t>(begin);
     const auto add = [&](int run) __attribute__((always_inline)) {
+      if constexpr (Format::kBlocks == 1) FetchAhead(chunk.data + run * kBytesOfRun);
       GroupChunk again = chunk;
       __asm__("" : "+r"(again.data));
       for (int half = 0; half < 2; half += kTogether) {
