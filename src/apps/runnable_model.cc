@@ -121,6 +121,7 @@ std::optional<OrderedJson> RunnableModel::StatsJson() const {
                      {"uploaded_bytes", stats.uploaded},
                      {"failed_pieces", stats.failed_pieces},
                      {"banned_peers", stats.banned},
+                     {"pardoned_peers", stats.pardoned},
                      {"experts_evicted", stats.evicted},
                      {"bytes_evicted", stats.bytes_evicted},
                      {"restarts", stats.restarts},

@@ -185,6 +185,7 @@ void Body(Wire& wire, Of<Wire, StatusMessage>& message) {
   wire.Unsigned(message.uploaded);
   wire.Unsigned(message.wanted_done);
   wire.Unsigned(message.wanted);
+  wire.Unsigned(message.verified_pieces);
   wire.Unsigned(message.failed_pieces);
 }
 
@@ -201,6 +202,11 @@ void Body(Wire& wire, Of<Wire, LayerMessage>& message) {
 
 template <typename Wire>
 void Body(Wire& wire, Of<Wire, BannedMessage>& message) {
+  kPeerItem(wire, message.peer);
+}
+
+template <typename Wire>
+void Body(Wire& wire, Of<Wire, PardonedMessage>& message) {
   kPeerItem(wire, message.peer);
 }
 

@@ -271,7 +271,7 @@ void Pull::RequireSpace() const {
 
 void Pull::Take(const Message& message, SwarmProcess& swarm) {
   if (const auto* status = std::get_if<StatusMessage>(&message)) {
-    if (status->downloaded != status_.downloaded) last_news_ = Clock::now();
+    if (status->verified_pieces > status_.verified_pieces) last_news_ = Clock::now();
     status_ = *status;
   } else if (const auto* file = std::get_if<FileMessage>(&message)) {
     Arrived(file->file, swarm);
@@ -280,6 +280,9 @@ void Pull::Take(const Message& message, SwarmProcess& swarm) {
   } else if (const auto* banned = std::get_if<BannedMessage>(&message)) {
     report_.banned.push_back(banned->peer);
     events_.notice(BannedNotice(*banned));
+  } else if (const auto* pardoned = std::get_if<PardonedMessage>(&message)) {
+    report_.pardoned.push_back(pardoned->peer);
+    events_.notice(PardonedNotice(*pardoned));
   } else if (const auto* ready = std::get_if<ReadyMessage>(&message)) {
     if (!ready->confined && !std::exchange(told_unconfined_, true)) {
       events_.notice(std::string(kUnconfinedNotice));

@@ -8,6 +8,8 @@
 #include <libtorrent/add_torrent_params.hpp>
 #include <libtorrent/alert_types.hpp>
 #include <libtorrent/disabled_disk_io.hpp>
+#include <libtorrent/extensions/ut_metadata.hpp>
+#include <libtorrent/extensions/ut_pex.hpp>
 #include <libtorrent/peer_info.hpp>
 #include <libtorrent/posix_disk_io.hpp>
 #include <libtorrent/session_params.hpp>
@@ -33,11 +35,14 @@ constexpr std::chrono::milliseconds kTickInterval(200);
 constexpr std::chrono::milliseconds kWatchInterval(100);
 constexpr std::chrono::seconds kRedialInterval(1);
 constexpr std::chrono::seconds kLayersInterval(1);
+// How long connections that end are waited for before others are made.
+constexpr std::chrono::milliseconds kMostForEnds(300);
 // How long libtorrent's thread may be kept from its peers by LayersSeconds.
 constexpr double kMostLayersSeconds = 0.02;
 
 lt::session_params SessionParameters(const StartMessage& start) {
-  lt::session_params parameters(SessionSettings(start));
+  // The extensions are each torrent's: see Add.
+  lt::session_params parameters(SessionSettings(start), {});
   // Mapped files would count against memory budgets, and a full disk would be a signal.
   parameters.disk_io_constructor = start.task == Task::kDescribe ? lt::disabled_disk_io_constructor
                                                                  : lt::posix_disk_io_constructor;
@@ -89,7 +94,9 @@ SwarmSession::SwarmSession(const StartMessage& start, bool confined, Emit emit,
       confined_(confined),
       emit_(std::move(emit)),
       peers_(start.peers),
-      watch_(std::make_shared<PeerWatch>()),
+      watch_(std::make_shared<PeerWatch>(on_news)),
+      info_(start.task == Task::kDescribe ? std::make_shared<InfoPlugin>(start.info_hash, on_news)
+                                          : nullptr),
       session_(SessionParameters(start)) {
   session_.set_peer_class_filter(LimitsForAll());
   if (start_.private_only) session_.set_ip_filter(PrivateNetworks());
@@ -124,9 +131,15 @@ void SwarmSession::AddTorrent() {
 }
 
 void SwarmSession::Add(lt::add_torrent_params parameters) {
-  parameters.extensions.emplace_back(
-      [watch = watch_](const lt::torrent_handle&, lt::client_data_t) { return watch; });
-  // Peers are dialled at once when a torrent that is checked is resumed, otherwise within a second.
+  const auto extend = [&parameters](std::shared_ptr<lt::torrent_plugin> plugin) {
+    parameters.extensions.emplace_back(
+        [plugin](const lt::torrent_handle&, lt::client_data_t) { return plugin; });
+  };
+  extend(watch_);
+  if (info_ != nullptr) extend(info_);
+  if (info_ == nullptr) parameters.extensions.emplace_back(lt::create_ut_metadata_plugin);
+  parameters.extensions.emplace_back(lt::create_ut_pex_plugin);
+  // Until ResumeWhenAlone.
   parameters.flags |= lt::torrent_flags::paused;
   lt::error_code error;
   torrent_ = session_.add_torrent(std::move(parameters), error);
@@ -234,6 +247,8 @@ void SwarmSession::Handle() {
   std::vector<lt::alert*> alerts;
   session_.pop_alerts(&alerts);
   for (const lt::alert* alert : alerts) HandleAlert(*alert);
+  if (info_ != nullptr) Describe();
+  ResumeWhenAlone();
 }
 
 void SwarmSession::HandleAlert(const lt::alert& alert) {
@@ -244,18 +259,16 @@ void SwarmSession::HandleAlert(const lt::alert& alert) {
   } else if (const auto* file = lt::alert_cast<lt::file_completed_alert>(&alert)) {
     if (file->handle == torrent_) EmitFile(file->index);
   } else if (const auto* saved = lt::alert_cast<lt::save_resume_data_alert>(&alert)) {
-    AddWithout(saved->params);
+    TakeResumeData(*saved);
   } else if (const auto* checked = lt::alert_cast<lt::torrent_checked_alert>(&alert)) {
-    checked->handle.resume();
+    if (checked->handle == torrent_) resume_by_ = Clock::now() + kMostForEnds;
   } else if (lt::alert_cast<lt::piece_finished_alert>(&alert) != nullptr) {
+    ++verified_pieces_;
     new_pieces_ = true;
   } else if (lt::alert_cast<lt::hash_failed_alert>(&alert) != nullptr) {
     ++failed_pieces_;
   } else if (const auto* ban = lt::alert_cast<lt::peer_ban_alert>(&alert)) {
-    const PeerAddress peer = ToPeer(ban->endpoint);
-    if (banned_.insert(peer).second) emit_(BannedMessage{peer});
-  } else if (lt::alert_cast<lt::metadata_received_alert>(&alert) != nullptr) {
-    Describe();
+    TakeBan(*ban);
   } else if (const auto* listen = lt::alert_cast<lt::listen_succeeded_alert>(&alert)) {
     if (!std::exchange(ready_, true)) {
       emit_(ReadyMessage{.port = static_cast<std::uint16_t>(listen->port), .confined = confined_});
@@ -265,12 +278,25 @@ void SwarmSession::HandleAlert(const lt::alert& alert) {
   }
 }
 
+void SwarmSession::TakeBan(const lt::peer_ban_alert& ban) {
+  const PeerAddress peer = ToPeer(ban.endpoint);
+  if (watch_->Pardons(ban.endpoint)) {
+    pardoned_.push_back(peer);
+    emit_(PardonedMessage{peer});
+    Renew();
+  } else if (banned_.insert(peer).second) {
+    emit_(BannedMessage{peer});
+  }
+}
+
 // What makes it impossible to go on.
 void SwarmSession::HandleEnd(const lt::alert& alert) {
   if (const auto* file = lt::alert_cast<lt::file_error_alert>(&alert)) {
     emit_(FailureMessage{
         fmt::format("cannot use '{}': {}", file->filename(), file->error.message())});
   } else if (const auto* unsaved = lt::alert_cast<lt::save_resume_data_failed_alert>(&alert)) {
+    renewing_ = false;
+    if (forgetting_.empty()) return;
     emit_(FailureMessage{fmt::format("cannot forget files: {}", unsaved->error.message())});
   } else if (const auto* failed = lt::alert_cast<lt::torrent_error_alert>(&alert)) {
     emit_(FailureMessage{failed->error.message()});
@@ -283,12 +309,8 @@ void SwarmSession::HandleEnd(const lt::alert& alert) {
 }
 
 void SwarmSession::Describe() {
-  if (start_.task != Task::kDescribe) return;
-  const std::shared_ptr<const lt::torrent_info> info = torrent_.torrent_file();
-  if (info == nullptr) return;
-  const lt::span<const char> section = info->info_section();
-  emit_(DescriptionMessage{.info = {section.data(), static_cast<std::size_t>(section.size())},
-                           .peers = Connected()});
+  std::optional<std::string> info = info_->TakeFound();
+  if (info) emit_(DescriptionMessage{.info = std::move(*info), .peers = Connected()});
 }
 
 void SwarmSession::EmitStatus(const lt::torrent_status& status) {
@@ -298,10 +320,11 @@ void SwarmSession::EmitStatus(const lt::torrent_status& status) {
   message.seeds = static_cast<std::uint32_t>(number(status.num_seeds));
   message.download_rate = number(status.download_payload_rate);
   message.upload_rate = number(status.upload_payload_rate);
-  message.downloaded = downloaded_before_ + number(status.total_payload_download);
-  message.uploaded = uploaded_before_ + number(status.total_payload_upload);
+  message.downloaded = downloaded_ = downloaded_before_ + number(status.total_payload_download);
+  message.uploaded = uploaded_ = uploaded_before_ + number(status.total_payload_upload);
   message.wanted_done = number(status.total_wanted_done);
   message.wanted = number(status.total_wanted);
+  message.verified_pieces = verified_pieces_;
   message.failed_pieces = failed_pieces_;
   emit_(message);
 }
@@ -376,6 +399,7 @@ void SwarmSession::WatchPeers() {
 
 void SwarmSession::Tick() {
   const Clock::time_point now = Clock::now();
+  ResumeWhenAlone();
   if (now >= next_look_) {
     next_look_ = now + kWatchInterval;
     WatchPeers();
@@ -388,6 +412,8 @@ void SwarmSession::Tick() {
   if (now >= next_redial_) {
     next_redial_ = now + kRedialInterval;
     Redial();
+    const bool on_demand = start_.task == Task::kOnDemand;
+    if (idle_.Look(now, downloaded_, uploaded_, !wanted_.IsIdle()) && on_demand) Renew();
   }
 }
 
