@@ -76,7 +76,7 @@ void RunPull(const PullCommand& command) {
   const PullReport report = PullModel(options, display.Events());
   display.Finish();
   // So that it can be shared on with it.
-  if (signature) WriteSignatureFile(options.folder, source.link.team, *signature);
+  if (signature) WriteSignatureFile(options.folder, options.reach.Authority(), *signature);
   if (command.json) {
     PrintJson(ToJson(report, options.folder));
   } else {

@@ -141,6 +141,7 @@ void Body(Wire& wire, Of<Wire, StartMessage>& message) {
   wire.List(message.web_seeds, kTextItem);
   wire.Unsigned(message.port);
   wire.Flag(message.dht);
+  wire.List(message.dht_nodes, kPeerItem);
   wire.Flag(message.local_discovery);
   wire.Flag(message.peer_exchange);
   wire.Flag(message.private_only);

@@ -46,6 +46,7 @@ struct StartMessage {
   std::vector<std::string> web_seeds;
   std::uint16_t port = 0;  // 0: any
   bool dht = false;
+  std::vector<PeerAddress> dht_nodes;  // of a DHT to use in place of the public one
   bool local_discovery = false;
   bool peer_exchange = false;
   bool private_only = false;       // only addresses of private networks

@@ -17,6 +17,7 @@
 #include "swarm/checked_files.h"
 #include "swarm/describe.h"
 #include "swarm/expert_choice.h"
+#include "swarm/fetched_mark.h"
 #include "swarm/notices.h"
 #include "swarm/sidecars.h"
 #include "swarm/swarm_process.h"
@@ -360,6 +361,7 @@ void Pull::Complete() {
   WriteTorrentCache(options_.folder, *torrent_);
   WriteChecked(options_.folder, CheckedOf(*torrent_, checks_));
   fs::remove(options_.folder / kUnfinishedManifest);
+  MarkFetched(options_.folder, options_.info_hash);
   SyncFolder(options_.folder);
   report_.name = torrent_->name;
   for (std::size_t i = 0; i < checks_.size(); ++i) {

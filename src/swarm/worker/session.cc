@@ -113,7 +113,7 @@ lt::add_torrent_params SwarmSession::Parameters() const {
   parameters.trackers = start_.trackers;
   parameters.url_seeds = start_.web_seeds;
   for (const PeerAddress& peer : peers_) parameters.peers.push_back(ToEndpoint(peer));
-  parameters.flags = lt::torrent_flags::update_subscribe;
+  parameters.flags = lt::torrent_flags::apply_ip_filter;
   if (!start_.dht) parameters.flags |= lt::torrent_flags::disable_dht;
   if (!start_.local_discovery) parameters.flags |= lt::torrent_flags::disable_lsd;
   if (!start_.peer_exchange) parameters.flags |= lt::torrent_flags::disable_pex;
@@ -139,8 +139,8 @@ void SwarmSession::Add(lt::add_torrent_params parameters) {
   if (info_ != nullptr) extend(info_);
   if (info_ == nullptr) parameters.extensions.emplace_back(lt::create_ut_metadata_plugin);
   parameters.extensions.emplace_back(lt::create_ut_pex_plugin);
-  // Until ResumeWhenAlone.
-  parameters.flags |= lt::torrent_flags::paused;
+  // Paused until ResumeWhenAlone. What a torrent knows of itself does not say who wants its news.
+  parameters.flags |= lt::torrent_flags::paused | lt::torrent_flags::update_subscribe;
   lt::error_code error;
   torrent_ = session_.add_torrent(std::move(parameters), error);
   if (error) Throw("libtorrent does not take the torrent: {}", error.message());
@@ -409,6 +409,7 @@ void SwarmSession::Tick() {
   session_.post_torrent_updates();
   if (start_.task != Task::kDescribe && now >= next_layers_) EmitLayers();
   if (start_.watch) EmitPeers();
+  AskOwnDht(now);
   if (now >= next_redial_) {
     next_redial_ = now + kRedialInterval;
     Redial();

@@ -69,6 +69,7 @@ class SwarmSession {
   void EmitPeers() const;
   void Redial();
   void WatchPeers();
+  void AskOwnDht(Clock::time_point now);
   std::vector<PeerAddress> Connected() const;
 
   const StartMessage start_;
@@ -96,6 +97,8 @@ class SwarmSession {
   Clock::time_point next_look_{};
   Clock::time_point next_tick_{};
   Clock::time_point next_redial_{};
+  Clock::time_point next_dht_{};
+  Clock::duration dht_rest_{};
   Clock::time_point next_layers_{};
   double layers_seconds_ = 0;  // that asking libtorrent for the layers takes
   const std::shared_ptr<PeerWatch> watch_;

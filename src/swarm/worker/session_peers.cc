@@ -25,7 +25,20 @@ PeerState StateOf(const lt::peer_info& info) {
   return peer;
 }
 
+constexpr std::chrono::milliseconds kFirstDhtRest(500);
+constexpr std::chrono::seconds kMostDhtRest(60);
+
 }  // namespace
+
+// A node that is given may not be there yet, and where nobody else is, nobody tells of those who
+// come later: so they are called, and asked for peers, again and again, less and less often.
+void SwarmSession::AskOwnDht(Clock::time_point now) {
+  if (start_.dht_nodes.empty() || now < next_dht_) return;
+  dht_rest_ = std::clamp<Clock::duration>(2 * dht_rest_, kFirstDhtRest, kMostDhtRest);
+  next_dht_ = now + dht_rest_;
+  for (const PeerAddress& node : start_.dht_nodes) session_.add_dht_node({node.host, node.port});
+  torrent_.force_dht_announce();
+}
 
 void SwarmSession::EmitPeers() const {
   std::vector<lt::peer_info> infos;
