@@ -5,24 +5,18 @@
 #include <random>
 #include <utility>
 
-#include <libtorrent/add_torrent_params.hpp>
 #include <libtorrent/alert_types.hpp>
 #include <libtorrent/disabled_disk_io.hpp>
-#include <libtorrent/extensions/ut_metadata.hpp>
-#include <libtorrent/extensions/ut_pex.hpp>
 #include <libtorrent/peer_info.hpp>
 #include <libtorrent/posix_disk_io.hpp>
 #include <libtorrent/session_params.hpp>
 #include <libtorrent/torrent_flags.hpp>
-#include <libtorrent/torrent_info.hpp>
 #include <libtorrent/torrent_status.hpp>
 
 #include "base/error.h"
-#include "format/artifact_files.h"
 #include "swarm/torrent.h"
 #include "swarm/torrent_rules.h"
 #include "swarm/worker/settings.h"
-#include "swarm/worker/tls_connection.h"
 
 namespace doppler {
 namespace {
@@ -47,25 +41,6 @@ lt::session_params SessionParameters(const StartMessage& start) {
   parameters.disk_io_constructor = start.task == Task::kDescribe ? lt::disabled_disk_io_constructor
                                                                  : lt::posix_disk_io_constructor;
   return parameters;
-}
-
-lt::sha256_hash ToHash(const Digest& digest) {
-  return lt::sha256_hash(reinterpret_cast<const char*>(digest.data()));
-}
-
-PeerAddress ToPeer(const lt::tcp::endpoint& endpoint) {
-  return {.host = endpoint.address().to_string(), .port = endpoint.port()};
-}
-
-lt::tcp::endpoint ToEndpoint(const PeerAddress& peer) {
-  return {lt::make_address(peer.host), peer.port};
-}
-
-bool AreThere(const std::vector<std::uint8_t>& have, std::size_t begin, std::size_t end) {
-  for (std::size_t i = begin; i < end; ++i) {
-    if ((have[i / 8] >> (7 - i % 8) & 1u) == 0) return false;
-  }
-  return true;
 }
 
 // What piece_layers() takes for a file of so many pieces that has come: libtorrent hashes all
@@ -105,106 +80,6 @@ SwarmSession::SwarmSession(const StartMessage& start, bool confined, Emit emit,
 }
 
 SwarmSession::~SwarmSession() = default;
-
-lt::add_torrent_params SwarmSession::Parameters() const {
-  lt::add_torrent_params parameters;
-  parameters.info_hashes = lt::info_hash_t(ToHash(start_.info_hash));
-  parameters.save_path = start_.folder;
-  parameters.trackers = start_.trackers;
-  parameters.url_seeds = start_.web_seeds;
-  for (const PeerAddress& peer : peers_) parameters.peers.push_back(ToEndpoint(peer));
-  parameters.flags = lt::torrent_flags::apply_ip_filter;
-  if (!start_.dht) parameters.flags |= lt::torrent_flags::disable_dht;
-  if (!start_.local_discovery) parameters.flags |= lt::torrent_flags::disable_lsd;
-  if (!start_.peer_exchange) parameters.flags |= lt::torrent_flags::disable_pex;
-  return parameters;
-}
-
-void SwarmSession::AddTorrent() {
-  lt::add_torrent_params parameters = Parameters();
-  if (start_.task == Task::kDescribe) {
-    parameters.flags |= lt::torrent_flags::default_dont_download;
-  } else {
-    LoadTorrent(parameters);
-  }
-  Add(std::move(parameters));
-}
-
-void SwarmSession::Add(lt::add_torrent_params parameters) {
-  const auto extend = [&parameters](std::shared_ptr<lt::torrent_plugin> plugin) {
-    parameters.extensions.emplace_back(
-        [plugin](const lt::torrent_handle&, lt::client_data_t) { return plugin; });
-  };
-  extend(watch_);
-  if (info_ != nullptr) extend(info_);
-  if (info_ == nullptr) parameters.extensions.emplace_back(lt::create_ut_metadata_plugin);
-  parameters.extensions.emplace_back(lt::create_ut_pex_plugin);
-  // Paused until ResumeWhenAlone. What a torrent knows of itself does not say who wants its news.
-  parameters.flags |= lt::torrent_flags::paused | lt::torrent_flags::update_subscribe;
-  lt::error_code error;
-  torrent_ = session_.add_torrent(std::move(parameters), error);
-  if (error) Throw("libtorrent does not take the torrent: {}", error.message());
-  if (!start_.authority.empty()) {
-    torrent_.set_ssl_certificate_buffer(start_.certificate, start_.private_key, DhParameters());
-  }
-  // Without files there is nothing to check.
-  if (start_.task == Task::kDescribe) torrent_.resume();
-}
-
-void SwarmSession::LoadTorrent(lt::add_torrent_params& parameters) {
-  lt::load_torrent_limits limits;
-  limits.max_buffer_size = static_cast<int>(std::min<std::size_t>(
-      start_.torrent.size(), static_cast<std::size_t>(std::numeric_limits<int>::max())));
-  limits.max_pieces = static_cast<int>(kMostPieces);
-  const auto info = std::make_shared<lt::torrent_info>(
-      lt::span<const char>(start_.torrent.data(),
-                           static_cast<std::ptrdiff_t>(start_.torrent.size())),
-      limits, lt::from_span);
-  const Torrent torrent = ParseTorrent(start_.torrent, "the torrent");
-  const auto pieces = static_cast<std::size_t>(info->num_pieces());
-  if (info->info_hashes().v2 != ToHash(start_.info_hash) || pieces != PieceCount(torrent) ||
-      start_.have.size() != (pieces + 7) / 8 || torrent.authority != start_.authority) {
-    Throw("the torrent is not the one that was named");
-  }
-  for (const lt::file_index_t index : info->files().file_range()) {
-    if (!info->files().pad_file_at(index)) files_.push_back(index);
-  }
-  DOPPLER_CHECK(files_.size() == torrent.files.size());
-  for (std::size_t i = 0; i < files_.size(); ++i) {
-    const std::string& path = torrent.files[i].path;
-    // Without the model's name in front: the folder may have another.
-    parameters.renamed_files[files_[i]] = path == kManifestFile ? start_.manifest_file : path;
-    layer_known_.push_back(HasPieceHashes(torrent.files[i]));
-  }
-  CountPieces(torrent);
-  parameters.have_pieces.assign(reinterpret_cast<const char*>(start_.have.data()),
-                                static_cast<int>(pieces));
-  if (start_.task == Task::kSeed) {
-    parameters.flags |= lt::torrent_flags::upload_mode;
-    // A piece is then hashed before it is sent for the first time: a damaged file harms nobody.
-    if (AreThere(start_.have, 0, pieces)) parameters.flags |= lt::torrent_flags::seed_mode;
-  } else {
-    // By pieces and not by files: what is written of a file that nobody wants would not go there.
-    parameters.piece_priorities.assign(pieces, lt::dont_download);
-  }
-  parameters.ti = info;
-}
-
-// What of each file is here, and how much it is.
-void SwarmSession::CountPieces(const Torrent& torrent) {
-  std::vector<int> counts;
-  first_piece_ = {0};
-  for (const TorrentFile& file : torrent.files) {
-    counts.push_back(static_cast<int>(PieceCount(file)));
-    first_piece_.push_back(first_piece_.back() + counts.back());
-  }
-  wanted_ = WantedFiles(counts);
-  for (std::size_t i = 0; i < counts.size(); ++i) {
-    const auto begin = static_cast<std::size_t>(first_piece_[i]);
-    const auto end = static_cast<std::size_t>(first_piece_[i + 1]);
-    if (AreThere(start_.have, begin, end)) wanted_.Came(static_cast<std::uint32_t>(i));
-  }
-}
 
 void SwarmSession::Want(const WantMessage& message) {
   if (message.priorities.size() != files_.size()) Throw("a wish for files that there are not");
@@ -275,17 +150,6 @@ void SwarmSession::HandleAlert(const lt::alert& alert) {
     }
   } else {
     HandleEnd(alert);
-  }
-}
-
-void SwarmSession::TakeBan(const lt::peer_ban_alert& ban) {
-  const PeerAddress peer = ToPeer(ban.endpoint);
-  if (watch_->Pardons(ban.endpoint)) {
-    pardoned_.push_back(peer);
-    emit_(PardonedMessage{peer});
-    Renew();
-  } else if (banned_.insert(peer).second) {
-    emit_(BannedMessage{peer});
   }
 }
 
@@ -367,25 +231,6 @@ void SwarmSession::EmitLayers() {
   constexpr int kRestFactor = 50;
   next_layers_ = Clock::now() +
                  std::max<Clock::duration>(kLayersInterval, kRestFactor * (Clock::now() - begin));
-}
-
-std::vector<PeerAddress> SwarmSession::Connected() const {
-  std::vector<lt::peer_info> infos;
-  torrent_.get_peer_info(infos);
-  std::vector<PeerAddress> peers;
-  for (const lt::peer_info& info : infos) {
-    // The port of one that connected to us is not the one that it listens on.
-    if (info.flags & lt::peer_info::local_connection) peers.push_back(ToPeer(info.ip));
-  }
-  return peers;
-}
-
-void SwarmSession::Redial() {
-  const std::vector<PeerAddress> connected = Connected();
-  for (const PeerAddress& peer : peers_) {
-    const bool there = std::find(connected.begin(), connected.end(), peer) != connected.end();
-    if (!there && banned_.count(peer) == 0) torrent_.connect_peer(ToEndpoint(peer));
-  }
 }
 
 void SwarmSession::WatchPeers() {
