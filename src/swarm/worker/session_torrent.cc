@@ -63,7 +63,7 @@ void SwarmSession::AddTorrent() {
 }
 
 void SwarmSession::Add(lt::add_torrent_params parameters) {
-  const auto extend = [&parameters](std::shared_ptr<lt::torrent_plugin> plugin) {
+  const auto extend = [&parameters](const std::shared_ptr<lt::torrent_plugin>& plugin) {
     parameters.extensions.emplace_back(
         [plugin](const lt::torrent_handle&, lt::client_data_t) { return plugin; });
   };
