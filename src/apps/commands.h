@@ -38,6 +38,7 @@ struct SwarmFlags {
   std::uint16_t port = 0;
   bool private_only = false;
   bool dht = true;
+  std::vector<std::string> dht_nodes;
   bool local_discovery = true;
   bool peer_exchange = true;
   Bytes upload_limit = 0;  // per second; 0: none

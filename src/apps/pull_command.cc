@@ -22,9 +22,13 @@ std::filesystem::path FolderOf(const PullCommand& command, const Link& link) {
   return LocalStoreFolder() / link.name;
 }
 
+OrderedJson ToJson(const std::vector<PeerAddress>& peers) {
+  OrderedJson list = OrderedJson::array();
+  for (const PeerAddress& peer : peers) list.push_back(FormatPeer(peer));
+  return list;
+}
+
 OrderedJson ToJson(const PullReport& report, const std::filesystem::path& folder) {
-  OrderedJson banned = OrderedJson::array();
-  for (const PeerAddress& peer : report.banned) banned.push_back(FormatPeer(peer));
   return {{"name", report.name},
           {"folder", folder.string()},
           {"bytes", report.model_bytes},
@@ -34,7 +38,8 @@ OrderedJson ToJson(const PullReport& report, const std::filesystem::path& folder
           {"experts", report.experts},
           {"experts_there", report.experts_there},
           {"failed_pieces", report.failed_pieces},
-          {"banned", banned},
+          {"banned", ToJson(report.banned)},
+          {"pardoned", ToJson(report.pardoned)},
           {"restarts", report.restarts}};
 }
 
@@ -71,7 +76,7 @@ void RunPull(const PullCommand& command) {
   const PullReport report = PullModel(options, display.Events());
   display.Finish();
   // So that it can be shared on with it.
-  if (signature) WriteSignatureFile(options.folder, source.link.team, *signature);
+  if (signature) WriteSignatureFile(options.folder, options.reach.Authority(), *signature);
   if (command.json) {
     PrintJson(ToJson(report, options.folder));
   } else {

@@ -8,6 +8,7 @@
 #include "io/machine.h"
 #include "store/local_store.h"
 #include "swarm/artifact_torrent.h"
+#include "swarm/fetched_mark.h"
 #include "swarm/pull.h"
 
 namespace doppler {
@@ -59,7 +60,7 @@ fs::path FetchDense(const std::string& model, const RunFromSwarm& flags, SwarmRe
   AddReach(source.link, reach);
   const auto signature = CheckedSignature(source.link, folder, flags.trust);
   if (!IsThere(folder, reach, source.link.info_hash)) Pull(source, flags, reach, folder);
-  if (signature) WriteSignatureFile(folder, source.link.team, *signature);
+  if (signature) WriteSignatureFile(folder, reach.Authority(), *signature);
   return folder;
 }
 
@@ -74,6 +75,16 @@ void RequireLocal(const std::string& model, const RunFromSwarm& flags) {
         "--disk-cache needs --swarm: without peers nothing brings back an expert that was removed "
         "from the disk, and the local copy would be lost");
   }
+}
+
+// Experts that are removed must come from somewhere again.
+void RequireFetched(const fs::path& folder) {
+  if (WasFetched(folder)) return;
+  Throw(
+      "'{0}' was not fetched from the swarm, so that an expert that --disk-cache removes may be "
+      "the only copy; leave out --disk-cache, or, if peers have the model, run its link, or fetch "
+      "into the folder first with 'doppler pull LINK --out {0}'",
+      folder.string());
 }
 
 }  // namespace
@@ -91,6 +102,7 @@ RunnableModel::RunnableModel(const std::string& model, const RunFromSwarm& flags
   } else {
     folder_ = ResolveModel(model);
     RequireTrusted(folder_, reach.TeamOrNull(), flags.trust);
+    if (flags.disk_cache) RequireFetched(folder_);
   }
   StatusLine line;
   const auto checking = [&line](Bytes done, Bytes total) {
@@ -121,6 +133,7 @@ std::optional<OrderedJson> RunnableModel::StatsJson() const {
                      {"uploaded_bytes", stats.uploaded},
                      {"failed_pieces", stats.failed_pieces},
                      {"banned_peers", stats.banned},
+                     {"pardoned_peers", stats.pardoned},
                      {"experts_evicted", stats.evicted},
                      {"bytes_evicted", stats.bytes_evicted},
                      {"restarts", stats.restarts},

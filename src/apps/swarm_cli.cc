@@ -58,6 +58,11 @@ void AddSwarmFlags(CLI::App& app, SwarmFlags& swarm) {
                "DHT, local discovery or peer exchange");
   app.add_flag_callback(
       "--no-dht", [&swarm] { swarm.dht = false; }, "Do not look for peers in the public DHT");
+  app.add_option("--dht-node", swarm.dht_nodes,
+                 "Use the DHT that this node is in, and not the public one; may be repeated. Any "
+                 "doppler with this flag is a node, on its --port")
+      ->allow_extra_args(false)
+      ->type_name("HOST:PORT");
   app.add_flag_callback(
       "--no-lsd", [&swarm] { swarm.local_discovery = false; },
       "Do not look for peers by multicast in the local network");

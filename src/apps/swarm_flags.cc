@@ -14,6 +14,19 @@ namespace {
 
 constexpr Bytes kMostTorrentBytes = 2 * kGiB;
 
+void RequireDhtOfItsOwn(const SwarmFlags& flags) {
+  if (flags.dht_nodes.empty()) return;
+  if (!flags.dht) throw UsageError("--dht-node and --no-dht do not go together");
+  if (!flags.team.empty()) {
+    throw UsageError("--dht-node and --team do not go together: a team's swarm has no DHT");
+  }
+  if (flags.private_only) {
+    throw UsageError(
+        "--dht-node and --private do not go together: the nodes of a DHT can send one to any "
+        "address; use a tracker, or leave out --private in a network without a way out");
+  }
+}
+
 }  // namespace
 
 bool IsSwarmSource(const std::string& text) {
@@ -51,11 +64,23 @@ std::optional<ModelSignature> CheckedSignature(const Link& link,
 void RequireTrusted(const std::filesystem::path& folder, const Team* team,
                     const std::string& trust) {
   if (trust.empty()) return;
-  Link link;
-  if (team != nullptr) link.team = TeamHash(team->authority);
-  link.info_hash =
-      InfoHash(DescribeArtifact(folder, team == nullptr ? std::string() : team->authority));
-  CheckedSignature(link, folder, trust);
+  std::vector<std::string> authorities;
+  if (team != nullptr) authorities = {team->authority};
+  if (team == nullptr) authorities = SignedAuthorities(folder);
+  // Says that it is not signed.
+  if (authorities.empty()) authorities.emplace_back();
+  for (std::size_t i = 0; i < authorities.size(); ++i) {
+    Link link;
+    if (!authorities[i].empty()) link.team = TeamHash(authorities[i]);
+    link.info_hash = InfoHash(DescribeArtifact(folder, authorities[i]));
+    try {
+      CheckedSignature(link, folder, trust);
+      return;
+    } catch (const Error&) {
+      // Another of its signatures may be by that key.
+      if (i + 1 == authorities.size()) throw;
+    }
+  }
 }
 
 void AddReach(const Link& link, SwarmReach& reach) {
@@ -71,6 +96,7 @@ void AddReach(const Link& link, SwarmReach& reach) {
 }
 
 SwarmReach ReachOf(const SwarmFlags& flags) {
+  RequireDhtOfItsOwn(flags);
   SwarmReach reach;
   for (const std::string& text : flags.peers) {
     for (const PeerAddress& peer : ResolvePeer(text)) {
@@ -93,6 +119,10 @@ SwarmReach ReachOf(const SwarmFlags& flags) {
           "--team and --web-seed do not go together: a mirror sends to whoever asks, and in plain");
     }
     reach.team = ReadTeam(flags.team);
+  }
+  for (const std::string& text : flags.dht_nodes) {
+    const std::vector<PeerAddress> addresses = ResolvePeer(text);
+    reach.dht_nodes.insert(reach.dht_nodes.end(), addresses.begin(), addresses.end());
   }
   reach.trackers = flags.trackers;
   reach.web_seeds = flags.web_seeds;

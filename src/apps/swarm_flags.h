@@ -31,7 +31,8 @@ SwarmSource SourceOf(const std::string& text);
 std::optional<ModelSignature> CheckedSignature(const Link& link,
                                                const std::filesystem::path& folder,
                                                const std::string& trust);
-// The same of a model on this machine, or of the team's swarm of it.
+// The same of a model on this machine, or of the team's swarm of it. Without a team any signature
+// that the folder keeps will do: all of them are for the same model.
 void RequireTrusted(const std::filesystem::path& folder, const Team* team,
                     const std::string& trust);
 

@@ -141,6 +141,7 @@ void Body(Wire& wire, Of<Wire, StartMessage>& message) {
   wire.List(message.web_seeds, kTextItem);
   wire.Unsigned(message.port);
   wire.Flag(message.dht);
+  wire.List(message.dht_nodes, kPeerItem);
   wire.Flag(message.local_discovery);
   wire.Flag(message.peer_exchange);
   wire.Flag(message.private_only);
@@ -185,6 +186,7 @@ void Body(Wire& wire, Of<Wire, StatusMessage>& message) {
   wire.Unsigned(message.uploaded);
   wire.Unsigned(message.wanted_done);
   wire.Unsigned(message.wanted);
+  wire.Unsigned(message.verified_pieces);
   wire.Unsigned(message.failed_pieces);
 }
 
@@ -201,6 +203,11 @@ void Body(Wire& wire, Of<Wire, LayerMessage>& message) {
 
 template <typename Wire>
 void Body(Wire& wire, Of<Wire, BannedMessage>& message) {
+  kPeerItem(wire, message.peer);
+}
+
+template <typename Wire>
+void Body(Wire& wire, Of<Wire, PardonedMessage>& message) {
   kPeerItem(wire, message.peer);
 }
 

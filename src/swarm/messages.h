@@ -46,6 +46,7 @@ struct StartMessage {
   std::vector<std::string> web_seeds;
   std::uint16_t port = 0;  // 0: any
   bool dht = false;
+  std::vector<PeerAddress> dht_nodes;  // of a DHT to use in place of the public one
   bool local_discovery = false;
   bool peer_exchange = false;
   bool private_only = false;       // only addresses of private networks
@@ -99,7 +100,8 @@ struct StatusMessage {
   std::uint64_t uploaded = 0;
   std::uint64_t wanted_done = 0;  // bytes of wanted files that are there
   std::uint64_t wanted = 0;
-  std::uint64_t failed_pieces = 0;  // arrived with a wrong hash
+  std::uint64_t verified_pieces = 0;  // arrived with their hashes: nothing else is progress
+  std::uint64_t failed_pieces = 0;    // arrived with a wrong hash
 };
 
 // All pieces of a file have arrived and have their hashes.
@@ -114,6 +116,11 @@ struct LayerMessage {
 
 // A peer that sent wrong bytes: nothing more is taken from it.
 struct BannedMessage {
+  PeerAddress peer;
+};
+
+// A peer that libtorrent has banned for pieces to which others contributed too: it is called again.
+struct PardonedMessage {
   PeerAddress peer;
 };
 
@@ -141,10 +148,10 @@ struct FailureMessage {
   std::string problem;
 };
 
-using Message =
-    std::variant<StartMessage, WantMessage, ConnectMessage, StopMessage, ReadyMessage,
-                 DescriptionMessage, StatusMessage, FileMessage, LayerMessage, BannedMessage,
-                 FailureMessage, WantFileMessage, ForgetMessage, ForgottenMessage, PeersMessage>;
+using Message = std::variant<StartMessage, WantMessage, ConnectMessage, StopMessage, ReadyMessage,
+                             DescriptionMessage, StatusMessage, FileMessage, LayerMessage,
+                             BannedMessage, FailureMessage, WantFileMessage, ForgetMessage,
+                             ForgottenMessage, PeersMessage, PardonedMessage>;
 
 // A torrent of 2 TiB with all its piece layers.
 inline constexpr Bytes kMostFrameBytes = 2 * kGiB;

@@ -54,6 +54,7 @@ TEST(MessagesTest, ReadsWhatItWritesInAnyPortions) {
       StatusMessage{.peers = 3, .wanted = 1ull << 50},
       FileMessage{17},
       LayerMessage{3, {Digest{1}, Digest{2}}},
+      PardonedMessage{{"192.0.2.7", 7001}},
       BannedMessage{{"1.2.3.4", 5}},
       FailureMessage{"disk full"},
       WantFileMessage{.file = 5, .priority = 7},

@@ -18,4 +18,10 @@ inline std::string BannedNotice(const BannedMessage& banned) {
                      FormatPeer(banned.peer));
 }
 
+inline std::string PardonedNotice(const PardonedMessage& pardoned) {
+  return fmt::format(
+      "the peer {} had a part in pieces with wrong bytes, but not alone; it is called again",
+      FormatPeer(pardoned.peer));
+}
+
 }  // namespace doppler

@@ -17,6 +17,7 @@
 #include "swarm/checked_files.h"
 #include "swarm/describe.h"
 #include "swarm/expert_choice.h"
+#include "swarm/fetched_mark.h"
 #include "swarm/notices.h"
 #include "swarm/sidecars.h"
 #include "swarm/swarm_process.h"
@@ -271,7 +272,7 @@ void Pull::RequireSpace() const {
 
 void Pull::Take(const Message& message, SwarmProcess& swarm) {
   if (const auto* status = std::get_if<StatusMessage>(&message)) {
-    if (status->downloaded != status_.downloaded) last_news_ = Clock::now();
+    if (status->verified_pieces > status_.verified_pieces) last_news_ = Clock::now();
     status_ = *status;
   } else if (const auto* file = std::get_if<FileMessage>(&message)) {
     Arrived(file->file, swarm);
@@ -280,6 +281,9 @@ void Pull::Take(const Message& message, SwarmProcess& swarm) {
   } else if (const auto* banned = std::get_if<BannedMessage>(&message)) {
     report_.banned.push_back(banned->peer);
     events_.notice(BannedNotice(*banned));
+  } else if (const auto* pardoned = std::get_if<PardonedMessage>(&message)) {
+    report_.pardoned.push_back(pardoned->peer);
+    events_.notice(PardonedNotice(*pardoned));
   } else if (const auto* ready = std::get_if<ReadyMessage>(&message)) {
     if (!ready->confined && !std::exchange(told_unconfined_, true)) {
       events_.notice(std::string(kUnconfinedNotice));
@@ -357,6 +361,7 @@ void Pull::Complete() {
   WriteTorrentCache(options_.folder, *torrent_);
   WriteChecked(options_.folder, CheckedOf(*torrent_, checks_));
   fs::remove(options_.folder / kUnfinishedManifest);
+  MarkFetched(options_.folder, options_.info_hash);
   SyncFolder(options_.folder);
   report_.name = torrent_->name;
   for (std::size_t i = 0; i < checks_.size(); ++i) {

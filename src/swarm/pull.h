@@ -27,7 +27,7 @@ struct PullOptions {
   double experts = 1;  // the part of all experts to have in the end
   bool serve = true;
   SwarmReach reach;
-  double timeout_seconds = 0;  // without any progress, after which it fails; 0: never
+  double timeout_seconds = 0;  // without a verified piece, after which it fails; 0: never
   int threads = 1;             // for hashing
 };
 
@@ -48,7 +48,8 @@ struct PullReport {
   std::size_t experts_there = 0;
   std::uint64_t failed_pieces = 0;
   std::vector<PeerAddress> banned;
-  int restarts = 0;  // of the swarm process
+  std::vector<PeerAddress> pardoned;  // banned by libtorrent, and called again
+  int restarts = 0;                   // of the swarm process
 };
 
 struct PullEvents {

@@ -9,6 +9,7 @@ StartMessage StartFor(const SwarmReach& reach) {
   start.web_seeds = reach.web_seeds;
   start.port = reach.port;
   start.dht = reach.dht && !reach.private_only && !reach.team;
+  start.dht_nodes = reach.dht_nodes;
   start.local_discovery = reach.local_discovery && !reach.private_only;
   start.peer_exchange = reach.peer_exchange && !reach.private_only;
   start.private_only = reach.private_only;

@@ -19,6 +19,7 @@ struct SwarmReach {
   std::vector<std::string> web_seeds;
   std::uint16_t port = 0;  // 0: any
   bool dht = true;
+  std::vector<PeerAddress> dht_nodes = {};  // of a DHT to use in place of the public one
   bool local_discovery = true;
   bool peer_exchange = true;
   bool private_only = false;

@@ -255,7 +255,7 @@ void ShardFetcher::RemoveGoing() {
 
 void ShardFetcher::Take(const Message& message) {
   if (const auto* status = std::get_if<StatusMessage>(&message)) {
-    if (status->downloaded > status_.downloaded) last_news_ = Clock::now();
+    if (status->verified_pieces > status_.verified_pieces) last_news_ = Clock::now();
     TakeStatus(*status);
   } else if (const auto* file = std::get_if<FileMessage>(&message)) {
     Arrived(file->file);
@@ -267,6 +267,12 @@ void ShardFetcher::Take(const Message& message) {
       ++stats_.banned;
     }
     events_.notice(BannedNotice(*banned));
+  } else if (const auto* pardoned = std::get_if<PardonedMessage>(&message)) {
+    {
+      const std::lock_guard lock(stats_mutex_);
+      ++stats_.pardoned;
+    }
+    events_.notice(PardonedNotice(*pardoned));
   } else if (std::holds_alternative<ForgottenMessage>(message)) {
     RemoveGoing();
   } else if (const auto* ready = std::get_if<ReadyMessage>(&message)) {

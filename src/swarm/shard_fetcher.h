@@ -39,7 +39,7 @@ struct ShardFetcherOptions {
   std::filesystem::path folder;
   SwarmReach reach;
   bool serve = true;
-  double timeout_seconds = 30;  // without a byte from anyone, after which a wish fails
+  double timeout_seconds = 30;  // without a verified piece, after which a wish fails
   // Of the shards of experts in the folder, whole or not; nothing: no bound.
   std::optional<Bytes> disk_budget;
   int threads = 1;  // for hashing at the start
@@ -62,6 +62,7 @@ struct ShardFetcherStats {
   Bytes bytes_evicted = 0;     // of these
   std::uint64_t failed_pieces = 0;
   std::uint64_t banned = 0;      // peers
+  std::uint64_t pardoned = 0;    // of those that libtorrent has banned, called again
   std::uint64_t downloaded = 0;  // bytes of files, with those that were refused
   std::uint64_t uploaded = 0;
   std::uint64_t restarts = 0;  // of the swarm process

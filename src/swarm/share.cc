@@ -55,7 +55,7 @@ std::optional<ModelSignature> SignatureFor(const ShareOptions& options, const Di
     return kept;
   }
   const ModelSignature signature = SignModel(info_hash, options.signing_key);
-  WriteSignatureFile(options.folder, team, signature);
+  WriteSignatureFile(options.folder, options.reach.Authority(), signature);
   return signature;
 }
 

@@ -1,5 +1,6 @@
 #include "swarm/signature.h"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -8,6 +9,7 @@
 #include "base/error.h"
 #include "io/file.h"
 #include "io/replace_file.h"
+#include "swarm/certificate.h"
 #include "swarm/pem.h"
 
 namespace doppler {
@@ -114,6 +116,12 @@ void RequireSignature(const std::optional<ModelSignature>& signature, const Dige
   }
 }
 
+namespace {
+
+std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+}  // namespace
+
 std::string SignatureFile(const std::optional<Digest>& team) {
   constexpr std::size_t kDigits = 8;
   return team ? "manifest." + ToHex(*team).substr(0, kDigits) + ".sig" : "manifest.sig";
@@ -123,19 +131,36 @@ std::optional<ModelSignature> ReadSignatureFile(const fs::path& folder,
                                                 const std::optional<Digest>& team) {
   const fs::path path = folder / SignatureFile(team);
   if (!fs::exists(path)) return std::nullopt;
-  std::string text = ReadTextFile(path, kMostKeyBytes);
-  if (text.ends_with('\n')) text.pop_back();
   try {
-    return ParseSignature(text);
+    return ParseSignature(FirstLine(ReadTextFile(path, kMostKeyBytes)));
   } catch (const Error& error) {
     Throw("'{}': {}", path.string(), error.what());
   }
 }
 
-void WriteSignatureFile(const fs::path& folder, const std::optional<Digest>& team,
+void WriteSignatureFile(const fs::path& folder, const std::string& authority,
                         const ModelSignature& signature) {
-  const std::string text = FormatSignature(signature) + "\n";
+  std::optional<Digest> team;
+  if (!authority.empty()) team = TeamHash(authority);
+  const std::string text = FormatSignature(signature) + "\n" + authority;
   ReplaceFile(folder / SignatureFile(team), std::as_bytes(std::span(text)));
+}
+
+std::vector<std::string> SignedAuthorities(const fs::path& folder) {
+  std::vector<std::string> authorities;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename();
+    if (name == SignatureFile({})) authorities.emplace_back();
+    if (!name.starts_with("manifest.") || !name.ends_with(".sig")) continue;
+    std::string text = ReadTextFile(entry.path(), kMostKeyBytes);
+    text.erase(0, FirstLine(text).size() + 1);
+    // The name tells whose it is.
+    if (!text.empty() && name == SignatureFile(TeamHash(text))) {
+      authorities.push_back(std::move(text));
+    }
+  }
+  std::sort(authorities.begin(), authorities.end());
+  return authorities;
 }
 
 }  // namespace doppler

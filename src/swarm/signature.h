@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "format/sha256.h"
 
@@ -49,7 +50,12 @@ void RequireSignature(const std::optional<ModelSignature>& signature, const Dige
 // none. Throws Error for a file that is none.
 std::optional<ModelSignature> ReadSignatureFile(const std::filesystem::path& folder,
                                                 const std::optional<Digest>& team);
-void WriteSignatureFile(const std::filesystem::path& folder, const std::optional<Digest>& team,
+// `authority`: the PEM text in the torrent of the team whose swarm it is; empty: of nobody's. It is
+// kept behind the signature, which cannot be checked without it.
+void WriteSignatureFile(const std::filesystem::path& folder, const std::string& authority,
                         const ModelSignature& signature);
+// The authorities of the swarms of whose torrents the folder keeps signatures, "" for nobody's,
+// which comes first. Throws Error.
+std::vector<std::string> SignedAuthorities(const std::filesystem::path& folder);
 
 }  // namespace doppler

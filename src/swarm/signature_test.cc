@@ -87,6 +87,20 @@ TEST_F(SignatureTest, GoesThroughAFileALinkAndATorrent) {
   }
 }
 
+TEST_F(SignatureTest, AFolderKeepsOnePerTeamWithItsAuthority) {
+  const std::string crew = "a certificate\nof two lines\n";
+  WriteSignatureFile(temp_.path(), crew, signature_);
+  EXPECT_EQ(ReadSignatureFile(temp_.path(), TeamHash(crew)), signature_);
+  EXPECT_EQ(ReadSignatureFile(temp_.path(), {}), std::nullopt);
+  EXPECT_THAT(SignedAuthorities(temp_.path()), testing::ElementsAre(crew));
+  WriteSignatureFile(temp_.path(), {}, signature_);
+  EXPECT_THAT(SignedAuthorities(temp_.path()), testing::ElementsAre("", crew));
+  // One of another team is not that.
+  WriteSampleFile(temp_.path() / SignatureFile(TeamHash(crew)),
+                  FormatSignature(signature_) + "\nanother certificate\n");
+  EXPECT_THAT(SignedAuthorities(temp_.path()), testing::ElementsAre(""));
+}
+
 TEST_F(SignatureTest, ATorrentHasTheSameHashWithIt) {
   Torrent torrent;
   torrent.name = "signed";

@@ -1,9 +1,10 @@
 // Any bytes as a .torrent file, an info dictionary and a link: refused, or values that are written
-// as they are read.
+// as they are read. And as a peer's message with a piece of an info dictionary: refused, or taken.
 #include <cstddef>
 #include <cstdint>
 
 #include "base/error.h"
+#include "swarm/info_fetch.h"
 #include "swarm/link.h"
 #include "swarm/torrent.h"
 #include "swarm/torrent_rules.h"
@@ -41,6 +42,18 @@ void CheckLink(const std::string& text) {
   }
 }
 
+void CheckInfoMessage(const std::string& text) {
+  constexpr std::size_t kTold = 1000;
+  doppler::InfoFetch fetch;
+  fetch.Begin(2, kTold);
+  fetch.NextRequest();
+  try {
+    fetch.Take(text);
+  } catch (const Error&) {
+  }
+  DOPPLER_CHECK(fetch.bytes() == 0 || fetch.IsComplete());
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -48,5 +61,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   CheckTorrent(text);
   CheckInfo(text);
   CheckLink(text);
+  CheckInfoMessage(text);
   return 0;
 }

@@ -40,6 +40,9 @@ class WantedFiles {
   // What is to be asked for with other priorities than until now.
   std::vector<Change> TakeChanges();
 
+  // Whether nothing is wanted that is not here.
+  bool IsIdle() const { return pieces_ == 0 && waiting_.empty(); }
+
   // As TakeChanges said last.
   std::uint8_t PriorityOf(std::uint32_t file) const { return files_[file].asked; }
 

@@ -29,6 +29,19 @@ TEST(WantedFilesTest, AsksForWhatFitsAndForMoreWhenThatIsHere) {
   EXPECT_EQ(files.PriorityOf(2), 1);
 }
 
+TEST(WantedFilesTest, IsIdleWhenAllThatIsWantedIsHere) {
+  WantedFiles files({kHalf, 2 * kHalf});
+  EXPECT_TRUE(files.IsIdle());
+  files.Want(0, 1);
+  files.Want(1, 1);
+  EXPECT_FALSE(files.IsIdle());
+  files.TakeChanges();
+  files.Came(0);
+  EXPECT_FALSE(files.IsIdle());
+  files.Forget(1);
+  EXPECT_TRUE(files.IsIdle());
+}
+
 TEST(WantedFilesTest, WhatIsWaitedForComesFirstAndHasMoreRoom) {
   WantedFiles files({kHalf, kHalf, kHalf, kHalf});
   files.Want(0, 1);

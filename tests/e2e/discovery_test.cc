@@ -5,6 +5,7 @@
 #include <functional>
 #include <thread>
 
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <net/if.h>
@@ -14,10 +15,25 @@
 #include <unistd.h>
 
 #include "e2e/swarm.h"
+#include "swarm/link.h"
 #include "swarm/sample_artifact.h"
 
 namespace doppler {
 namespace {
+
+// One of TEST-NET-3, which no private network has.
+constexpr const char* kPublicAddress = "203.0.113.7";
+
+// Gives the loopback of this network another address.
+bool AddPublicAddress(int socket) {
+  ifreq alias{};
+  std::strcpy(alias.ifr_name, "lo:1");
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  ::inet_pton(AF_INET, kPublicAddress, &address.sin_addr);
+  std::memcpy(&alias.ifr_addr, &address, sizeof address);
+  return ::ioctl(socket, SIOCSIFADDR, &alias) == 0;
+}
 
 // Runs `body` in a network namespace of its own. Says why it cannot, or nothing.
 std::string InItsOwnNetwork(const std::function<void()>& body) {
@@ -32,7 +48,7 @@ std::string InItsOwnNetwork(const std::function<void()>& body) {
     ifreq loopback{};
     std::strcpy(loopback.ifr_name, "lo");
     loopback.ifr_flags = IFF_UP;
-    const bool up = ::ioctl(socket, SIOCSIFFLAGS, &loopback) == 0;
+    const bool up = ::ioctl(socket, SIOCSIFFLAGS, &loopback) == 0 && AddPublicAddress(socket);
     ::close(socket);
     if (!up) {
       problem = std::string("no loopback in a network namespace: ") + std::strerror(errno);
@@ -43,12 +59,33 @@ std::string InItsOwnNetwork(const std::function<void()>& body) {
   return problem;
 }
 
+// Whether a peer of this model that is called at an address, and from the same, says a word.
+bool AnswersHandshake(const char* host, std::uint16_t port, const Digest& info_hash) {
+  constexpr std::size_t kNameBytes = 20;
+  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  ::inet_pton(AF_INET, host, &address.sin_addr);
+  EXPECT_EQ(::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  const std::string hello =
+      "\x13"
+      "BitTorrent protocol" +
+      std::string("\0\0\0\0\0\x10\0\x10", 8) +
+      std::string(info_hash.begin(), info_hash.begin() + kNameBytes) + "-XX0000-123456789012";
+  EXPECT_EQ(::send(socket, hello.data(), hello.size(), MSG_NOSIGNAL), ssize_t(hello.size()));
+  char answer = 0;
+  const bool answers = ::recv(socket, &answer, 1, 0) == 1;
+  ::close(socket);
+  return answers;
+}
+
 // `doppler share` with the ways to find peers that are asked for.
 class OpenSeed {
  public:
   OpenSeed(const fs::path& model, const std::vector<std::string>& flags)
       : program_([&] {
-          std::vector<std::string> command = {ProgramPath(), "share", model, "--json", "--no-dht"};
+          std::vector<std::string> command = {ProgramPath(), "share", model, "--json"};
           command.insert(command.end(), flags.begin(), flags.end());
           return command;
         }()) {
@@ -65,7 +102,7 @@ class OpenSeed {
 void ExpectPulled(const fs::path& model, const std::string& link,
                   const std::vector<std::string>& flags) {
   const TempFolder temp;
-  std::vector<std::string> arguments = {"pull",      link, "--no-dht", "--out", temp.path() / "x",
+  std::vector<std::string> arguments = {"pull",      link, "--out", temp.path() / "x",
                                         "--timeout", "60"};
   arguments.insert(arguments.end(), flags.begin(), flags.end());
   ExpectDone(Doppler(arguments));
@@ -79,8 +116,8 @@ TEST(DiscoveryTest, PeersOfTheLocalNetworkAreFoundByMulticast) {
   const fs::path model = temp.path() / "model";
   WriteSampleArtifact(model);
   const std::string problem = InItsOwnNetwork([&] {
-    const OpenSeed seed(model, {"--no-pex"});
-    ExpectPulled(model, seed.link(), {"--no-pex"});
+    const OpenSeed seed(model, {"--no-pex", "--no-dht"});
+    ExpectPulled(model, seed.link(), {"--no-pex", "--no-dht"});
   });
   if (!problem.empty()) GTEST_SKIP() << problem;
 }
@@ -95,12 +132,57 @@ TEST(DiscoveryTest, PeersTellOfEachOther) {
   const std::string problem = InItsOwnNetwork([&] {
     const std::string port = std::to_string(FreePort());
     const std::string known = "127.0.0.1:" + port;
-    const OpenSeed some(part, {"--no-lsd", "--port", port});
-    const OpenSeed all(model, {"--no-lsd", "--peer", known});
+    const OpenSeed some(part, {"--no-lsd", "--no-dht", "--port", port});
+    const OpenSeed all(model, {"--no-lsd", "--no-dht", "--peer", known});
     // The one that is known does not have everything.
-    ExpectPulled(model, some.link(), {"--no-lsd", "--peer", known});
+    ExpectPulled(model, some.link(), {"--no-lsd", "--no-dht", "--peer", known});
   });
   if (!problem.empty()) GTEST_SKIP() << problem;
+}
+
+TEST(DiscoveryTest, PeersAreFoundThroughANodeOfTheirOwnDht) {
+  const TempFolder temp;
+  const fs::path model = temp.path() / "model";
+  const fs::path other = temp.path() / "other";
+  WriteSampleArtifact(model);
+  WriteSampleArtifact(other, {.name = "other"});
+  const std::string problem = InItsOwnNetwork([&] {
+    const std::string port = std::to_string(FreePort());
+    const std::vector<std::string> flags = {"--no-lsd", "--no-pex", "--dht-node",
+                                            "127.0.0.1:" + port};
+    std::vector<std::string> flags_of_node = flags;
+    flags_of_node.insert(flags_of_node.end(), {"--port", port});
+    // It has another model, and begins with itself.
+    const OpenSeed node(other, flags_of_node);
+    const OpenSeed seed(model, flags);
+    ExpectPulled(model, seed.link(), flags);
+  });
+  if (!problem.empty()) GTEST_SKIP() << problem;
+}
+
+TEST(DiscoveryTest, APrivateSwarmTakesNobodyFromOtherNetworks) {
+  const TempFolder temp;
+  const fs::path model = temp.path() / "model";
+  WriteSampleArtifact(model);
+  const std::string problem = InItsOwnNetwork([&] {
+    // One port for all addresses.
+    const std::uint16_t port = FreePort();
+    const Seed seed(model, {"--port", std::to_string(port)});  // with --private
+    const Digest name = ParseLink(seed.link()).info_hash;
+    EXPECT_FALSE(AnswersHandshake(kPublicAddress, port, name));
+    EXPECT_TRUE(AnswersHandshake("127.0.0.1", port, name));
+  });
+  if (!problem.empty()) GTEST_SKIP() << problem;
+}
+
+TEST(DiscoveryTest, ADhtOfOnesOwnGoesWithNeitherATeamNorAPrivateSwarm) {
+  for (const char* flag : {"--no-dht", "--private", "--team=crew"}) {
+    const ProcessResult result =
+        Doppler({"pull", "magnet:?xt=urn:btmh:1220" + std::string(64, 'a') + "&dn=x", "--dht-node",
+                 "127.0.0.1:1", flag});
+    EXPECT_EQ(result.status, kWrongUsage) << flag;
+    EXPECT_THAT(result.errors, testing::HasSubstr("do not go together")) << flag;
+  }
 }
 
 }  // namespace doppler

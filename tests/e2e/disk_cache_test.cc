@@ -11,6 +11,7 @@
 
 #include "e2e/swarm.h"
 #include "io/file.h"
+#include "swarm/fetched_mark.h"
 #include "swarm/sample_artifact.h"
 #include "swarm/shard_fetcher.h"
 
@@ -133,6 +134,14 @@ class SampleFetcher {
     Ask(shard);
     return Await(shard);
   }
+  // Whether that much is reported as downloaded, soon.
+  bool Reports(Bytes bytes) const {
+    const auto deadline = Clock::now() + std::chrono::seconds(30);
+    while (fetcher_.stats().downloaded < bytes && Clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return fetcher_.stats().downloaded >= bytes;
+  }
   ShardFetcher& fetcher() { return fetcher_; }
 
  private:
@@ -172,11 +181,17 @@ TEST(DiskCacheRunTest, TheBudgetHoldsAndTheTextIsThatOfALocalRun) {
 
 TEST(DiskCacheRunTest, RefusesASizeThatCannotDo) {
   const Bytes least = 3 * LargestExpert(MoeModel());
-  const auto run = [](const std::vector<std::string>& flags) {
-    std::vector<std::string> arguments = {"run", MoeModel(), "-p", "x", "--disk-cache"};
+  const TempFolder temp;
+  const fs::path model = temp.path() / "model";
+  fs::copy(MoeModel(), model, fs::copy_options::recursive);
+  const auto run = [&](const std::vector<std::string>& flags) {
+    std::vector<std::string> arguments = {"run", model, "-p", "x", "--disk-cache"};
     arguments.insert(arguments.end(), flags.begin(), flags.end());
     return Doppler(arguments);
   };
+  ExpectRefused(run({"1G", "--swarm", "--private"}), kFailed,
+                {"was not fetched from the swarm", "may be the only copy", "doppler pull LINK"});
+  MarkFetched(model, {});
   ExpectRefused(run({std::to_string(least - 1), "--swarm", "--private"}), kFailed,
                 {"is too small for", "--disk-cache " + std::to_string(least) + " or more"});
   ExpectRefused(run({"1G"}), kWrongUsage,
@@ -197,22 +212,25 @@ TEST(DiskCacheRunTest, PeersAreToldThatAnExpertIsGoneAndThatItIsBack) {
   EXPECT_FALSE(small.fetcher().Has(ShardId(1)));
   EXPECT_FALSE(fs::exists(temp.path() / "small/shards/00001.bin"));
   EXPECT_LE(ExpertBytes(temp.path() / "small"), 3 * kSampleExpert);
+  EXPECT_EQ(small.Fetch(5), "");
+  // Also since connections were made anew.
+  EXPECT_TRUE(small.Reports(5 * kSampleExpert));
   seed.reset();
   SampleFetcher other(temp.path() / "other", port, FreePort());
   other.Ask(1);
-  EXPECT_EQ(other.Fetch(2), "");
+  EXPECT_EQ(other.Fetch(3), "");
   EXPECT_FALSE(other.fetcher().Has(ShardId(1)));
   // What is leased stays, and another goes in its place.
-  ASSERT_TRUE(small.fetcher().Lease(ShardId(2)));
+  ASSERT_TRUE(small.fetcher().Lease(ShardId(3)));
   seed.emplace(model, port_flag);
   EXPECT_EQ(small.Fetch(1), "");
-  EXPECT_TRUE(small.fetcher().Has(ShardId(2)));
-  EXPECT_FALSE(small.fetcher().Has(ShardId(3)));
+  EXPECT_TRUE(small.fetcher().Has(ShardId(3)));
+  EXPECT_FALSE(small.fetcher().Has(ShardId(4)));
   EXPECT_EQ(other.Await(1), "");
   EXPECT_EQ(small.fetcher().stats().restarts, 0u);
-  EXPECT_EQ(small.fetcher().stats().evicted, 2u);
+  EXPECT_EQ(small.fetcher().stats().evicted, 3u);
   EXPECT_EQ(other.fetcher().stats().failed_pieces, 0u);
-  small.fetcher().EndLease(ShardId(2));
+  small.fetcher().EndLease(ShardId(3));
 }
 
 }  // namespace doppler

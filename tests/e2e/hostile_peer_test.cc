@@ -38,6 +38,13 @@ class ModelToFetch {
     for (const auto& peer : peers) text += " " + std::to_string(peer->tricks());
     return text;
   }
+  std::size_t pieces() const { return pieces_; }
+
+  // What comes first is here, so that something is asked of every peer at once.
+  void BeginPull(const fs::path& out) const {
+    fs::create_directories(out);
+    fs::copy_file(model() / "manifest.json", out / "manifest.json.partial");
+  }
   // Pulls from hostile peers, and from an honest one that comes when all of these have done what
   // they do.
   void ExpectPullBeside(const std::string& source, const std::vector<PeerTrick>& tricks) {
@@ -60,9 +67,7 @@ class ModelToFetch {
     };
     const TempFolder temp;
     const fs::path out = temp.path() / "pulled";
-    // What comes first is here, so that something is asked of every peer at once.
-    fs::create_directories(out);
-    fs::copy_file(model() / "manifest.json", out / "manifest.json.partial");
+    BeginPull(out);
     options.timeout = std::chrono::seconds(60);
     const ProcessResult result = Doppler(PullArguments(source, out, flags), options);
     ASSERT_EQ(result.status, kDone) << result.errors << TricksOf(hostile);
@@ -94,30 +99,50 @@ TEST(HostilePeerTest, WrongSizesHarmNobody) {
                           PeerTrick::kWrongBitfield, PeerTrick::kHugeMessage, PeerTrick::kGarbage});
 }
 
-// libtorrent asks all for one size: a peer that tells another again and again keeps it from those
-// who tell the truth, until it is gone.
-TEST(HostilePeerTest, AWrongInfoDictionaryIsNotBelieved) {
+TEST(HostilePeerTest, BytesThatNobodyAskedForDoNotHoldUpATimeout) {
+  const ModelToFetch model;
+  const HostilePeer peer(PeerTrick::kUnaskedBlocks, model.pieces());
+  const TempFolder temp;
+  const fs::path out = temp.path() / "pulled";
+  model.BeginPull(out);
+  ProcessOptions options;
+  options.timeout = std::chrono::seconds(60);
+  const ProcessResult result =
+      Doppler({"pull", model.whole_torrent(), "--private", "--out", out, "--timeout", "1", "--peer",
+               "127.0.0.1:" + std::to_string(peer.port())},
+              options);
+  EXPECT_EQ(result.status, kFailed) << result.errors;
+  EXPECT_THAT(result.errors, testing::HasSubstr("nothing has come for 1 s "));
+  EXPECT_GT(peer.tricks(), 10);
+}
+
+// They stay, and are the first whom the pull knows.
+TEST(HostilePeerTest, WrongInfoDictionariesHoldNobodyUp) {
   ModelToFetch model;
   const std::uint16_t port = FreePort();
-  std::optional<HostilePeer> wrong(std::in_place, PeerTrick::kWrongInfo, 26);
-  const HostilePeer huge(PeerTrick::kHugeInfo, 26);
+  std::vector<std::unique_ptr<HostilePeer>> hostile;
   std::vector<std::string> flags;
-  for (const std::uint16_t peer : {wrong->port(), huge.port(), port}) {
-    flags.insert(flags.end(), {"--peer", "127.0.0.1:" + std::to_string(peer)});
+  for (const PeerTrick trick :
+       {PeerTrick::kWrongInfo, PeerTrick::kHugeInfo, PeerTrick::kSlowInfo, PeerTrick::kSlowInfo}) {
+    hostile.push_back(std::make_unique<HostilePeer>(trick, model.pieces()));
+    flags.insert(flags.end(), {"--peer", "127.0.0.1:" + std::to_string(hostile.back()->port())});
   }
+  flags.insert(flags.end(), {"--peer", "127.0.0.1:" + std::to_string(port)});
   std::optional<Seed> honest;
   ProcessOptions options;
   options.signal_when = [&](const RunningProcess&) {
-    if (!wrong || wrong->tricks() == 0 || huge.tricks() == 0) return false;
-    wrong.reset();
-    honest.emplace(model.model(), std::vector<std::string>{"--port", std::to_string(port)});
+    bool all = true;
+    for (const auto& peer : hostile) all = all && peer->tricks() > 0;
+    if (all && !honest) {
+      honest.emplace(model.model(), std::vector<std::string>{"--port", std::to_string(port)});
+    }
     return false;
   };
   const TempFolder temp;
+  options.timeout = std::chrono::seconds(60);
   const ProcessResult result =
       Doppler(PullArguments(model.link(), temp.path() / "pulled", flags), options);
-  ASSERT_EQ(result.status, kDone) << result.errors;
-  EXPECT_FALSE(wrong);
+  ASSERT_EQ(result.status, kDone) << result.errors << ModelToFetch::TricksOf(hostile);
   EXPECT_EQ(nlohmann::json::parse(result.output)["restarts"], 0);
   ExpectSameModel(model.model(), temp.path() / "pulled");
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "e2e/swarm.h"
+#include "e2e/team.h"
 #include "io/file.h"
 #include "swarm/sample_keys.h"
 
@@ -49,6 +50,12 @@ TEST(SignedModelTest, ARunTrustsAFolderOrNot) {
   { const Seed sign(model, {"--sign", keys.key}); }
   ExpectDone(run(keys.key_public));
   ExpectRefused(run(keys.other_public), kFailed, {"is signed by the key"});
+  fs::remove(model / "manifest.sig");
+  const Crew crew;
+  { const Seed sign(model, {"--sign", keys.key, "--team", crew.folder()}); }
+  ExpectDone(run(keys.key_public));
+  ExpectRefused(run(keys.other_public), kFailed, {"is signed by the key"});
+  { const Seed sign(model, {"--sign", keys.key}); }
   Overwrite(model / "manifest.json", ReadTextFile(model / "manifest.json") + " ");
   ExpectRefused(run(keys.key_public), kFailed, {"is not that of this model"});
   ExpectRefused(Doppler({"share", model, "--private"}), kFailed, {"is not that of this model"});

@@ -16,6 +16,9 @@ constexpr std::size_t kHandshake = 68;
 constexpr std::size_t kBeforeReserved = 20;
 constexpr int kWaitMilliseconds = 10;
 constexpr std::uint32_t kTwoGigabytes = 0x7fffffff;
+constexpr std::size_t kBlock = 16384;
+// Of messages about the info dictionary; Doppler's number for them is the same.
+constexpr char kInfoId = 2;
 constexpr std::size_t kHashBytes = 32;
 // Root, and four numbers: base layer, index, length, proof layers (BEP 52).
 constexpr std::size_t kHashRequest = kHashBytes + 16;
@@ -58,8 +61,7 @@ class HostilePeer::Script {
     const std::optional<std::string> hello = Read(kHandshake);
     if (!hello) return;
     std::string answer = *hello;
-    const bool about_info =
-        peer_.trick_ == PeerTrick::kWrongInfo || peer_.trick_ == PeerTrick::kHugeInfo;
+    const bool about_info = InfoBytes() > 0;
     answer.replace(
         kBeforeReserved, 8,
         std::string("\0\0\0\0\0", 5) + (about_info ? '\x10' : '\0') + std::string("\0\x10", 2));
@@ -78,12 +80,25 @@ class HostilePeer::Script {
   }
 
  private:
+  // That it says its info dictionary has; 0: it does not speak of one.
+  std::uint32_t InfoBytes() const {
+    switch (peer_.trick_) {
+      case PeerTrick::kWrongInfo:
+        return 1000;
+      case PeerTrick::kHugeInfo:
+        return kTwoGigabytes;
+      case PeerTrick::kSlowInfo:
+        return 1u << 20;
+      default:
+        return 0;
+    }
+  }
+
   void Begin(bool about_info) {
     if (about_info) {
-      const std::uint32_t size = peer_.trick_ == PeerTrick::kHugeInfo ? kTwoGigabytes : 1000;
-      Say(kExtended, std::string("\0", 1) + "d1:md11:ut_metadatai2ee13:metadata_sizei" +
-                         std::to_string(size) + "ee");
-      if (peer_.trick_ == PeerTrick::kHugeInfo) Did();
+      Say(kExtended, std::string("\0", 1) + "d1:md11:ut_metadatai" + std::to_string(kInfoId) +
+                         "ee13:metadata_sizei" + std::to_string(InfoBytes()) + "ee");
+      if (peer_.trick_ != PeerTrick::kWrongInfo) Did();
       return;
     }
     std::string bits((peer_.pieces_ + 7) / 8, '\xff');
@@ -101,6 +116,7 @@ class HostilePeer::Script {
     // libtorrent asks for hashes when it hears of a piece, and not of a bitfield.
     Say(kHave, Number(0));
     Say(kUnchoke, "");
+    unchoked_ = true;
   }
 
   void Answer(char kind, const std::string& body) {
@@ -114,6 +130,13 @@ class HostilePeer::Script {
       default:
         return;
     }
+  }
+
+  // While nothing is asked.
+  void Bother() {
+    if (!unchoked_ || peer_.trick_ != PeerTrick::kUnaskedBlocks) return;
+    Say(kPiece, Number(0) + Number(0) + std::string(kBlock, 'x'));
+    Did();
   }
 
   void AnswerRequest(const std::string& body) {
@@ -142,8 +165,7 @@ class HostilePeer::Script {
   }
 
   void AnswerInfo(const std::string& body) {
-    // A wish for a part, by the number that Begin gave; libtorrent's own is the same.
-    constexpr char kInfoId = 2;
+    // A wish for a part, by the number that Begin gave.
     if (body.empty() || body[0] != kInfoId || peer_.trick_ != PeerTrick::kWrongInfo) return;
     Say(kExtended, std::string(1, kInfoId) + "d8:msg_typei1e5:piecei0e10:total_sizei1000ee" +
                        std::string(1000, 'i'));
@@ -170,7 +192,10 @@ class HostilePeer::Script {
     while (bytes.size() < size) {
       pollfd wanted = {socket_, POLLIN, 0};
       if (peer_.stop_) return std::nullopt;
-      if (::poll(&wanted, 1, kWaitMilliseconds) <= 0) continue;
+      if (::poll(&wanted, 1, kWaitMilliseconds) <= 0) {
+        Bother();
+        continue;
+      }
       std::string more(size - bytes.size(), '\0');
       const ssize_t got = ::recv(socket_, more.data(), more.size(), 0);
       if (got <= 0) return std::nullopt;
@@ -181,6 +206,7 @@ class HostilePeer::Script {
 
   HostilePeer& peer_;
   const int socket_;
+  bool unchoked_ = false;
   bool did_ = false;
 };
 

@@ -19,8 +19,10 @@ enum class PeerTrick : std::uint8_t {
   kWrongBitfield,       // a bitfield that is too long
   kHugeMessage,         // a message of 2 GiB
   kGarbage,             // bytes without meaning
+  kUnaskedBlocks,       // blocks of its first piece, again and again, and nothing that is asked
   kWrongInfo,           // an info dictionary of other bytes
   kHugeInfo,            // an info dictionary of 2 GiB
+  kSlowInfo,            // one of 1 MiB that does not come
 };
 
 // Listens on 127.0.0.1. For tests: a system call that fails ends this process.

@@ -22,8 +22,9 @@ int NewSocket() {
   return socket;
 }
 
-LoopbackListener::LoopbackListener() : socket_(NewSocket()) {
+LoopbackListener::LoopbackListener(bool everywhere) : socket_(NewSocket()) {
   sockaddr_in address = LoopbackAddress(0);
+  if (everywhere) address.sin_addr.s_addr = htonl(INADDR_ANY);
   auto* const any = reinterpret_cast<sockaddr*>(&address);
   socklen_t size = sizeof address;
   DOPPLER_CHECK(::bind(socket_, any, size) == 0 && ::listen(socket_, SOMAXCONN) == 0 &&

@@ -17,7 +17,8 @@ int NewSocket();
 // Listens on a port that is free.
 class LoopbackListener {
  public:
-  LoopbackListener();
+  // On 127.0.0.1, or on all of the machine's addresses.
+  explicit LoopbackListener(bool everywhere = false);
   ~LoopbackListener();
   LoopbackListener(const LoopbackListener&) = delete;
   LoopbackListener& operator=(const LoopbackListener&) = delete;

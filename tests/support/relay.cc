@@ -121,7 +121,7 @@ class RelayedConnection {
 
 }  // namespace
 
-Relay::Relay(const RelayOptions& options) : options_(options) {
+Relay::Relay(const RelayOptions& options) : options_(options), listener_(options.everywhere) {
   thread_ = std::thread([this] { Run(); });
 }
 

@@ -103,6 +103,7 @@ void Fetch(const std::vector<std::string>& arguments) {
 [[noreturn]] void Forward(const std::vector<std::string>& arguments) {
   const Relay relay({.to = static_cast<std::uint16_t>(std::stoi(arguments[0])),
                      .delay = std::chrono::milliseconds(std::stoi(arguments[1])),
+                     .everywhere = true,
                      .rate = std::stoull(arguments[2])});
   fmt::print("{}\n", relay.port());
   std::fflush(stdout);

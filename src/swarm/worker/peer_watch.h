@@ -4,21 +4,29 @@
 // this an expert waits until libtorrent asks elsewhere, block by block and every few seconds.
 #pragma once
 
+#include <atomic>
+#include <functional>
 #include <memory>
+#include <mutex>
+#include <utility>
 #include <vector>
 
 #include <libtorrent/extensions.hpp>
 #include <libtorrent/peer_connection_handle.hpp>
 
 #include "base/stopwatch.h"
+#include "swarm/strikes.h"
 
 namespace doppler {
 
 class WatchedPeer;
 
-// Everything in libtorrent's thread.
+// In libtorrent's thread, but for what any thread may call.
 class PeerWatch final : public libtorrent::torrent_plugin {
  public:
+  // `on_alone` is called when the last connection has ended, from libtorrent's thread.
+  explicit PeerWatch(std::function<void()> on_alone) : on_alone_(std::move(on_alone)) {}
+
   std::shared_ptr<libtorrent::peer_plugin> new_connection(
       const libtorrent::peer_connection_handle& peer) override;
 
@@ -26,10 +34,28 @@ class PeerWatch final : public libtorrent::torrent_plugin {
   // own: these can be asked for anew.
   bool CutSilent(Clock::time_point now);
 
- private:
-  bool HasHelp(const WatchedPeer& silent, Clock::time_point now) const;
+  void on_piece_pass(libtorrent::piece_index_t piece) override;
+  void on_piece_failed(libtorrent::piece_index_t piece) override;
 
-  std::vector<std::shared_ptr<WatchedPeer>> peers_;
+  // Any thread. Connections that there are, with those that are just ending.
+  int connections() const { return connections_; }
+  // Any thread. See Strikes.
+  bool Pardons(const libtorrent::tcp::endpoint& peer);
+
+ private:
+  friend class WatchedPeer;
+
+  bool HasHelp(const WatchedPeer& silent, Clock::time_point now) const;
+  // Block of a piece that was asked for.
+  void Came(libtorrent::piece_index_t piece, const libtorrent::tcp::endpoint& peer);
+  void Ended();
+
+  const std::function<void()> on_alone_;
+  std::atomic<int> connections_{0};
+  std::vector<std::weak_ptr<WatchedPeer>> peers_;  // which their connections own
+  bool left_owing_ = false;                        // since the last look, some peer
+  std::mutex mutex_;                               // guards what follows
+  Strikes<libtorrent::tcp::endpoint> strikes_;
 };
 
 }  // namespace doppler

@@ -5,22 +5,18 @@
 #include <random>
 #include <utility>
 
-#include <libtorrent/add_torrent_params.hpp>
 #include <libtorrent/alert_types.hpp>
 #include <libtorrent/disabled_disk_io.hpp>
 #include <libtorrent/peer_info.hpp>
 #include <libtorrent/posix_disk_io.hpp>
 #include <libtorrent/session_params.hpp>
 #include <libtorrent/torrent_flags.hpp>
-#include <libtorrent/torrent_info.hpp>
 #include <libtorrent/torrent_status.hpp>
 
 #include "base/error.h"
-#include "format/artifact_files.h"
 #include "swarm/torrent.h"
 #include "swarm/torrent_rules.h"
 #include "swarm/worker/settings.h"
-#include "swarm/worker/tls_connection.h"
 
 namespace doppler {
 namespace {
@@ -33,34 +29,18 @@ constexpr std::chrono::milliseconds kTickInterval(200);
 constexpr std::chrono::milliseconds kWatchInterval(100);
 constexpr std::chrono::seconds kRedialInterval(1);
 constexpr std::chrono::seconds kLayersInterval(1);
+// How long connections that end are waited for before others are made.
+constexpr std::chrono::milliseconds kMostForEnds(300);
 // How long libtorrent's thread may be kept from its peers by LayersSeconds.
 constexpr double kMostLayersSeconds = 0.02;
 
 lt::session_params SessionParameters(const StartMessage& start) {
-  lt::session_params parameters(SessionSettings(start));
+  // The extensions are each torrent's: see Add.
+  lt::session_params parameters(SessionSettings(start), {});
   // Mapped files would count against memory budgets, and a full disk would be a signal.
   parameters.disk_io_constructor = start.task == Task::kDescribe ? lt::disabled_disk_io_constructor
                                                                  : lt::posix_disk_io_constructor;
   return parameters;
-}
-
-lt::sha256_hash ToHash(const Digest& digest) {
-  return lt::sha256_hash(reinterpret_cast<const char*>(digest.data()));
-}
-
-PeerAddress ToPeer(const lt::tcp::endpoint& endpoint) {
-  return {.host = endpoint.address().to_string(), .port = endpoint.port()};
-}
-
-lt::tcp::endpoint ToEndpoint(const PeerAddress& peer) {
-  return {lt::make_address(peer.host), peer.port};
-}
-
-bool AreThere(const std::vector<std::uint8_t>& have, std::size_t begin, std::size_t end) {
-  for (std::size_t i = begin; i < end; ++i) {
-    if ((have[i / 8] >> (7 - i % 8) & 1u) == 0) return false;
-  }
-  return true;
 }
 
 // What piece_layers() takes for a file of so many pieces that has come: libtorrent hashes all
@@ -89,7 +69,9 @@ SwarmSession::SwarmSession(const StartMessage& start, bool confined, Emit emit,
       confined_(confined),
       emit_(std::move(emit)),
       peers_(start.peers),
-      watch_(std::make_shared<PeerWatch>()),
+      watch_(std::make_shared<PeerWatch>(on_news)),
+      info_(start.task == Task::kDescribe ? std::make_shared<InfoPlugin>(start.info_hash, on_news)
+                                          : nullptr),
       session_(SessionParameters(start)) {
   session_.set_peer_class_filter(LimitsForAll());
   if (start_.private_only) session_.set_ip_filter(PrivateNetworks());
@@ -98,100 +80,6 @@ SwarmSession::SwarmSession(const StartMessage& start, bool confined, Emit emit,
 }
 
 SwarmSession::~SwarmSession() = default;
-
-lt::add_torrent_params SwarmSession::Parameters() const {
-  lt::add_torrent_params parameters;
-  parameters.info_hashes = lt::info_hash_t(ToHash(start_.info_hash));
-  parameters.save_path = start_.folder;
-  parameters.trackers = start_.trackers;
-  parameters.url_seeds = start_.web_seeds;
-  for (const PeerAddress& peer : peers_) parameters.peers.push_back(ToEndpoint(peer));
-  parameters.flags = lt::torrent_flags::update_subscribe;
-  if (!start_.dht) parameters.flags |= lt::torrent_flags::disable_dht;
-  if (!start_.local_discovery) parameters.flags |= lt::torrent_flags::disable_lsd;
-  if (!start_.peer_exchange) parameters.flags |= lt::torrent_flags::disable_pex;
-  return parameters;
-}
-
-void SwarmSession::AddTorrent() {
-  lt::add_torrent_params parameters = Parameters();
-  if (start_.task == Task::kDescribe) {
-    parameters.flags |= lt::torrent_flags::default_dont_download;
-  } else {
-    LoadTorrent(parameters);
-  }
-  Add(std::move(parameters));
-}
-
-void SwarmSession::Add(lt::add_torrent_params parameters) {
-  parameters.extensions.emplace_back(
-      [watch = watch_](const lt::torrent_handle&, lt::client_data_t) { return watch; });
-  // Peers are dialled at once when a torrent that is checked is resumed, otherwise within a second.
-  parameters.flags |= lt::torrent_flags::paused;
-  lt::error_code error;
-  torrent_ = session_.add_torrent(std::move(parameters), error);
-  if (error) Throw("libtorrent does not take the torrent: {}", error.message());
-  if (!start_.authority.empty()) {
-    torrent_.set_ssl_certificate_buffer(start_.certificate, start_.private_key, DhParameters());
-  }
-  // Without files there is nothing to check.
-  if (start_.task == Task::kDescribe) torrent_.resume();
-}
-
-void SwarmSession::LoadTorrent(lt::add_torrent_params& parameters) {
-  lt::load_torrent_limits limits;
-  limits.max_buffer_size = static_cast<int>(std::min<std::size_t>(
-      start_.torrent.size(), static_cast<std::size_t>(std::numeric_limits<int>::max())));
-  limits.max_pieces = static_cast<int>(kMostPieces);
-  const auto info = std::make_shared<lt::torrent_info>(
-      lt::span<const char>(start_.torrent.data(),
-                           static_cast<std::ptrdiff_t>(start_.torrent.size())),
-      limits, lt::from_span);
-  const Torrent torrent = ParseTorrent(start_.torrent, "the torrent");
-  const auto pieces = static_cast<std::size_t>(info->num_pieces());
-  if (info->info_hashes().v2 != ToHash(start_.info_hash) || pieces != PieceCount(torrent) ||
-      start_.have.size() != (pieces + 7) / 8 || torrent.authority != start_.authority) {
-    Throw("the torrent is not the one that was named");
-  }
-  for (const lt::file_index_t index : info->files().file_range()) {
-    if (!info->files().pad_file_at(index)) files_.push_back(index);
-  }
-  DOPPLER_CHECK(files_.size() == torrent.files.size());
-  for (std::size_t i = 0; i < files_.size(); ++i) {
-    const std::string& path = torrent.files[i].path;
-    // Without the model's name in front: the folder may have another.
-    parameters.renamed_files[files_[i]] = path == kManifestFile ? start_.manifest_file : path;
-    layer_known_.push_back(HasPieceHashes(torrent.files[i]));
-  }
-  CountPieces(torrent);
-  parameters.have_pieces.assign(reinterpret_cast<const char*>(start_.have.data()),
-                                static_cast<int>(pieces));
-  if (start_.task == Task::kSeed) {
-    parameters.flags |= lt::torrent_flags::upload_mode;
-    // A piece is then hashed before it is sent for the first time: a damaged file harms nobody.
-    if (AreThere(start_.have, 0, pieces)) parameters.flags |= lt::torrent_flags::seed_mode;
-  } else {
-    // By pieces and not by files: what is written of a file that nobody wants would not go there.
-    parameters.piece_priorities.assign(pieces, lt::dont_download);
-  }
-  parameters.ti = info;
-}
-
-// What of each file is here, and how much it is.
-void SwarmSession::CountPieces(const Torrent& torrent) {
-  std::vector<int> counts;
-  first_piece_ = {0};
-  for (const TorrentFile& file : torrent.files) {
-    counts.push_back(static_cast<int>(PieceCount(file)));
-    first_piece_.push_back(first_piece_.back() + counts.back());
-  }
-  wanted_ = WantedFiles(counts);
-  for (std::size_t i = 0; i < counts.size(); ++i) {
-    const auto begin = static_cast<std::size_t>(first_piece_[i]);
-    const auto end = static_cast<std::size_t>(first_piece_[i + 1]);
-    if (AreThere(start_.have, begin, end)) wanted_.Came(static_cast<std::uint32_t>(i));
-  }
-}
 
 void SwarmSession::Want(const WantMessage& message) {
   if (message.priorities.size() != files_.size()) Throw("a wish for files that there are not");
@@ -234,6 +122,8 @@ void SwarmSession::Handle() {
   std::vector<lt::alert*> alerts;
   session_.pop_alerts(&alerts);
   for (const lt::alert* alert : alerts) HandleAlert(*alert);
+  if (info_ != nullptr) Describe();
+  ResumeWhenAlone();
 }
 
 void SwarmSession::HandleAlert(const lt::alert& alert) {
@@ -244,18 +134,16 @@ void SwarmSession::HandleAlert(const lt::alert& alert) {
   } else if (const auto* file = lt::alert_cast<lt::file_completed_alert>(&alert)) {
     if (file->handle == torrent_) EmitFile(file->index);
   } else if (const auto* saved = lt::alert_cast<lt::save_resume_data_alert>(&alert)) {
-    AddWithout(saved->params);
+    TakeResumeData(*saved);
   } else if (const auto* checked = lt::alert_cast<lt::torrent_checked_alert>(&alert)) {
-    checked->handle.resume();
+    if (checked->handle == torrent_) resume_by_ = Clock::now() + kMostForEnds;
   } else if (lt::alert_cast<lt::piece_finished_alert>(&alert) != nullptr) {
+    ++verified_pieces_;
     new_pieces_ = true;
   } else if (lt::alert_cast<lt::hash_failed_alert>(&alert) != nullptr) {
     ++failed_pieces_;
   } else if (const auto* ban = lt::alert_cast<lt::peer_ban_alert>(&alert)) {
-    const PeerAddress peer = ToPeer(ban->endpoint);
-    if (banned_.insert(peer).second) emit_(BannedMessage{peer});
-  } else if (lt::alert_cast<lt::metadata_received_alert>(&alert) != nullptr) {
-    Describe();
+    TakeBan(*ban);
   } else if (const auto* listen = lt::alert_cast<lt::listen_succeeded_alert>(&alert)) {
     if (!std::exchange(ready_, true)) {
       emit_(ReadyMessage{.port = static_cast<std::uint16_t>(listen->port), .confined = confined_});
@@ -271,6 +159,8 @@ void SwarmSession::HandleEnd(const lt::alert& alert) {
     emit_(FailureMessage{
         fmt::format("cannot use '{}': {}", file->filename(), file->error.message())});
   } else if (const auto* unsaved = lt::alert_cast<lt::save_resume_data_failed_alert>(&alert)) {
+    renewing_ = false;
+    if (forgetting_.empty()) return;
     emit_(FailureMessage{fmt::format("cannot forget files: {}", unsaved->error.message())});
   } else if (const auto* failed = lt::alert_cast<lt::torrent_error_alert>(&alert)) {
     emit_(FailureMessage{failed->error.message()});
@@ -283,12 +173,8 @@ void SwarmSession::HandleEnd(const lt::alert& alert) {
 }
 
 void SwarmSession::Describe() {
-  if (start_.task != Task::kDescribe) return;
-  const std::shared_ptr<const lt::torrent_info> info = torrent_.torrent_file();
-  if (info == nullptr) return;
-  const lt::span<const char> section = info->info_section();
-  emit_(DescriptionMessage{.info = {section.data(), static_cast<std::size_t>(section.size())},
-                           .peers = Connected()});
+  std::optional<std::string> info = info_->TakeFound();
+  if (info) emit_(DescriptionMessage{.info = std::move(*info), .peers = Connected()});
 }
 
 void SwarmSession::EmitStatus(const lt::torrent_status& status) {
@@ -298,10 +184,11 @@ void SwarmSession::EmitStatus(const lt::torrent_status& status) {
   message.seeds = static_cast<std::uint32_t>(number(status.num_seeds));
   message.download_rate = number(status.download_payload_rate);
   message.upload_rate = number(status.upload_payload_rate);
-  message.downloaded = downloaded_before_ + number(status.total_payload_download);
-  message.uploaded = uploaded_before_ + number(status.total_payload_upload);
+  message.downloaded = downloaded_ = downloaded_before_ + number(status.total_payload_download);
+  message.uploaded = uploaded_ = uploaded_before_ + number(status.total_payload_upload);
   message.wanted_done = number(status.total_wanted_done);
   message.wanted = number(status.total_wanted);
+  message.verified_pieces = verified_pieces_;
   message.failed_pieces = failed_pieces_;
   emit_(message);
 }
@@ -346,25 +233,6 @@ void SwarmSession::EmitLayers() {
                  std::max<Clock::duration>(kLayersInterval, kRestFactor * (Clock::now() - begin));
 }
 
-std::vector<PeerAddress> SwarmSession::Connected() const {
-  std::vector<lt::peer_info> infos;
-  torrent_.get_peer_info(infos);
-  std::vector<PeerAddress> peers;
-  for (const lt::peer_info& info : infos) {
-    // The port of one that connected to us is not the one that it listens on.
-    if (info.flags & lt::peer_info::local_connection) peers.push_back(ToPeer(info.ip));
-  }
-  return peers;
-}
-
-void SwarmSession::Redial() {
-  const std::vector<PeerAddress> connected = Connected();
-  for (const PeerAddress& peer : peers_) {
-    const bool there = std::find(connected.begin(), connected.end(), peer) != connected.end();
-    if (!there && banned_.count(peer) == 0) torrent_.connect_peer(ToEndpoint(peer));
-  }
-}
-
 void SwarmSession::WatchPeers() {
   // Adds no extension: that is how a function comes to run in libtorrent's thread.
   torrent_.add_extension([watch = watch_, on_demand = start_.task == Task::kOnDemand](
@@ -376,6 +244,7 @@ void SwarmSession::WatchPeers() {
 
 void SwarmSession::Tick() {
   const Clock::time_point now = Clock::now();
+  ResumeWhenAlone();
   if (now >= next_look_) {
     next_look_ = now + kWatchInterval;
     WatchPeers();
@@ -385,9 +254,12 @@ void SwarmSession::Tick() {
   session_.post_torrent_updates();
   if (start_.task != Task::kDescribe && now >= next_layers_) EmitLayers();
   if (start_.watch) EmitPeers();
+  AskOwnDht(now);
   if (now >= next_redial_) {
     next_redial_ = now + kRedialInterval;
     Redial();
+    const bool on_demand = start_.task == Task::kOnDemand;
+    if (idle_.Look(now, downloaded_, uploaded_, !wanted_.IsIdle()) && on_demand) Renew();
   }
 }
 

@@ -7,12 +7,15 @@
 #include <set>
 #include <vector>
 
+#include <libtorrent/fwd.hpp>
 #include <libtorrent/session.hpp>
 #include <libtorrent/torrent_handle.hpp>
 
+#include "swarm/idle_connections.h"
 #include "swarm/messages.h"
 #include "swarm/torrent.h"
 #include "swarm/wanted_files.h"
+#include "swarm/worker/info_plugin.h"
 #include "swarm/worker/peer_watch.h"
 
 namespace doppler {
@@ -54,7 +57,11 @@ class SwarmSession {
   void HandleAlert(const libtorrent::alert& alert);
   void HandleEnd(const libtorrent::alert& alert);
   void Add(libtorrent::add_torrent_params parameters);
+  void Renew();
+  void TakeResumeData(const libtorrent::save_resume_data_alert& alert);
   void AddWithout(libtorrent::add_torrent_params parameters);
+  void ResumeWhenAlone();
+  void TakeBan(const libtorrent::peer_ban_alert& ban);
   void Describe();
   void EmitStatus(const libtorrent::torrent_status& status);
   void EmitFile(libtorrent::file_index_t index);
@@ -62,6 +69,7 @@ class SwarmSession {
   void EmitPeers() const;
   void Redial();
   void WatchPeers();
+  void AskOwnDht(Clock::time_point now);
   std::vector<PeerAddress> Connected() const;
 
   const StartMessage start_;
@@ -71,20 +79,30 @@ class SwarmSession {
   std::vector<int> first_piece_;                 // [file of the torrent], and the end
   std::vector<bool> layer_known_;                // [file of the torrent], to the program
   WantedFiles wanted_{{}};
+  bool renewing_ = false;  // what the torrent knows was asked for
+  std::optional<Clock::time_point> resume_by_;
   std::vector<std::uint32_t> forgetting_;  // files, until they are
-  std::uint64_t downloaded_before_ = 0;    // by the torrent before it was added anew
+  std::vector<PeerAddress> pardoned_;      // until they are called again
+  IdleConnections idle_;
+  std::uint64_t downloaded_ = 0;  // as said last
+  std::uint64_t uploaded_ = 0;
+  std::uint64_t downloaded_before_ = 0;  // by the torrent before it was added anew
   std::uint64_t uploaded_before_ = 0;
   std::vector<PeerAddress> peers_;  // to stay connected to
   std::set<PeerAddress> banned_;
+  std::uint64_t verified_pieces_ = 0;
   std::uint64_t failed_pieces_ = 0;
   bool ready_ = false;
   bool new_pieces_ = false;
   Clock::time_point next_look_{};
   Clock::time_point next_tick_{};
   Clock::time_point next_redial_{};
+  Clock::time_point next_dht_{};
+  Clock::duration dht_rest_{};
   Clock::time_point next_layers_{};
   double layers_seconds_ = 0;  // that asking libtorrent for the layers takes
   const std::shared_ptr<PeerWatch> watch_;
+  const std::shared_ptr<InfoPlugin> info_;  // of kDescribe
   libtorrent::session session_;
   libtorrent::torrent_handle torrent_;
 };

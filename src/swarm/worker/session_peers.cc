@@ -1,6 +1,7 @@
 // Who is connected, and what they have.
 #include <algorithm>
 
+#include <libtorrent/alert_types.hpp>
 #include <libtorrent/peer_info.hpp>
 
 #include "swarm/worker/session.h"
@@ -12,6 +13,14 @@ namespace lt = libtorrent;
 
 // Of bitfields in one message: those of a large model's peers do not fit into one.
 constexpr std::size_t kMostPiecesBytes = 16 << 20;
+
+PeerAddress ToPeer(const lt::tcp::endpoint& endpoint) {
+  return {.host = endpoint.address().to_string(), .port = endpoint.port()};
+}
+
+lt::tcp::endpoint ToEndpoint(const PeerAddress& peer) {
+  return {lt::make_address(peer.host), peer.port};
+}
 
 PeerState StateOf(const lt::peer_info& info) {
   PeerState peer;
@@ -25,7 +34,50 @@ PeerState StateOf(const lt::peer_info& info) {
   return peer;
 }
 
+constexpr std::chrono::milliseconds kFirstDhtRest(500);
+constexpr std::chrono::seconds kMostDhtRest(60);
+
 }  // namespace
+
+std::vector<PeerAddress> SwarmSession::Connected() const {
+  std::vector<lt::peer_info> infos;
+  torrent_.get_peer_info(infos);
+  std::vector<PeerAddress> peers;
+  for (const lt::peer_info& info : infos) {
+    // The port of one that connected to us is not the one that it listens on.
+    if (info.flags & lt::peer_info::local_connection) peers.push_back(ToPeer(info.ip));
+  }
+  return peers;
+}
+
+void SwarmSession::Redial() {
+  const std::vector<PeerAddress> connected = Connected();
+  for (const PeerAddress& peer : peers_) {
+    const bool there = std::find(connected.begin(), connected.end(), peer) != connected.end();
+    if (!there && banned_.count(peer) == 0) torrent_.connect_peer(ToEndpoint(peer));
+  }
+}
+
+void SwarmSession::TakeBan(const lt::peer_ban_alert& ban) {
+  const PeerAddress peer = ToPeer(ban.endpoint);
+  if (watch_->Pardons(ban.endpoint)) {
+    pardoned_.push_back(peer);
+    emit_(PardonedMessage{peer});
+    Renew();
+  } else if (banned_.insert(peer).second) {
+    emit_(BannedMessage{peer});
+  }
+}
+
+// A node that is given may not be there yet, and where nobody else is, nobody tells of those who
+// come later: so they are called, and asked for peers, again and again, less and less often.
+void SwarmSession::AskOwnDht(Clock::time_point now) {
+  if (start_.dht_nodes.empty() || now < next_dht_) return;
+  dht_rest_ = std::clamp<Clock::duration>(2 * dht_rest_, kFirstDhtRest, kMostDhtRest);
+  next_dht_ = now + dht_rest_;
+  for (const PeerAddress& node : start_.dht_nodes) session_.add_dht_node({node.host, node.port});
+  torrent_.force_dht_announce();
+}
 
 void SwarmSession::EmitPeers() const {
   std::vector<lt::peer_info> infos;

@@ -9,6 +9,7 @@
 #include <libtorrent/session_handle.hpp>
 
 #include "swarm/torrent_rules.h"
+#include "swarm/worker/socket_address.h"
 
 namespace doppler {
 namespace {
@@ -46,11 +47,28 @@ void SetForLatency(Pack& pack) {
   pack.set_bool(Pack::rate_limit_ip_overhead, false);
 }
 
+// A DHT that is not the public one has few nodes, several of them in one network or on one machine,
+// at addresses that are not public. What is against that keeps strangers from flooding a DHT.
+void SetOwnDht(Pack& pack) {
+  pack.set_str(Pack::dht_bootstrap_nodes, "");
+  for (const int rule : {Pack::dht_restrict_routing_ips, Pack::dht_restrict_search_ips,
+                         Pack::dht_enforce_node_id, Pack::dht_ignore_dark_internet}) {
+    pack.set_bool(rule, false);
+  }
+}
+
 // Who is spoken to, and of what.
 void SetReach(Pack& pack, const StartMessage& start) {
   const char* const tls = start.authority.empty() ? "" : "s";
-  pack.set_str(Pack::listen_interfaces, fmt::format("0.0.0.0:{0}{1},[::]:{0}{1}", start.port, tls));
+  std::string
+      own;  // libtorrent has no DHT on an address that it takes for local, unless it is named
+  for (const PeerAddress& address : AddressesToward(start.dht_nodes, start.port)) {
+    own += FormatPeer(address) + ",";
+  }
+  pack.set_str(Pack::listen_interfaces,
+               own + fmt::format("0.0.0.0:{0}{1},[::]:{0}{1}", start.port, tls));
   pack.set_bool(Pack::enable_dht, start.dht);
+  if (!start.dht_nodes.empty()) SetOwnDht(pack);
   pack.set_bool(Pack::enable_lsd, start.local_discovery);
   // Opens ports of the user's router without a word.
   pack.set_bool(Pack::enable_upnp, false);

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/stopwatch.h"
 #include "swarm/bencode.h"
+#include "swarm/info_fetch.h"
 #include "swarm/torrent_rules.h"
 #include "swarm/worker/tls_connection.h"
 
@@ -27,9 +28,6 @@ constexpr std::size_t kNameBytes = 20;
 constexpr std::size_t kReservedBytes = 8;
 constexpr std::size_t kHandshakeBytes = 20 + kReservedBytes + 2 * kNameBytes;
 constexpr unsigned char kExtended = 20;
-constexpr unsigned char kOurMetadataId = 3;
-constexpr std::size_t kMetadataPiece = 16384;
-constexpr std::size_t kAskAtOnce = 8;
 // Largest: the bitfield of a model of kMostPieces.
 constexpr std::size_t kMostMessageBytes = kMostPieces / 8 + 1;
 constexpr std::chrono::seconds kMostForOnePeer(60);
@@ -50,16 +48,12 @@ class MetadataPeer {
 
   std::string Fetch() {
     ShakeHands();
-    while (size_ == 0) TakeMessage();
-    const std::size_t pieces = (size_ + kMetadataPiece - 1) / kMetadataPiece;
-    std::size_t asked = 0;
-    while (info_.size() < size_) {
-      for (; asked < pieces && asked < info_.size() / kMetadataPiece + kAskAtOnce; ++asked) {
-        Send(metadata_id_, fmt::format("d8:msg_typei0e5:piecei{}ee", asked));
-      }
+    while (!fetch_.HasBegun()) TakeMessage();
+    while (!fetch_.IsComplete()) {
+      while (const auto request = fetch_.NextRequest()) Send(fetch_.peer_id(), *request);
       TakeMessage();
     }
-    return std::move(info_);
+    return fetch_.info();
   }
 
  private:
@@ -93,8 +87,8 @@ class MetadataPeer {
     const std::string message = connection_.Read(size);
     if (size < 2 || static_cast<unsigned char>(message[0]) != kExtended) return;
     const auto id = static_cast<unsigned char>(message[1]);
-    if (id == 0 && size_ == 0) TakeExtensions(message.substr(2));
-    if (id == kOurMetadataId && size_ > 0) TakePiece(message.substr(2));
+    if (id == 0 && !fetch_.HasBegun()) TakeExtensions(message.substr(2));
+    if (id == kOurMetadataId && fetch_.HasBegun()) fetch_.Take(message.substr(2));
   }
 
   void TakeExtensions(const std::string& text) {
@@ -103,36 +97,13 @@ class MetadataPeer {
     const BencodeValue* const id = names == nullptr ? nullptr : names->Find("ut_metadata");
     const BencodeValue* const size = value.Find("metadata_size");
     if (id == nullptr || size == nullptr) Throw("a peer does not give the info dictionary");
-    const std::int64_t number = id->Integer("ut_metadata");
-    const std::int64_t bytes = size->Integer("metadata_size");
-    if (number <= 0 || number > 255 || bytes <= 0 || bytes > kMostInfoBytes) {
-      Throw("a peer gives an info dictionary of {} bytes", bytes);
-    }
-    metadata_id_ = static_cast<unsigned char>(number);
-    size_ = static_cast<std::size_t>(bytes);
-  }
-
-  // Pieces come in the order in which they were asked for; another is a peer that gives none.
-  void TakePiece(const std::string& text) {
-    const std::size_t bytes = std::min(kMetadataPiece, size_ - info_.size());
-    if (text.size() <= bytes) Throw("a peer refuses the info dictionary");
-    const std::string head = text.substr(0, text.size() - bytes);
-    const BencodeValue value = ParseBencode(head);
-    const BencodeValue* const type = value.Find("msg_type");
-    const BencodeValue* const piece = value.Find("piece");
-    if (type == nullptr || piece == nullptr || type->Integer("msg_type") != 1 ||
-        static_cast<std::size_t>(piece->Integer("piece")) != info_.size() / kMetadataPiece) {
-      Throw("a peer sends what it was not asked for");
-    }
-    info_.append(text, head.size());
+    fetch_.Begin(id->Integer("ut_metadata"), size->Integer("metadata_size"));
   }
 
   const std::string name_;
   TlsConnection connection_;
   const Clock::time_point deadline_;
-  unsigned char metadata_id_ = 0;
-  std::size_t size_ = 0;  // of the info dictionary; 0: not known yet
-  std::string info_;
+  InfoFetch fetch_;
 };
 
 std::optional<std::string> AskPeer(const PeerAddress& peer, const StartMessage& start) {

@@ -3,7 +3,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include <arpa/inet.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <sys/socket.h>
@@ -11,6 +10,7 @@
 
 #include "base/error.h"
 #include "swarm/pem.h"
+#include "swarm/worker/socket_address.h"
 
 namespace doppler {
 namespace {
@@ -18,28 +18,14 @@ namespace {
 constexpr long kPatienceSeconds = 5;
 
 int Connect(const PeerAddress& peer) {
-  sockaddr_storage address{};
-  socklen_t size = 0;
-  auto* const v4 = reinterpret_cast<sockaddr_in*>(&address);
-  auto* const v6 = reinterpret_cast<sockaddr_in6*>(&address);
-  if (::inet_pton(AF_INET, peer.host.c_str(), &v4->sin_addr) == 1) {
-    v4->sin_family = AF_INET;
-    v4->sin_port = htons(peer.port);
-    size = sizeof(sockaddr_in);
-  } else if (::inet_pton(AF_INET6, peer.host.c_str(), &v6->sin6_addr) == 1) {
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(peer.port);
-    size = sizeof(sockaddr_in6);
-  } else {
-    Throw("'{}' is not an address", peer.host);
-  }
-  const int socket = ::socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const SocketAddress address = ToSocketAddress(peer);
+  const int socket = ::socket(address.bytes.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (socket < 0) Throw("cannot open a socket: {}", std::strerror(errno));
   // The first also bounds connecting.
   const timeval patience = {.tv_sec = kPatienceSeconds, .tv_usec = 0};
   ::setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
   ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  if (::connect(socket, reinterpret_cast<const sockaddr*>(&address), size) == 0) return socket;
+  if (::connect(socket, address.get(), address.size) == 0) return socket;
   const int problem = errno;
   ::close(socket);
   Throw("cannot connect to {}: {}", FormatPeer(peer), std::strerror(problem));

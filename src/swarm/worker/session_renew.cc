@@ -1,12 +1,15 @@
-// Files that are not here any more, in a session that goes on.
+// The torrent is removed and added again with all that it knows, in a session that goes on: what
+// libtorrent has no other way for.
 //
-// BEP 54 has a message for it (lt_donthave), but libtorrent 2.0 sends that only when a read has
-// failed, and nothing takes a piece out of its own list of what is there. So the torrent is removed
-// and added again with all that it knows, but for the files: peers are disconnected and get a new
-// bitfield.
+// Files that are not here any more. BEP 54 has a message for it (lt_donthave), but libtorrent 2.0
+// sends that only when a read has failed, and nothing takes a piece out of its own list of what is
+// there. Peers get a new bitfield.
+//
+// A ban that is undone, and connections that ask for few blocks at a time after an idle while.
 #include <utility>
 
 #include <libtorrent/add_torrent_params.hpp>
+#include <libtorrent/alert_types.hpp>
 #include <libtorrent/torrent_flags.hpp>
 #include <libtorrent/torrent_info.hpp>
 #include <libtorrent/torrent_status.hpp>
@@ -28,14 +31,28 @@ void SwarmSession::Forget(const ForgetMessage& message) {
   }
   if (message.files.empty()) return emit_(ForgottenMessage{});
   forgetting_ = message.files;
-  torrent_.save_resume_data(lt::torrent_handle::save_info_dict);
+  Renew();
+}
+
+void SwarmSession::Renew() {
+  if (!std::exchange(renewing_, true)) {
+    torrent_.save_resume_data(lt::torrent_handle::save_info_dict);
+  }
+}
+
+// With nothing to forget, what can wait is not done while something is wanted.
+void SwarmSession::TakeResumeData(const lt::save_resume_data_alert& alert) {
+  renewing_ = false;
+  const bool matters = !forgetting_.empty() || !pardoned_.empty();
+  if (matters || wanted_.IsIdle()) AddWithout(alert.params);
 }
 
 void SwarmSession::AddWithout(lt::add_torrent_params parameters) {
   const lt::torrent_status status = torrent_.status({});
   downloaded_before_ += static_cast<std::uint64_t>(status.total_payload_download);
   uploaded_before_ += static_cast<std::uint64_t>(status.total_payload_upload);
-  for (const std::uint32_t file : std::exchange(forgetting_, {})) {
+  const std::vector<std::uint32_t> forgotten = std::exchange(forgetting_, {});
+  for (const std::uint32_t file : forgotten) {
     for (int i = first_piece_[file]; i < first_piece_[file + 1]; ++i) {
       if (i < parameters.have_pieces.size()) parameters.have_pieces.clear_bit(lt::piece_index_t(i));
       parameters.unfinished_pieces.erase(lt::piece_index_t(i));
@@ -53,10 +70,25 @@ void SwarmSession::AddWithout(lt::add_torrent_params parameters) {
   for (const PeerAddress& peer : Connected()) {
     parameters.peers.emplace_back(lt::make_address(peer.host), peer.port);
   }
+  for (const PeerAddress& peer : std::exchange(pardoned_, {})) {
+    const lt::tcp::endpoint endpoint(lt::make_address(peer.host), peer.port);
+    std::erase(parameters.banned_peers, endpoint);
+    parameters.peers.push_back(endpoint);
+  }
   parameters.ti = std::make_shared<lt::torrent_info>(*parameters.ti);
   session_.remove_torrent(torrent_);
   Add(std::move(parameters));
-  emit_(ForgottenMessage{});
+  if (!forgotten.empty()) emit_(ForgottenMessage{});
+}
+
+// Peers are dialled at once when a torrent that is checked is resumed, and after that once a
+// second. A peer that still has the connection before, which over TLS takes a moment to end,
+// refuses another.
+void SwarmSession::ResumeWhenAlone() {
+  if (!resume_by_) return;
+  if (watch_->connections() > 0 && Clock::now() < *resume_by_) return;
+  resume_by_.reset();
+  torrent_.resume();
 }
 
 }  // namespace doppler
