@@ -8,7 +8,7 @@
 namespace doppler {
 
 // What artifacts are made in unless another is asked for.
-inline constexpr WeightLayout kDefaultLayout = WeightLayout::kRow;
+inline constexpr WeightLayout kDefaultLayout = WeightLayout::kRows16;
 
 // Whether the forward pass reads the matrix whole. It picks rows out of the token table and, in
 // latent attention, the rows of one head out of the projections of keys and values.
