@@ -151,7 +151,7 @@ void AddConvertCommand(CLI::App& parent) {
       [command](WeightLayout layout) { command->layout = layout; },
       fmt::format(
           "Order of the weights in a file: rows16 puts sixteen rows side by side, so that a "
-          "processor with AVX-512 reads the same part of all of them at once; the values, "
+          "vector register reads the same part of several rows at once; the values, "
           "the size and the results are those of row, the order that other programs expect "
           "(default {})",
           LayoutName(kDefaultLayout))

@@ -45,6 +45,8 @@ class ConvertTest : public testing::Test {
     if (options.checkpoint.empty()) options.checkpoint = source();
     options.output = output();
     options.threads = 2;
+    // What is compared is rows; row_layout_test.cc has the groups.
+    options.layout = WeightLayout::kRow;
     last_done_ = 0;
     return Convert(options, [this](Bytes done, Bytes total) {
       EXPECT_GE(done, last_done_);

@@ -185,6 +185,7 @@ class QuantizedHubTest : public testing::Test {
     options.checkpoint = source();
     options.output = folder_.path() / "out";
     options.quantize = quantize;
+    options.layout = WeightLayout::kRow;
     Convert(options, [](Bytes, Bytes) {});
     return ParseManifest(ReadTextFile(options.output / "manifest.json"), "manifest.json");
   }
