@@ -53,7 +53,8 @@ class Chunk {
     const int start = kGroupRows * first_block_ * block_bytes_;
     for (const GroupPart& part : parts_) {
       const int of_block = start + kGroupRows * (blocks_ * part.offset + block * part.bytes);
-      use(part, static_cast<std::size_t>(of_block + row * part.unit));
+      const int in_group = of_block + row * part.unit;
+      use(part, static_cast<std::size_t>(in_group));
     }
   }
 
