@@ -74,7 +74,7 @@ function(doppler_test TARGET)
   endif()
   set(left_out "*Perplexity*:*NoQuadraticTime")
   if(DOPPLER_SANITIZE STREQUAL "thread")
-    string(APPEND left_out ":Window.*:*LatentTest*:*1Thread*:*/phimoe:*/gpt_oss:*/deepseek_v3")
+    string(APPEND left_out ":Window.*:GroupsResidency.*:*LatentTest*:*1Thread*:*/phimoe:*/gpt_oss:*/deepseek_v3")
   endif()
   foreach(quarter RANGE 3)
     add_test(NAME ${TARGET}.${quarter}

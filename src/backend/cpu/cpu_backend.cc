@@ -5,6 +5,7 @@
 
 #include "backend/backend.h"
 #include "backend/checks.h"
+#include "backend/cpu/product_accesses.h"
 #include "backend/cpu/quantized_scratch.h"
 #include "backend/cpu/select.h"
 #include "backend/cpu/ungrouped_rows.h"
@@ -365,22 +366,25 @@ class CpuBackend final : public Backend {
     const int parts = std::max(1, (in.rows + kTokensAtOnce - 1) / kTokensAtOnce);
     const int step = (in.rows + parts - 1) / parts;
     for (int token = 0; token < in.rows; token += step) {
-      kernel({.weights = data + static_cast<std::size_t>(begin) * row_bytes,
-              .row_bytes = row_bytes,
-              .grouped = weights.layout == WeightLayout::kRows16,
-              .rows = end - begin,
-              .cols = weights.cols,
-              .tokens = std::min(step, in.rows - token),
-              .unpacker = UnpackerOf(weights.dtype),
-              .grid = GridOf(weights, row_bytes),
-              .grid_cols = static_cast<int>(GridExtent(static_cast<std::uint64_t>(weights.cols))),
-              .first_row = begin,
-              .in = in.Row(token),
-              .in_stride = in.stride,
-              .quantized = ReadsInt8(weights.dtype) ? RowsFrom(quantized_, quantized_from + token)
-                                                    : QuantizedRows{},
-              .out = out.Row(token),
-              .out_stride = out.stride});
+      const MatMulTile tile = {
+          .weights = data + static_cast<std::size_t>(begin) * row_bytes,
+          .row_bytes = row_bytes,
+          .grouped = weights.layout == WeightLayout::kRows16,
+          .rows = end - begin,
+          .cols = weights.cols,
+          .tokens = std::min(step, in.rows - token),
+          .unpacker = UnpackerOf(weights.dtype),
+          .grid = GridOf(weights, row_bytes),
+          .grid_cols = static_cast<int>(GridExtent(static_cast<std::uint64_t>(weights.cols))),
+          .first_row = begin,
+          .in = in.Row(token),
+          .in_stride = in.stride,
+          .quantized = ReadsInt8(weights.dtype) ? RowsFrom(quantized_, quantized_from + token)
+                                                : QuantizedRows{},
+          .out = out.Row(token),
+          .out_stride = out.stride};
+      TellOfAccesses(tile);
+      kernel(tile);
     }
   }
 

@@ -1,0 +1,51 @@
+// What the thread sanitizer is told of matrix products.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "backend/cpu/kernels.h"
+
+// Functions of its runtime, which a compiler calls for whole ranges.
+#ifdef __SANITIZE_THREAD__
+extern "C" {
+void __tsan_read_range(void* from, unsigned long bytes);   // NOLINT(bugprone-reserved-identifier)
+void __tsan_write_range(void* from, unsigned long bytes);  // NOLINT(bugprone-reserved-identifier)
+}
+#endif
+
+namespace doppler {
+
+// Files of products are compiled without the thread sanitizer, which would also watch each access
+// to sums that no other thread knows of. Instead it is told here of all that a product reads and
+// writes, range by range. Does nothing in other builds.
+#ifdef __SANITIZE_THREAD__
+inline void TellOfReads(const void* from, std::size_t bytes) {
+  if (from != nullptr) __tsan_read_range(const_cast<void*>(from), bytes);
+}
+
+inline void TellOfAccesses(const MatMulTile& tile) {
+  const auto cols = static_cast<std::size_t>(tile.cols);
+  const auto tokens = static_cast<std::size_t>(tile.tokens);
+  TellOfReads(tile.weights, static_cast<std::size_t>(tile.rows) * tile.row_bytes);
+  const QuantizedRows& x = tile.quantized;
+  TellOfReads(x.values, tokens * cols);
+  TellOfReads(x.residuals, tokens * cols);
+  TellOfReads(x.unsigned_values, tokens * cols);
+  TellOfReads(x.unsigned_residuals, tokens * cols);
+  TellOfReads(x.scales, tokens * (cols / 32) * sizeof(float));
+  TellOfReads(x.sums32, tokens * (cols / 32) * sizeof(float));
+  TellOfReads(x.sums16, tokens * (cols / 16) * sizeof(float));
+  TellOfReads(x.whole_sums, tokens * (cols / 32) * sizeof(std::int32_t));
+  TellOfReads(x.whole_sums16, tokens * (cols / 16) * sizeof(std::int32_t));
+  for (int t = 0; t < tile.tokens; ++t) {
+    if (x.values == nullptr) TellOfReads(tile.in + t * tile.in_stride, cols * sizeof(float));
+    __tsan_write_range(tile.out + t * tile.out_stride,
+                       static_cast<std::size_t>(tile.rows) * sizeof(float));
+  }
+}
+#else
+inline void TellOfAccesses(const MatMulTile&) {}
+#endif
+
+}  // namespace doppler
