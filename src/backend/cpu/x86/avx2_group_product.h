@@ -54,8 +54,9 @@ struct GroupProduct {
   static constexpr int kBytesAhead = 2 * kRowsOfGroup * Format::kBlocks * Format::kBytes;
 
   using Words = __m256i[kWords];
-  // [lane][half][token]: a row in each lane of the register.
-  using Sums = __m256[8][2][kTokens];
+  // [token][lane][half]: a row in each lane of the register.
+  using Sums = __m256[kTokens][8][2];
+  static constexpr int kSumsOfToken = 16;
 
   static __m256i Pairs(__m256i words, const std::int8_t* x) {
     if constexpr (Format::kSigned) {
@@ -98,10 +99,9 @@ struct GroupProduct {
   // every x.cols on. Activations are read once for all halves.
   [[gnu::always_inline]] static void AddRun(const QuantizedRows& x, const Words (&words)[kTogether],
                                             const __m256* scales, const __m256* offsets,
-                                            std::size_t first, int tokens,
-                                            __m256 (*sums)[kTokens]) {
+                                            std::size_t first, int tokens, __m256* sums) {
     const auto cols = static_cast<std::size_t>(x.cols);
-    for (int t = 0; t < tokens; ++t, first += cols) {
+    for (int t = 0; t < tokens; ++t, first += cols, sums += kSumsOfToken) {
       __m256i dots[kTogether];
       for (int h = 0; h < kTogether; ++h) dots[h] = WholeDot(words[h], x, first);
       __m256 activation_scale = _mm256_set1_ps(x.scales[first / 32]);
@@ -113,10 +113,10 @@ struct GroupProduct {
         of_run = _mm256_set1_ps(Format::kRun == 16 ? x.sums16[first / 16] : x.sums32[first / 32]);
       }
       for (int h = 0; h < kTogether; ++h) {
-        __m256 sum = sums[h][t];
+        __m256 sum = sums[h];
         if constexpr (Format::kHasOffsets) sum = _mm256_fmadd_ps(offsets[h], of_run, sum);
-        sums[h][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[h]),
-                                     _mm256_mul_ps(scales[h], activation_scale), sum);
+        sums[h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[h]),
+                                  _mm256_mul_ps(scales[h], activation_scale), sum);
       }
     }
   }
@@ -145,7 +145,8 @@ struct GroupProduct {
         Words words[kTogether];
         for (int h = 0; h < kTogether; ++h) Format::Words(again, run, half + h, words[h]);
         AddRun(x, words, &scales.scales[run][half], &scales.offsets[run][half],
-               first + static_cast<std::size_t>(run * Format::kRun), tokens, &sums[run % 8][half]);
+               first + static_cast<std::size_t>(run * Format::kRun), tokens,
+               &sums[0][run % 8][half]);
       }
     };
     if constexpr (Format::kBlocks == 1) {
@@ -158,7 +159,7 @@ struct GroupProduct {
 
   static __m256 AddRuns(const Sums& sums, int t, int half) {
     const auto pair = [&](int lane) {
-      return _mm256_add_ps(sums[lane][half][t], sums[lane + 4][half][t]);
+      return _mm256_add_ps(sums[t][lane][half], sums[t][lane + 4][half]);
     };
     return _mm256_add_ps(_mm256_add_ps(pair(0), pair(2)), _mm256_add_ps(pair(1), pair(3)));
   }
@@ -166,11 +167,7 @@ struct GroupProduct {
   // The group of rows from `row` on.
   static void Run(const MatMulTile& tile, int row, int token, int tokens) {
     Sums sums;
-    for (int lane = 0; lane < 8; ++lane) {
-      for (int t = 0; t < tokens; ++t) {
-        for (int half = 0; half < 2; ++half) sums[lane][half][t] = _mm256_setzero_ps();
-      }
-    }
+    __builtin_memset(&sums, 0, static_cast<std::size_t>(tokens) * sizeof(sums[0]));
     const Byte* at = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
     for (int begin = 0; begin < tile.cols; begin += kColumnsOfChunk) {
       const int left = tile.cols - begin;
