@@ -17,7 +17,7 @@ struct GroupProduct {
   using Group = Grouped<Format>;
   static constexpr int kLanes = kLanesOf<Format>;
   static constexpr int kWords = Format::kRun / 4;
-  static constexpr int kMostTokens = 4;
+  static constexpr int kMostTokens = 2;
   // The parts of a chunk are read side by side, which the processor's own prefetcher takes for no
   // stream.
   static constexpr int kBytesAhead = 8192;
@@ -116,7 +116,6 @@ struct GroupProduct {
     for (; token + kMostTokens <= tile.tokens; token += kMostTokens) {
       Run<kMostTokens>(tile, row, token);
     }
-    for (; token + 2 <= tile.tokens; token += 2) Run<2>(tile, row, token);
     if (token < tile.tokens) Run<1>(tile, row, token);
   }
 };
