@@ -8,12 +8,10 @@
 // up its runs from chunk to chunk, and at the end the lanes are added pairwise, halves first. All
 // ways of computing follow that order, so that they give the same bits:
 //
-// - RowProduct: one row (avx512_row_product.h), for few tokens, when the weights come from memory
-// and
-//   the processor's prefetcher likes one stream.
-// - GroupProduct: sixteen rows that are stored side by side (avx512_group_product.h), for few
-// tokens.
-// - PanelProduct: sixteen rows (avx512_panel_product.h), unpacked once for all tokens of the tile.
+// - RowProduct: one row (avx512_row_product.h), for few tokens, when weights come from memory
+//   and the processor's prefetcher likes one stream.
+// - GroupProduct: sixteen rows stored side by side (avx512_group_product.h), for few tokens.
+// - PanelProduct: sixteen rows (avx512_panel_product.h), unpacked once for a tile's tokens.
 
 #include "backend/cpu/quant_matmul.h"
 #include "backend/cpu/x86/avx512_codebooks.h"
