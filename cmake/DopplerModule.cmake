@@ -1,10 +1,11 @@
-# doppler_module(NAME LINK libraries...)
+# doppler_module(NAME [COMPUTES] LINK libraries...)
 #
 # Makes the static library doppler_NAME of every .cc in the current folder and the given
 # SUBDIRS, leaving out *_test.cc (linked into one GoogleTest program, NAME_test), *_bench.cc
 # (one Google Benchmark program, NAME_bench) and *_fuzz.cc (one libFuzzer program each).
+# One that COMPUTES is optimised for the sanitizers too.
 function(doppler_module NAME)
-  cmake_parse_arguments(ARG "" "" "LINK;SUBDIRS" ${ARGN})
+  cmake_parse_arguments(ARG "COMPUTES" "" "LINK;SUBDIRS" ${ARGN})
   set(all "")
   foreach(folder . ${ARG_SUBDIRS})
     file(GLOB found CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cc)
@@ -15,6 +16,11 @@ function(doppler_module NAME)
   add_library(doppler_${NAME} STATIC ${sources})
   target_include_directories(doppler_${NAME} PUBLIC ${CMAKE_SOURCE_DIR}/src)
   target_link_libraries(doppler_${NAME} PUBLIC ${ARG_LINK})
+  if(ARG_COMPUTES)
+    target_compile_options(doppler_${NAME} PRIVATE $<$<CONFIG:RelWithDebInfo>:-O1>)
+  else()
+    doppler_precompile(doppler_${NAME} INSTRUMENTED)
+  endif()
   if(DOPPLER_FUZZ)
     target_compile_options(doppler_${NAME} PRIVATE -fsanitize=fuzzer-no-link)
   endif()
@@ -41,6 +47,7 @@ function(doppler_module NAME)
       target_link_libraries(${target} doppler_${NAME})
       target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
       target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+      doppler_precompile(${target} INSTRUMENTED)
     endforeach()
   endif()
 endfunction()
@@ -63,6 +70,7 @@ function(doppler_test TARGET)
   target_compile_definitions(${TARGET} PRIVATE DOPPLER_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   # What is tested is optimised, the tests themselves are only compiled quickly.
   target_compile_options(${TARGET} PRIVATE -O0)
+  doppler_precompile(${TARGET})
   # Most of what compiling a test takes is reading its headers: they are read once per program.
   set_target_properties(${TARGET} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
   if(NOT DOPPLER_SANITIZE)
