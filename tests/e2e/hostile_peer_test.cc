@@ -1,5 +1,5 @@
-// Peers that break the protocol, beside an honest one: the swarm process lives, drops them, and
-// finishes.
+// Peers that break the protocol, or lie, beside an honest one: the swarm process lives, drops them,
+// and finishes.
 #include "support/hostile_peer.h"
 
 #include <csignal>
@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "e2e/swarm.h"
+#include "support/blamed_peer.h"
 #include "swarm/sample_artifact.h"
 #include "swarm/torrent.h"
 
@@ -39,6 +40,18 @@ class ModelToFetch {
     return text;
   }
   std::size_t pieces() const { return pieces_; }
+  // One of its files, as peers serve it.
+  ServedFile FileOf(const std::string& name) const {
+    const Torrent torrent = ParseTorrent(ReadTextFile(whole_torrent()), "test");
+    ServedFile served = {.pieces_of_torrent = pieces_,
+                         .first_piece = 0,
+                         .piece_bytes = kPieceBytes,
+                         .bytes = ReadTextFile(model() / name)};
+    for (std::size_t i = 0; i < torrent.IndexOf(name); ++i) {
+      served.first_piece += static_cast<std::uint32_t>(PieceCount(torrent.files[i]));
+    }
+    return served;
+  }
 
   // What comes first is here, so that something is asked of every peer at once.
   void BeginPull(const fs::path& out) const {
@@ -145,6 +158,32 @@ TEST(HostilePeerTest, WrongInfoDictionariesHoldNobodyUp) {
   ASSERT_EQ(result.status, kDone) << result.errors << ModelToFetch::TricksOf(hostile);
   EXPECT_EQ(nlohmann::json::parse(result.output)["restarts"], 0);
   ExpectSameModel(model.model(), temp.path() / "pulled");
+}
+
+// Both have a part in five failed pieces, and libtorrent bans both.
+TEST(HostilePeerTest, AnHonestPeerThatIsBannedBesideALiarIsPardoned) {
+  const ModelToFetch model;
+  const std::string lacking = "shards/00002.bin";
+  const TempFolder temp;
+  const fs::path out = temp.path() / "pulled";
+  fs::copy(model.model(), out, fs::copy_options::recursive);
+  fs::remove(out / lacking);
+  const BlamedPeer peers(model.FileOf(lacking));
+  const std::string honest = "127.0.0.1:" + std::to_string(peers.honest_port());
+  const std::string liar = "127.0.0.1:" + std::to_string(peers.liar_port());
+  ProcessOptions options;
+  options.timeout = std::chrono::seconds(60);
+  const ProcessResult result = Doppler(
+      PullArguments(model.whole_torrent(), out, {"--peer", honest, "--peer", liar}), options);
+  ASSERT_EQ(result.status, kDone) << result.errors << "in part " << peers.part();
+  EXPECT_EQ(peers.part(), 3);
+  const nlohmann::json report = nlohmann::json::parse(result.output);
+  EXPECT_GT(report["failed_pieces"], 5);
+  // Nothing tells them apart then; the liar goes on and is found out.
+  EXPECT_THAT(report["pardoned"], testing::UnorderedElementsAre(honest, liar));
+  EXPECT_EQ(report["banned"], nlohmann::json({liar}));
+  EXPECT_EQ(report["restarts"], 0);
+  ExpectSameModel(model.model(), out);
 }
 
 }  // namespace doppler

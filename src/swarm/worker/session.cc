@@ -68,6 +68,7 @@ SwarmSession::SwarmSession(const StartMessage& start, bool confined, Emit emit,
     : start_(start),
       confined_(confined),
       emit_(std::move(emit)),
+      idle_(std::chrono::milliseconds(start.idle_milliseconds)),
       peers_(start.peers),
       watch_(std::make_shared<PeerWatch>(on_news)),
       info_(start.task == Task::kDescribe ? std::make_shared<InfoPlugin>(start.info_hash, on_news)
