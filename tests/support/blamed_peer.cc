@@ -81,8 +81,9 @@ void BlamedPeer::LieInEachPiece(PeerWire& liar) {
     Send(liar, *request, false);
     if (++count == kLiesInAPiece) ++done;
   }
-  // Says as well that the other blocks will not come.
+  // Says as well that the other blocks will not come, so that they are free for another peer.
   liar.Say(PeerMessage::kChoke);
+  liar.AwaitTaken();
 }
 
 // Once a piece has failed it would not be asked for parts of another.

@@ -12,8 +12,6 @@ constexpr std::chrono::milliseconds kWait(10);
 // Of messages about the info dictionary; Doppler's number for them is the same.
 constexpr char kInfoId = 2;
 constexpr std::size_t kHashBytes = 32;
-// Root, and four numbers: base layer, index, length, proof layers (BEP 52).
-constexpr std::size_t kHashRequestBytes = kHashBytes + 16;
 
 }  // namespace
 

@@ -69,6 +69,14 @@ void PeerWire::Write(std::string_view bytes) {
   }
 }
 
+void PeerWire::AwaitTaken() {
+  // There is no file with this root, which is answered at once.
+  Say(PeerMessage::kHashRequest, std::string(kHashRequestBytes, '\0'));
+  while (const auto message = Next()) {
+    if (message->kind == PeerMessage::kHashReject) return;
+  }
+}
+
 std::optional<PeerWire::Received> PeerWire::Next(const std::function<void()>& idle) {
   for (;;) {
     const std::optional<std::string> size = Read(4, idle);

@@ -11,6 +11,8 @@
 namespace doppler {
 
 inline constexpr std::size_t kWireBlock = 16384;
+// The body of a wish for hashes: root, base layer, index, length, proof layers.
+inline constexpr std::size_t kHashRequestBytes = 32 + 4 * 4;
 
 // Kinds of messages.
 enum class PeerMessage : std::uint8_t {
@@ -23,6 +25,7 @@ enum class PeerMessage : std::uint8_t {
   kExtended = 20,
   kHashRequest = 21,
   kHashes = 22,
+  kHashReject = 23,
 };
 
 // Numbers of four bytes, the highest first.
@@ -47,6 +50,8 @@ class PeerWire {
 
   void Say(PeerMessage kind, std::string_view body = {});
   void Write(std::string_view bytes);
+  // Waits until the other side has taken what was said before: messages are answered in order.
+  void AwaitTaken();
 
   struct Received {
     PeerMessage kind;
