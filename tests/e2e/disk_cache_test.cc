@@ -141,7 +141,7 @@ TEST(DiskCacheRunTest, PeersAreToldThatAnExpertIsGoneAndThatItIsBack) {
   std::optional<Seed> seed(std::in_place, model, port_flag);
   const std::uint16_t port = FreePort();
   SampleFetcher small({.folder = temp.path() / "small",
-                       .peer = seed_port,
+                       .peers = {seed_port},
                        .port = port,
                        .budget = 3 * kSampleExpert});
   for (const int shard : {1, 2, 3, 4}) EXPECT_EQ(small.Fetch(shard), "");
@@ -152,7 +152,7 @@ TEST(DiskCacheRunTest, PeersAreToldThatAnExpertIsGoneAndThatItIsBack) {
   // Also since connections were made anew.
   EXPECT_TRUE(small.Reports(5 * kSampleExpert));
   seed.reset();
-  SampleFetcher other({.folder = temp.path() / "other", .peer = port});
+  SampleFetcher other({.folder = temp.path() / "other", .peers = {port}});
   other.Ask(1);
   EXPECT_EQ(other.Fetch(3), "");
   EXPECT_FALSE(other.fetcher().Has(ShardId(1)));

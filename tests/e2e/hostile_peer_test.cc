@@ -2,13 +2,16 @@
 // and finishes.
 #include "support/hostile_peer.h"
 
+#include <atomic>
 #include <csignal>
 #include <memory>
 #include <optional>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "e2e/sample_fetcher.h"
 #include "e2e/swarm.h"
 #include "support/blamed_peer.h"
 #include "swarm/sample_artifact.h"
@@ -40,18 +43,6 @@ class ModelToFetch {
     return text;
   }
   std::size_t pieces() const { return pieces_; }
-  // One of its files, as peers serve it.
-  ServedFile FileOf(const std::string& name) const {
-    const Torrent torrent = ParseTorrent(ReadTextFile(whole_torrent()), "test");
-    ServedFile served = {.pieces_of_torrent = pieces_,
-                         .first_piece = 0,
-                         .piece_bytes = kPieceBytes,
-                         .bytes = ReadTextFile(model() / name)};
-    for (std::size_t i = 0; i < torrent.IndexOf(name); ++i) {
-      served.first_piece += static_cast<std::uint32_t>(PieceCount(torrent.files[i]));
-    }
-    return served;
-  }
 
   // What comes first is here, so that something is asked of every peer at once.
   void BeginPull(const fs::path& out) const {
@@ -98,7 +89,61 @@ class ModelToFetch {
   std::size_t pieces_ = 0;
 };
 
+// A peer that is asked for all of a file, sends half of that and chokes, beside one that has been
+// asked for nothing until then.
+class ChokingPeer {
+ public:
+  explicit ChokingPeer(ServedFile file) : file_(std::move(file)) {
+    thread_ = std::thread([this] { Run(); });
+  }
+  ~ChokingPeer() {
+    stop_ = true;
+    thread_.join();
+  }
+  ChokingPeer(const ChokingPeer&) = delete;
+  ChokingPeer& operator=(const ChokingPeer&) = delete;
+  std::vector<std::uint16_t> ports() const { return {chokes_.port(), serves_.port()}; }
+
+ private:
+  void Run() {
+    const auto chokes = MeetPeer(chokes_, file_, stop_);
+    const auto serves = MeetPeer(serves_, file_, stop_);
+    if (chokes == nullptr || serves == nullptr) return;
+    chokes->Say(PeerMessage::kUnchoke);
+    for (std::size_t asked = 0; asked < file_.bytes.size() / kWireBlock; ++asked) {
+      const std::optional<std::string> request = NextRequest(*chokes);
+      if (!request) return;
+      if (asked % 2 == 0) SendBlock(*chokes, file_, *request, true);
+    }
+    serves->Say(PeerMessage::kUnchoke);
+    serves->AwaitTaken();
+    chokes->Say(PeerMessage::kChoke);
+    ServeBlocks(*serves, file_, true);
+  }
+
+  const ServedFile file_;
+  const LoopbackListener chokes_;
+  const LoopbackListener serves_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
 }  // namespace
+
+TEST(HostilePeerTest, WhatAPeerRefusesIsAskedOfAnotherAtOnce) {
+  // libtorrent does so after six.
+  constexpr double kSoonSeconds = 4;
+  const TempFolder temp;
+  const fs::path model = temp.path() / "model";
+  const fs::path here = temp.path() / "here";
+  WriteSampleArtifact(model);
+  CopyDense(model, here);
+  const ChokingPeer peers(FileOf(model, "shards/00001.bin"));
+  SampleFetcher fetcher({.folder = here, .peers = peers.ports()});
+  EXPECT_EQ(fetcher.Fetch(1), "");
+  EXPECT_LT(fetcher.fetcher().stats().page_ins.Quantile(1), kSoonSeconds);
+  EXPECT_EQ(fetcher.fetcher().stats().failed_pieces, 0u);
+}
 
 TEST(HostilePeerTest, WrongTreesHarmNobody) {
   ModelToFetch model;
@@ -168,7 +213,7 @@ TEST(HostilePeerTest, AnHonestPeerThatIsBannedBesideALiarIsPardoned) {
   const fs::path out = temp.path() / "pulled";
   fs::copy(model.model(), out, fs::copy_options::recursive);
   fs::remove(out / lacking);
-  const BlamedPeer peers(model.FileOf(lacking));
+  const BlamedPeer peers(FileOf(model.model(), lacking));
   const std::string honest = "127.0.0.1:" + std::to_string(peers.honest_port());
   const std::string liar = "127.0.0.1:" + std::to_string(peers.liar_port());
   ProcessOptions options;

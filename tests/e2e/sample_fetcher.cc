@@ -4,9 +4,19 @@
 
 namespace doppler {
 
+namespace {
+
+std::vector<PeerAddress> OnLoopback(const std::vector<std::uint16_t>& ports) {
+  std::vector<PeerAddress> peers;
+  for (const std::uint16_t port : ports) peers.push_back({.host = "127.0.0.1", .port = port});
+  return peers;
+}
+
+}  // namespace
+
 SampleFetcher::SampleFetcher(const SampleFetcherOptions& options)
     : fetcher_({.folder = options.folder,
-                .reach = {.peers = {{"127.0.0.1", options.peer}},
+                .reach = {.peers = OnLoopback(options.peers),
                           .trackers = {},
                           .web_seeds = {},
                           .port = options.port,

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "e2e/program.h"
 #include "swarm/shard_fetcher.h"
@@ -15,8 +16,8 @@ namespace doppler {
 
 struct SampleFetcherOptions {
   fs::path folder;
-  std::uint16_t peer = 0;  // ports on 127.0.0.1: of whom to fetch from,
-  std::uint16_t port = 0;  // and its own; 0: any
+  std::vector<std::uint16_t> peers;  // ports on 127.0.0.1: of whom to fetch from,
+  std::uint16_t port = 0;            // and its own; 0: any
   std::optional<Bytes> budget = {};
   std::chrono::milliseconds idle = ShardFetcherOptions().idle;
 };

@@ -51,7 +51,7 @@ TEST(SwarmIdleTest, ConnectionsAreMadeAnewAfterAnIdleWhile) {
   const Seed seed(model);
   CountedHellos way(seed.port());
   SampleFetcher fetcher(
-      {.folder = here, .peer = way.port(), .idle = std::chrono::milliseconds(100)});
+      {.folder = here, .peers = {way.port()}, .idle = std::chrono::milliseconds(100)});
   EXPECT_EQ(fetcher.Fetch(1), "");
   EXPECT_TRUE(way.Reach(4));
   EXPECT_EQ(fetcher.Fetch(2), "");

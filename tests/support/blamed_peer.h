@@ -11,7 +11,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <thread>
 
@@ -19,14 +18,6 @@
 #include "support/peer_wire.h"
 
 namespace doppler {
-
-// The one file of a torrent that somebody lacks.
-struct ServedFile {
-  std::size_t pieces_of_torrent = 0;
-  std::uint32_t first_piece = 0;
-  std::uint32_t piece_bytes = 0;
-  std::string bytes;  // whole blocks
-};
 
 // Both listen on 127.0.0.1. For tests: a system call that fails ends this process.
 class BlamedPeer {
@@ -44,11 +35,8 @@ class BlamedPeer {
 
  private:
   void Run();
-  std::unique_ptr<PeerWire> Meet(const LoopbackListener& listener) const;
   void LieInEachPiece(PeerWire& liar);
   void CompleteEachPiece(PeerWire& honest);
-  void Serve(PeerWire& peer, bool honestly) const;
-  void Send(PeerWire& peer, const std::string& request, bool honestly) const;
   std::size_t Pieces() const { return file_.bytes.size() / file_.piece_bytes; }
 
   const ServedFile file_;

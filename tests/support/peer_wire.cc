@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/error.h"
+
 namespace doppler {
 namespace {
 
@@ -86,6 +88,44 @@ std::optional<PeerWire::Received> PeerWire::Next(const std::function<void()>& id
     if (message->empty()) continue;  // only says that it is there
     return Received{PeerMessage(message->front()), message->substr(1)};
   }
+}
+
+std::unique_ptr<PeerWire> MeetPeer(const LoopbackListener& listener, const ServedFile& file,
+                                   const std::atomic<bool>& stop) {
+  while (!stop) {
+    const auto socket = listener.Accept(std::chrono::milliseconds(kWaitMilliseconds));
+    if (!socket) continue;
+    auto peer = std::make_unique<PeerWire>(*socket, listener.port(), stop);
+    if (!peer->Greet(false)) continue;
+    peer->Say(PeerMessage::kBitfield, FullBitfield(file.pieces_of_torrent));
+    return peer;
+  }
+  return nullptr;
+}
+
+std::optional<std::string> NextRequest(PeerWire& peer) {
+  constexpr std::size_t kRequestBytes = 12;  // piece, offset, length
+  while (auto message = peer.Next()) {
+    if (message->kind == PeerMessage::kRequest && message->body.size() == kRequestBytes) {
+      return std::move(message->body);
+    }
+  }
+  return std::nullopt;
+}
+
+void SendBlock(PeerWire& peer, const ServedFile& file, const std::string& request, bool honestly) {
+  const std::size_t place =
+      std::size_t{WireNumberAt(request, 0) - file.first_piece} * file.piece_bytes +
+      WireNumberAt(request, 4);
+  const std::size_t size = WireNumberAt(request, 8);
+  DOPPLER_CHECK(place + size <= file.bytes.size());
+  const std::string block = honestly ? file.bytes.substr(place, size) : std::string(size, 'x');
+  peer.Say(PeerMessage::kPiece, request.substr(0, 8) + block);
+}
+
+void ServeBlocks(PeerWire& peer, const ServedFile& file, bool honestly) {
+  peer.Say(PeerMessage::kUnchoke);
+  while (const auto request = NextRequest(peer)) SendBlock(peer, file, *request, honestly);
 }
 
 // Nothing at the end of the connection.

@@ -4,9 +4,12 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+
+#include "support/loopback.h"
 
 namespace doppler {
 
@@ -68,5 +71,23 @@ class PeerWire {
   const std::uint16_t port_;
   const std::atomic<bool>& stop_;
 };
+
+// The one file of a torrent that somebody lacks.
+struct ServedFile {
+  std::size_t pieces_of_torrent = 0;
+  std::uint32_t first_piece = 0;
+  std::uint32_t piece_bytes = 0;
+  std::string bytes;  // whole blocks
+};
+
+// Somebody who calls, is greeted and told that all pieces are here; nothing once `stop` is true.
+std::unique_ptr<PeerWire> MeetPeer(const LoopbackListener& listener, const ServedFile& file,
+                                   const std::atomic<bool>& stop);
+// The body of the next message that asks for a block; nothing when the connection has ended.
+std::optional<std::string> NextRequest(PeerWire& peer);
+// Sends the block that `request` asks for, or as many other bytes.
+void SendBlock(PeerWire& peer, const ServedFile& file, const std::string& request, bool honestly);
+// Lets itself be asked and sends that until the connection ends.
+void ServeBlocks(PeerWire& peer, const ServedFile& file, bool honestly);
 
 }  // namespace doppler
