@@ -118,7 +118,7 @@ class ChokingPeer {
     serves->Say(PeerMessage::kUnchoke);
     serves->AwaitTaken();
     chokes->Say(PeerMessage::kChoke);
-    ServeBlocks(*serves, file_, true);
+    while (const auto request = NextRequest(*serves)) SendBlock(*serves, file_, *request, true);
   }
 
   const ServedFile file_;
@@ -131,7 +131,7 @@ class ChokingPeer {
 }  // namespace
 
 TEST(HostilePeerTest, WhatAPeerRefusesIsAskedOfAnotherAtOnce) {
-  // libtorrent does so after six.
+  // libtorrent does so after five or more.
   constexpr double kSoonSeconds = 4;
   const TempFolder temp;
   const fs::path model = temp.path() / "model";
