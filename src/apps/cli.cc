@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <string_view>
@@ -447,6 +448,10 @@ int RunCommandLine(int argc, char** argv) {
     return Report(error.what(), kWrongUsage);
   } catch (const std::bad_alloc&) {
     return Report("the system refused more memory; lower --host-memory or --context", kFailed);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return Report(fmt::format("cannot use '{}': {}; check its permissions and those of its folder",
+                              error.path1().string(), error.code().message()),
+                  kFailed);
   } catch (const std::exception& error) {
     return Report(error.what(), kFailed);
   }

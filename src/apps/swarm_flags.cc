@@ -29,6 +29,25 @@ void RequireDhtOfItsOwn(const SwarmFlags& flags) {
 
 }  // namespace
 
+namespace {
+
+Torrent ReadTorrent(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(path, error);
+  if (!std::filesystem::exists(status) || std::filesystem::is_directory(status)) {
+    Throw("'{}' is neither a link, which begins with 'magnet:?', nor a .torrent file", path);
+  }
+  const std::string text = ReadTextFile(path, kMostTorrentBytes);
+  try {
+    return ParseTorrent(text, path);
+  } catch (const Error& problem) {
+    Throw("{}; the file is damaged, or no model's: get it again from who shares the model",
+          problem.what());
+  }
+}
+
+}  // namespace
+
 bool IsSwarmSource(const std::string& text) {
   return IsLink(text) || (text.ends_with(".torrent") && std::filesystem::is_regular_file(text));
 }
@@ -39,7 +58,7 @@ SwarmSource SourceOf(const std::string& text) {
     source.link = ParseLink(text);
     return source;
   }
-  source.torrent = ParseTorrent(ReadTextFile(text, kMostTorrentBytes), text);
+  source.torrent = ReadTorrent(text);
   source.link = {.info_hash = InfoHash(*source.torrent),
                  .name = source.torrent->name,
                  .team = {},

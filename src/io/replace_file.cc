@@ -36,6 +36,9 @@ class TempName {
 }  // namespace
 
 void ReplaceFile(const fs::path& path, std::span<const std::byte> bytes) {
+  if (const fs::path parent = path.parent_path(); !parent.empty() && !fs::is_directory(parent)) {
+    Throw("the folder '{}' does not exist; create it or choose another place", parent.string());
+  }
   const TempName name(path);
   {
     File file(name.path(), OpenMode::kCreate);

@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "format/artifact_files.h"
 
 namespace doppler {
 namespace {
@@ -15,7 +16,7 @@ std::string Environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-bool IsArtifact(const fs::path& folder) { return fs::exists(folder / "manifest.json"); }
+bool IsArtifact(const fs::path& folder) { return fs::exists(folder / kManifestFile); }
 
 }  // namespace
 
@@ -35,6 +36,12 @@ fs::path ResolveModel(const std::string& name) {
   const bool checkpoint = fs::exists(path / "config.json") || path.extension() == ".gguf";
   if (checkpoint && fs::exists(path)) {
     Throw("'{}' is a checkpoint; convert it first: doppler convert {} OUT", name, name);
+  }
+  for (const fs::path& folder : {path, stored}) {
+    if (fs::exists(folder / kUnfinishedManifest)) {
+      Throw("'{}' is not fetched as far as a model needs; 'doppler pull' with its link goes on",
+            folder.string());
+    }
   }
   if (fs::exists(path)) {
     Throw("'{}' is not a model: it has no manifest.json; make one with 'doppler convert'", name);

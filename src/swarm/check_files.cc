@@ -23,6 +23,10 @@ Bytes PlainFileSize(const fs::path& path) {
   std::error_code error;
   const fs::file_status status = fs::symlink_status(path, error);
   if (status.type() == fs::file_type::not_found) return 0;
+  if (error) {
+    Throw("cannot look at '{}': {}; check the permissions of its folder", path.string(),
+          error.message());
+  }
   if (status.type() != fs::file_type::regular) {
     Throw("'{}' is not a plain file; remove it", path.string());
   }

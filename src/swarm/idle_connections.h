@@ -15,8 +15,7 @@ namespace doppler {
 // Used by one thread.
 class IdleConnections {
  public:
-  // Longer than pauses between tokens and their experts, shorter than those of a reader.
-  static constexpr std::chrono::seconds kIdle{5};
+  explicit IdleConnections(Clock::duration idle) : idle_(idle) {}
 
   // Bytes of files that came and went since the start, as far as known, and whether any are wanted.
   // Whether connections are to be made anew now: once after each use.
@@ -25,12 +24,13 @@ class IdleConnections {
     if (downloaded != downloaded_ || uploaded != uploaded_ || wanted) since_ = now;
     downloaded_ = downloaded;
     uploaded_ = uploaded;
-    if (!used_ || now - since_ < kIdle) return false;
+    if (!used_ || now - since_ < idle_) return false;
     used_ = false;
     return true;
   }
 
  private:
+  const Clock::duration idle_;
   std::uint64_t downloaded_ = 0;
   std::uint64_t uploaded_ = 0;
   bool used_ = false;

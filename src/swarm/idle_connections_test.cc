@@ -6,13 +6,14 @@ namespace doppler {
 namespace {
 
 const Clock::time_point kBegin(std::chrono::hours(1));
+constexpr std::chrono::seconds kIdle(5);
 
 Clock::time_point Second(int seconds) { return kBegin + std::chrono::seconds(seconds); }
 
 }  // namespace
 
 TEST(IdleConnectionsTest, AreMadeAnewOnceAfterEachUse) {
-  IdleConnections idle;
+  IdleConnections idle(kIdle);
   for (int second = 0; second < 20; ++second) EXPECT_FALSE(idle.Look(Second(second), 0, 0, false));
   EXPECT_FALSE(idle.Look(Second(20), 100, 0, false));
   EXPECT_FALSE(idle.Look(Second(24), 100, 0, false));
@@ -25,7 +26,7 @@ TEST(IdleConnectionsTest, AreMadeAnewOnceAfterEachUse) {
 }
 
 TEST(IdleConnectionsTest, NotWhileAnythingIsWantedOrSent) {
-  IdleConnections idle;
+  IdleConnections idle(kIdle);
   EXPECT_FALSE(idle.Look(Second(0), 100, 0, false));
   EXPECT_FALSE(idle.Look(Second(10), 100, 0, true));
   EXPECT_FALSE(idle.Look(Second(14), 100, 0, false));

@@ -67,6 +67,7 @@ TEST(PeerAddressTest, ReadsWhatItWrites) {
     EXPECT_EQ(FormatPeer(ParsePeer(text)), text);
   }
   EXPECT_EQ(ResolvePeer("127.0.0.1:80"), std::vector<PeerAddress>({{"127.0.0.1", 80}}));
+  EXPECT_THROW(ResolvePeer("127.0.0.1"), UsageError);
 }
 
 TEST(PeerAddressTest, RefusesWhatIsNoAddress) {

@@ -148,6 +148,7 @@ void Body(Wire& wire, Of<Wire, StartMessage>& message) {
   wire.Flag(message.serve);
   wire.Flag(message.watch);
   wire.Unsigned(message.upload_limit);
+  wire.Unsigned(message.idle_milliseconds);
   if (message.task > StartMessage::Task::kOnDemand) Throw("a frame names a task that is not known");
 }
 

@@ -38,6 +38,7 @@ StartMessage SampleStart() {
   start.port = 6881;
   start.private_only = true;
   start.upload_limit = std::uint64_t{1} << 40;
+  start.idle_milliseconds = 1234;
   return start;
 }
 
@@ -79,6 +80,7 @@ TEST(MessagesTest, ReadsWhatItWritesInAnyPortions) {
   const auto start = std::get<StartMessage>(*reader.Next());
   EXPECT_EQ(start.peers, SampleStart().peers);
   EXPECT_EQ(start.upload_limit, SampleStart().upload_limit);
+  EXPECT_EQ(start.idle_milliseconds, SampleStart().idle_milliseconds);
   EXPECT_EQ(start.torrent, SampleStart().torrent);
   EXPECT_EQ(start.authority + start.certificate + start.private_key, "cacertkey");
 }

@@ -54,6 +54,14 @@ std::string Printed(int family, const void* address) {
   return text.data();
 }
 
+HostPort SplitFlag(const std::string& text) {
+  try {
+    return Split(text);
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+}
+
 // The address in its one spelling; empty if it is none.
 std::string Canonical(const std::string& host) {
   in_addr v4{};
@@ -101,7 +109,7 @@ PeerAddress ParsePeer(std::string_view text) {
 }
 
 std::vector<PeerAddress> ResolvePeer(const std::string& text) {
-  const HostPort split = Split(text);
+  const HostPort split = SplitFlag(text);
   if (const std::string host = Canonical(split.host); !host.empty()) return {{host, split.port}};
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;

@@ -25,8 +25,9 @@ std::string FormatPeer(const PeerAddress& peer);
 // Reads an address as FormatPeer writes it: no names. Throws Error that names it.
 PeerAddress ParsePeer(std::string_view text);
 
-// As ParsePeer, or a name in place of the address, for which the system is asked; may block. One
-// name can have several addresses.
+// A flag: as ParsePeer, or a name in place of the address, for which the system is asked; may
+// block. One name can have several addresses. Throws UsageError for what is no address, and Error
+// for a name that is not found.
 std::vector<PeerAddress> ResolvePeer(const std::string& text);
 
 // Whether the address belongs to a network of one's own: loopback, link-local, and the private and

@@ -28,8 +28,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The manifest until all that it promises to every reader is there.
-constexpr const char* kUnfinishedManifest = "manifest.json.partial";
 // How often what was learnt of hash trees is kept, and how much more time must pass than it takes.
 constexpr std::chrono::seconds kSaveInterval(1);
 constexpr int kSaveRestFactor = 50;
@@ -107,7 +105,7 @@ class Pull {
   std::optional<FolderLock> lock_;
   std::optional<Torrent> torrent_;
   std::optional<Manifest> manifest_;
-  std::string manifest_file_ = kUnfinishedManifest;
+  std::string manifest_file_{kUnfinishedManifest};
   std::vector<FileCheck> checks_;     // [file of the torrent]
   std::vector<std::uint8_t> wanted_;  // [file of the torrent], as in WantMessage
   int restarts_without_news_ = 0;
@@ -386,9 +384,10 @@ void Pull::GiveUpIfLate() const {
   const std::chrono::duration<double> silent = Clock::now() - last_news_;
   if (silent.count() < options_.timeout_seconds) return;
   Throw(
-      "nothing has come for {:.0f} s from {} peers; what is there stays, and the same command goes "
-      "on",
-      options_.timeout_seconds, status_.peers);
+      "nothing has come for {:.0f} s from {} peers; {}what is there stays, and the same command "
+      "goes on",
+      options_.timeout_seconds, status_.peers,
+      status_.peers == 0 ? "name one that has the model with --peer, or wait longer; " : "");
 }
 
 void Pull::Show(std::string_view stage) {

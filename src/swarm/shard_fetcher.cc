@@ -183,6 +183,7 @@ StartMessage ShardFetcher::Start() const {
   start.info_hash = info_hash_;
   start.have = HaveBits(checks_);
   start.serve = options_.serve;
+  start.idle_milliseconds = static_cast<std::uint32_t>(options_.idle.count());
   return start;
 }
 

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -43,6 +44,9 @@ struct ShardFetcherOptions {
   // Of the shards of experts in the folder, whole or not; nothing: no bound.
   std::optional<Bytes> disk_budget;
   int threads = 1;  // for hashing at the start
+  // After which connections that were used are made anew: longer than pauses between tokens and
+  // their experts, shorter than those of a reader.
+  std::chrono::milliseconds idle{5000};
 };
 
 struct ShardFetcherEvents {

@@ -1,7 +1,11 @@
 #include "swarm/share.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <utility>
+
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -24,6 +28,15 @@ bool IsComplete(const fs::path& folder, const Torrent& torrent) {
     std::error_code error;
     return fs::file_size(folder / file.path, error) == file.size && !error;
   });
+}
+
+// Nothing else would open the shards before a peer asks for them.
+void RequireReadable(const fs::path& folder, const Torrent& torrent) {
+  for (const TorrentFile& file : torrent.files) {
+    const fs::path path = folder / file.path;
+    if (::access(path.c_str(), R_OK) == 0 || errno == ENOENT) continue;
+    Throw("cannot read '{}': {}; check its permissions", path.string(), std::strerror(errno));
+  }
 }
 
 // A cache that cannot be written, as in a folder of another user, costs only time.
@@ -96,6 +109,7 @@ SharedModel PrepareShare(const ShareOptions& options, const ShareEvents& events)
                 .peers = options.addresses,
                 .trackers = options.reach.trackers,
                 .web_seeds = options.reach.web_seeds};
+  RequireReadable(options.folder, model.torrent);
   const Bytes total = BytesOnDisk(options.folder, model.torrent);
   if (IsComplete(options.folder, model.torrent)) {
     Bytes done = 0;

@@ -34,10 +34,12 @@ constexpr const char* kNoTeamModel =
 void WritePrivateFile(const fs::path& path, std::string_view text) {
   const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (descriptor < 0) Throw("cannot create '{}': {}", path.string(), std::strerror(errno));
+  errno = ENOSPC;  // what it means when less is written
   const ssize_t written = ::write(descriptor, text.data(), text.size());
   const bool done = written == static_cast<ssize_t>(text.size()) && ::fsync(descriptor) == 0;
+  const int problem = errno;
   ::close(descriptor);
-  if (!done) Throw("cannot write '{}'", path.string());
+  if (!done) Throw("cannot write '{}': {}", path.string(), std::strerror(problem));
 }
 
 std::string ReadPrivateFile(const fs::path& path) {

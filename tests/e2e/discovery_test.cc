@@ -1,63 +1,18 @@
 // Peers that are found without their addresses: by multicast and from other peers. In a network
 // that has nothing but its own loopback, so that nothing is sent to anybody.
-#include <cerrno>
-#include <cstring>
-#include <functional>
-#include <thread>
-
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <net/if.h>
-#include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "e2e/swarm.h"
+#include "support/own_network.h"
 #include "swarm/link.h"
 #include "swarm/sample_artifact.h"
 
 namespace doppler {
 namespace {
-
-// One of TEST-NET-3, which no private network has.
-constexpr const char* kPublicAddress = "203.0.113.7";
-
-// Gives the loopback of this network another address.
-bool AddPublicAddress(int socket) {
-  ifreq alias{};
-  std::strcpy(alias.ifr_name, "lo:1");
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  ::inet_pton(AF_INET, kPublicAddress, &address.sin_addr);
-  std::memcpy(&alias.ifr_addr, &address, sizeof address);
-  return ::ioctl(socket, SIOCSIFADDR, &alias) == 0;
-}
-
-// Runs `body` in a network namespace of its own. Says why it cannot, or nothing.
-std::string InItsOwnNetwork(const std::function<void()>& body) {
-  std::string problem;
-  // A namespace is its thread's, and that of the processes which the thread starts.
-  std::thread([&] {
-    if (::unshare(CLONE_NEWNET) != 0) {
-      problem = std::string("no network namespace: ") + std::strerror(errno);
-      return;
-    }
-    const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    ifreq loopback{};
-    std::strcpy(loopback.ifr_name, "lo");
-    loopback.ifr_flags = IFF_UP;
-    const bool up = ::ioctl(socket, SIOCSIFFLAGS, &loopback) == 0 && AddPublicAddress(socket);
-    ::close(socket);
-    if (!up) {
-      problem = std::string("no loopback in a network namespace: ") + std::strerror(errno);
-      return;
-    }
-    body();
-  }).join();
-  return problem;
-}
 
 // Whether a peer of this model that is called at an address, and from the same, says a word.
 bool AnswersHandshake(const char* host, std::uint16_t port, const Digest& info_hash) {

@@ -1,19 +1,17 @@
 // Experts that are removed from the disk again: a run with `--disk-cache`, and what peers see of
 // it.
-#include <condition_variable>
 #include <csignal>
-#include <map>
 #include <optional>
 #include <set>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "e2e/sample_fetcher.h"
 #include "e2e/swarm.h"
 #include "io/file.h"
 #include "swarm/fetched_mark.h"
 #include "swarm/sample_artifact.h"
-#include "swarm/shard_fetcher.h"
 
 namespace doppler {
 
@@ -94,72 +92,7 @@ class CachedOnDisk {
 // The demo model's tokens use four experts in a layer, and two are guessed.
 Bytes TwelveExperts() { return 12 * LargestExpert(DemoModel()); }
 
-// Fetches shards of a sample artifact in this process.
-class SampleFetcher {
- public:
-  SampleFetcher(const fs::path& folder, std::uint16_t peer, std::uint16_t port,
-                std::optional<Bytes> budget = std::nullopt)
-      : fetcher_({.folder = folder,
-                  .reach = {.peers = {{"127.0.0.1", peer}},
-                            .trackers = {},
-                            .web_seeds = {},
-                            .port = port,
-                            .private_only = true},
-                  .timeout_seconds = 60,
-                  .disk_budget = budget},
-                 {.checking = [](Bytes, Bytes) {}, .notice = [](const std::string&) {}}) {
-    fetcher_.SetListener([this](ShardId shard, const std::string& problem) {
-      const std::lock_guard lock(mutex_);
-      told_[shard.value] = problem;
-      changed_.notify_all();
-    });
-    // The lowest number is the coldest.
-    fetcher_.SetRanks([](std::span<double> ranks) {
-      for (std::size_t i = 0; i < ranks.size(); ++i) ranks[i] = static_cast<double>(i);
-    });
-  }
-
-  void Ask(int shard) {
-    const std::lock_guard lock(mutex_);
-    told_.erase(shard);
-    fetcher_.Request(ShardId(shard), ShardUrgency::kNow);
-  }
-  // What was wrong; empty once it is there.
-  std::string Await(int shard) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return told_.count(shard) > 0; });
-    return told_[shard];
-  }
-  std::string Fetch(int shard) {
-    Ask(shard);
-    return Await(shard);
-  }
-  // Whether that much is reported as downloaded, soon.
-  bool Reports(Bytes bytes) const {
-    const auto deadline = Clock::now() + std::chrono::seconds(30);
-    while (fetcher_.stats().downloaded < bytes && Clock::now() < deadline) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    return fetcher_.stats().downloaded >= bytes;
-  }
-  ShardFetcher& fetcher() { return fetcher_; }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::map<int, std::string> told_;
-  ShardFetcher fetcher_;
-};
-
 constexpr Bytes kSampleExpert = 320 * kKiB;
-
-// A copy without any expert.
-void CopyDense(const fs::path& model, const fs::path& to) {
-  fs::create_directories(to / "shards");
-  for (const char* name : {"manifest.json", "tokenizer.json", "shards/00000.bin"}) {
-    fs::copy_file(model / name, to / name);
-  }
-}
 
 }  // namespace
 
@@ -207,7 +140,10 @@ TEST(DiskCacheRunTest, PeersAreToldThatAnExpertIsGoneAndThatItIsBack) {
   const std::vector<std::string> port_flag = {"--port", std::to_string(seed_port)};
   std::optional<Seed> seed(std::in_place, model, port_flag);
   const std::uint16_t port = FreePort();
-  SampleFetcher small(temp.path() / "small", seed_port, port, 3 * kSampleExpert);
+  SampleFetcher small({.folder = temp.path() / "small",
+                       .peers = {seed_port},
+                       .port = port,
+                       .budget = 3 * kSampleExpert});
   for (const int shard : {1, 2, 3, 4}) EXPECT_EQ(small.Fetch(shard), "");
   EXPECT_FALSE(small.fetcher().Has(ShardId(1)));
   EXPECT_FALSE(fs::exists(temp.path() / "small/shards/00001.bin"));
@@ -216,7 +152,7 @@ TEST(DiskCacheRunTest, PeersAreToldThatAnExpertIsGoneAndThatItIsBack) {
   // Also since connections were made anew.
   EXPECT_TRUE(small.Reports(5 * kSampleExpert));
   seed.reset();
-  SampleFetcher other(temp.path() / "other", port, FreePort());
+  SampleFetcher other({.folder = temp.path() / "other", .peers = {port}});
   other.Ask(1);
   EXPECT_EQ(other.Fetch(3), "");
   EXPECT_FALSE(other.fetcher().Has(ShardId(1)));

@@ -1,15 +1,19 @@
-// Peers that break the protocol, beside an honest one: the swarm process lives, drops them, and
-// finishes.
+// Peers that break the protocol, or lie, beside an honest one: the swarm process lives, drops them,
+// and finishes.
 #include "support/hostile_peer.h"
 
+#include <atomic>
 #include <csignal>
 #include <memory>
 #include <optional>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "e2e/sample_fetcher.h"
 #include "e2e/swarm.h"
+#include "support/blamed_peer.h"
 #include "swarm/sample_artifact.h"
 #include "swarm/torrent.h"
 
@@ -85,7 +89,61 @@ class ModelToFetch {
   std::size_t pieces_ = 0;
 };
 
+// A peer that is asked for all of a file, sends half of that and chokes, beside one that has been
+// asked for nothing until then.
+class ChokingPeer {
+ public:
+  explicit ChokingPeer(ServedFile file) : file_(std::move(file)) {
+    thread_ = std::thread([this] { Run(); });
+  }
+  ~ChokingPeer() {
+    stop_ = true;
+    thread_.join();
+  }
+  ChokingPeer(const ChokingPeer&) = delete;
+  ChokingPeer& operator=(const ChokingPeer&) = delete;
+  std::vector<std::uint16_t> ports() const { return {chokes_.port(), serves_.port()}; }
+
+ private:
+  void Run() {
+    const auto chokes = MeetPeer(chokes_, file_, stop_);
+    const auto serves = MeetPeer(serves_, file_, stop_);
+    if (chokes == nullptr || serves == nullptr) return;
+    chokes->Say(PeerMessage::kUnchoke);
+    for (std::size_t asked = 0; asked < file_.bytes.size() / kWireBlock; ++asked) {
+      const std::optional<std::string> request = NextRequest(*chokes);
+      if (!request) return;
+      if (asked % 2 == 0) SendBlock(*chokes, file_, *request, true);
+    }
+    serves->Say(PeerMessage::kUnchoke);
+    serves->AwaitTaken();
+    chokes->Say(PeerMessage::kChoke);
+    while (const auto request = NextRequest(*serves)) SendBlock(*serves, file_, *request, true);
+  }
+
+  const ServedFile file_;
+  const LoopbackListener chokes_;
+  const LoopbackListener serves_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
 }  // namespace
+
+TEST(HostilePeerTest, WhatAPeerRefusesIsAskedOfAnotherAtOnce) {
+  // libtorrent does so after five or more.
+  constexpr double kSoonSeconds = 4;
+  const TempFolder temp;
+  const fs::path model = temp.path() / "model";
+  const fs::path here = temp.path() / "here";
+  WriteSampleArtifact(model);
+  CopyDense(model, here);
+  const ChokingPeer peers(FileOf(model, "shards/00001.bin"));
+  SampleFetcher fetcher({.folder = here, .peers = peers.ports()});
+  EXPECT_EQ(fetcher.Fetch(1), "");
+  EXPECT_LT(fetcher.fetcher().stats().page_ins.Quantile(1), kSoonSeconds);
+  EXPECT_EQ(fetcher.fetcher().stats().failed_pieces, 0u);
+}
 
 TEST(HostilePeerTest, WrongTreesHarmNobody) {
   ModelToFetch model;
@@ -145,6 +203,32 @@ TEST(HostilePeerTest, WrongInfoDictionariesHoldNobodyUp) {
   ASSERT_EQ(result.status, kDone) << result.errors << ModelToFetch::TricksOf(hostile);
   EXPECT_EQ(nlohmann::json::parse(result.output)["restarts"], 0);
   ExpectSameModel(model.model(), temp.path() / "pulled");
+}
+
+// Both have a part in five failed pieces, and libtorrent bans both.
+TEST(HostilePeerTest, AnHonestPeerThatIsBannedBesideALiarIsPardoned) {
+  const ModelToFetch model;
+  const std::string lacking = "shards/00002.bin";
+  const TempFolder temp;
+  const fs::path out = temp.path() / "pulled";
+  fs::copy(model.model(), out, fs::copy_options::recursive);
+  fs::remove(out / lacking);
+  const BlamedPeer peers(FileOf(model.model(), lacking));
+  const std::string honest = "127.0.0.1:" + std::to_string(peers.honest_port());
+  const std::string liar = "127.0.0.1:" + std::to_string(peers.liar_port());
+  ProcessOptions options;
+  options.timeout = std::chrono::seconds(60);
+  const ProcessResult result = Doppler(
+      PullArguments(model.whole_torrent(), out, {"--peer", honest, "--peer", liar}), options);
+  ASSERT_EQ(result.status, kDone) << result.errors << "in part " << peers.part();
+  EXPECT_EQ(peers.part(), 3);
+  const nlohmann::json report = nlohmann::json::parse(result.output);
+  EXPECT_GT(report["failed_pieces"], 5);
+  // Nothing tells them apart then; the liar goes on and is found out.
+  EXPECT_THAT(report["pardoned"], testing::UnorderedElementsAre(honest, liar));
+  EXPECT_EQ(report["banned"], nlohmann::json({liar}));
+  EXPECT_EQ(report["restarts"], 0);
+  ExpectSameModel(model.model(), out);
 }
 
 }  // namespace doppler

@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "swarm/artifact_torrent.h"
+
 namespace doppler {
 
 BackgroundProgram::BackgroundProgram(std::vector<std::string> command) {
@@ -82,6 +84,18 @@ std::vector<std::string> PullArguments(const std::string& source, const fs::path
                                         "--out", out,    "--timeout", "60"};
   arguments.insert(arguments.end(), flags.begin(), flags.end());
   return arguments;
+}
+
+ServedFile FileOf(const fs::path& model, const std::string& name) {
+  const Torrent torrent = DescribeArtifact(model, {});
+  ServedFile file = {.pieces_of_torrent = PieceCount(torrent),
+                     .first_piece = 0,
+                     .piece_bytes = kPieceBytes,
+                     .bytes = ReadTextFile(model / name)};
+  for (std::size_t i = 0; i < torrent.IndexOf(name); ++i) {
+    file.first_piece += static_cast<std::uint32_t>(PieceCount(torrent.files[i]));
+  }
+  return file;
 }
 
 std::vector<pid_t> ChildrenOf(pid_t id) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "e2e/program.h"
+#include "support/peer_wire.h"
 
 namespace doppler {
 
@@ -58,6 +59,9 @@ class Seed {
 // The arguments of a pull in a private swarm that gives up when nothing comes for long.
 std::vector<std::string> PullArguments(const std::string& source, const fs::path& out,
                                        const std::vector<std::string>& flags = {});
+
+// A file of a model, for peers that follow a script.
+ServedFile FileOf(const fs::path& model, const std::string& name);
 
 // The processes that a process has started, from all of its threads.
 std::vector<pid_t> ChildrenOf(pid_t id);

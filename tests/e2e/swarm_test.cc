@@ -7,6 +7,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include "format/manifest.h"
@@ -304,12 +306,67 @@ TEST(SwarmTest, RefusesLinksThatAreNone) {
                 {"is not a model's"});
   ExpectRefused(pull(temp.path() / "none.torrent"), kFailed, {"none.torrent"});
   Overwrite(temp.path() / "bad.torrent", "d4:infodee");
-  ExpectRefused(pull(temp.path() / "bad.torrent"), kFailed, {"bad.torrent", "version 2 alone"});
+  ExpectRefused(pull(temp.path() / "bad.torrent"), kFailed,
+                {"bad.torrent", "version 2 alone", "get it again"});
   ExpectRefused(pull("magnet:?xt=urn:btmh:1220" + hash, {"--private", "--peer", "8.8.8.8:1"}),
                 kWrongUsage, {"8.8.8.8:1", "private networks"});
   ExpectRefused(pull("magnet:?xt=urn:btmh:1220" + hash, {"--private", "--timeout", "1"}), kFailed,
-                {"nothing has come for 1 s from 0 peers"});
+                {"nothing has come for 1 s from 0 peers", "with --peer"});
+  ExpectRefused(pull("model"), kFailed, {"'model' is neither a link", "nor a .torrent file"});
+  ExpectRefused(pull(temp.path()), kFailed, {"nor a .torrent file"});
+  ExpectRefused(pull("magnet:?xt=urn:btmh:1220" + hash, {"--peer", "host"}), kWrongUsage,
+                {"'host' is not a peer's address", "HOST:PORT"});
   EXPECT_FALSE(fs::exists(temp.path() / "x/manifest.json"));
+}
+
+TEST(SwarmTest, APortThatIsTakenIsRefused) {
+  const TempFolder temp;
+  const fs::path model = temp.path() / "model";
+  WriteSampleArtifact(model);
+  const Seed seed(model);
+  const std::string port = std::to_string(seed.port());
+  const std::vector<std::string> parts = {"cannot listen on port " + port, "in use",
+                                          "another with --port"};
+  ExpectRefused(Doppler({"share", model, "--private", "--port", port}), kFailed, parts);
+  ExpectRefused(Doppler(PullArguments(seed.link(), temp.path() / "x",
+                                      {"--port", port, "--peer", seed.peer()})),
+                kFailed, parts);
+}
+
+TEST(SwarmTest, AModelThatIsNotFetchedYetIsNamedSo) {
+  const TempFolder temp;
+  const fs::path begun = temp.path() / "begun";
+  WriteSampleFile(begun / "manifest.json.partial", "{");
+  const ProcessOptions store = {.environment = {{"DOPPLER_STORE", temp.path()}}};
+  for (const std::string& name : {begun.string(), std::string("begun")}) {
+    ExpectRefused(Doppler({"run", name, "-p", "x"}, store), kFailed,
+                  {"is not fetched", "'doppler pull'"});
+  }
+}
+
+TEST(SwarmTest, WhatMayNotBeReadIsNamed) {
+  const TempFolder temp;
+  const fs::path model = temp.path() / "model";
+  const fs::path shards = model / "shards";
+  WriteSampleArtifact(model);
+  ProcessOptions options;
+  options.prepare = [] {
+    // What lets root read everything.
+    ::prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0);
+    ::prctl(PR_CAPBSET_DROP, CAP_DAC_READ_SEARCH, 0, 0, 0);
+  };
+  const std::vector<std::string> share = {"share", model, "--private"};
+  fs::permissions(shards / "00003.bin", fs::perms::none);
+  ExpectRefused(Doppler(share, options), kFailed,
+                {"cannot read", "00003.bin", "check its permissions"});
+  fs::permissions(shards, fs::perms::none);
+  ExpectRefused(Doppler({"run", model, "-p", "x", "--swarm", "--private"}, options), kFailed,
+                {"cannot look at", "00000.bin", "permissions"});
+  fs::permissions(model, fs::perms::none);
+  ExpectRefused(Doppler(share, options), kFailed,
+                {"cannot use", "manifest.json", "check its permissions"});
+  fs::permissions(model, fs::perms::owner_all);
+  fs::permissions(shards, fs::perms::owner_all);
 }
 
 TEST(SwarmTest, AFolderWithAnotherModelIsLeftAlone) {

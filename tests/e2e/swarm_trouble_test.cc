@@ -191,7 +191,7 @@ TEST(SwarmTroubleTest, AFullDiskEndsTheRunAndLosesNothing) {
   const ProcessResult full = runner.Run(seed.link(), flags);
   EXPECT_EQ(full.status, kFailed);
   EXPECT_FALSE(full.timed_out);
-  EXPECT_THAT(full.errors, HasSubstr("No space left on device"));
+  EXPECT_THAT(full.errors, HasSubstr("No space left on device; make room"));
   EXPECT_GT(runner.ExpertsBegun(), 1u);
   disk.Resize("size=64m");
   const ProcessResult again = runner.Run(seed.link(), flags);

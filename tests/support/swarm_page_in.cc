@@ -5,6 +5,7 @@
 //                                                   again when it fails, up to ten times
 //   swarm_page_in relay PORT DELAY_MS BYTES/S       a way to a peer that is slow, until it is
 //   killed
+//   swarm_page_in lose DEVICE PER_MILLE             a network device that loses packets, likewise
 #include <algorithm>
 #include <condition_variable>
 #include <cstdio>
@@ -17,6 +18,7 @@
 
 #include "base/error.h"
 #include "format/artifact_files.h"
+#include "support/lossy_device.h"
 #include "support/relay.h"
 #include "swarm/sample_artifact.h"
 #include "swarm/shard_fetcher.h"
@@ -100,6 +102,10 @@ void Fetch(const std::vector<std::string>& arguments) {
              milliseconds.size(), first, at(0.5), at(0.9), at(0.99), milliseconds.back());
 }
 
+[[noreturn]] void UntilKilled() {
+  for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+}
+
 [[noreturn]] void Forward(const std::vector<std::string>& arguments) {
   const Relay relay({.to = static_cast<std::uint16_t>(std::stoi(arguments[0])),
                      .delay = std::chrono::milliseconds(std::stoi(arguments[1])),
@@ -107,7 +113,12 @@ void Fetch(const std::vector<std::string>& arguments) {
                      .rate = std::stoull(arguments[2])});
   fmt::print("{}\n", relay.port());
   std::fflush(stdout);
-  for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+  UntilKilled();
+}
+
+[[noreturn]] void Lose(const std::vector<std::string>& arguments) {
+  const LossyDevice device(arguments[0], static_cast<unsigned>(std::stoul(arguments[1])));
+  UntilKilled();
 }
 
 void Make(const std::vector<std::string>& arguments) {
@@ -128,10 +139,12 @@ int main(int argc, char** argv) {
       doppler::Fetch({arguments.begin() + 1, arguments.end()});
     } else if (arguments.size() == 4 && arguments[0] == "relay") {
       doppler::Forward({arguments.begin() + 1, arguments.end()});
+    } else if (arguments.size() == 3 && arguments[0] == "lose") {
+      doppler::Lose({arguments.begin() + 1, arguments.end()});
     } else {
       std::fputs(
           "swarm_page_in make FOLDER EXPERTS MIB | fetch FOLDER PAUSE_MS PEER... | "
-          "relay PORT DELAY_MS BYTES/S\n",
+          "relay PORT DELAY_MS BYTES/S | lose DEVICE PER_MILLE\n",
           stderr);
       return 2;
     }

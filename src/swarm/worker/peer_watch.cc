@@ -38,8 +38,9 @@ class WatchedPeer final : public lt::peer_plugin {
     if (asked_.insert(BlockOf(request)).second) pulse_.Asked(Clock::now());
   }
   void sent_cancel(const lt::peer_request& request) override { WillNotCome(request); }
+  // Also of each block that it owes when it chokes.
   bool on_reject(const lt::peer_request& request) override {
-    WillNotCome(request);
+    if (WillNotCome(request)) watch_.freed_ = true;
     return false;
   }
   // What was not asked for is no sign of life.
@@ -51,7 +52,7 @@ class WatchedPeer final : public lt::peer_plugin {
   }
 
   void on_disconnect(const lt::error_code&) override {
-    if (pulse_.Owes()) watch_.left_owing_ = true;
+    if (pulse_.Owes()) watch_.freed_ = true;
   }
 
   bool IsGone() const { return peer_.native_handle() == nullptr || peer_.is_disconnecting(); }
@@ -85,8 +86,11 @@ class WatchedPeer final : public lt::peer_plugin {
   static lt::piece_block BlockOf(const lt::peer_request& request) {
     return {request.piece, request.start / lt::default_block_size};
   }
-  void WillNotCome(const lt::peer_request& request) {
-    if (asked_.erase(BlockOf(request)) > 0) pulse_.NoLonger();
+  // Whether it was to come.
+  bool WillNotCome(const lt::peer_request& request) {
+    if (asked_.erase(BlockOf(request)) == 0) return false;
+    pulse_.NoLonger();
+    return true;
   }
 
   PeerWatch& watch_;
@@ -127,7 +131,7 @@ bool PeerWatch::CutSilent(Clock::time_point now) {
     if (silence < kPatienceWithTheOnlyOne && !HasHelp(*peer, now)) continue;
     peer->Cut();
   }
-  return std::exchange(left_owing_, false);
+  return std::exchange(freed_, false);
 }
 
 void PeerWatch::Came(lt::piece_index_t piece, const lt::tcp::endpoint& peer) {

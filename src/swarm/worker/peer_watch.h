@@ -30,8 +30,8 @@ class PeerWatch final : public libtorrent::torrent_plugin {
   std::shared_ptr<libtorrent::peer_plugin> new_connection(
       const libtorrent::peer_connection_handle& peer) override;
 
-  // To be called a few times a second. Whether peers are gone that owed blocks, cut off or on their
-  // own: these can be asked for anew.
+  // To be called a few times a second. Whether peers that owed blocks are gone, cut off or on their
+  // own, or have refused some: these can be asked for anew.
   bool CutSilent(Clock::time_point now);
 
   void on_piece_pass(libtorrent::piece_index_t piece) override;
@@ -53,7 +53,7 @@ class PeerWatch final : public libtorrent::torrent_plugin {
   const std::function<void()> on_alone_;
   std::atomic<int> connections_{0};
   std::vector<std::weak_ptr<WatchedPeer>> peers_;  // which their connections own
-  bool left_owing_ = false;                        // since the last look, some peer
+  bool freed_ = false;                             // blocks that a peer owed, since the last look
   std::mutex mutex_;                               // guards what follows
   Strikes<libtorrent::tcp::endpoint> strikes_;
 };

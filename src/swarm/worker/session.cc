@@ -52,6 +52,11 @@ double LayersSeconds(int pieces) {
   return kSecondsPerHash * kHashesPerSquare * pieces * pieces;
 }
 
+const char* AdviceOn(const lt::error_code& error) {
+  const bool full = error == boost::system::errc::no_space_on_device;
+  return full ? "; make room, and the same command goes on" : "";
+}
+
 // Peers that are idle look for work when a piece is wanted that was not, or else seconds later. The
 // first is of the manifest or a file beside it, all of which are here, so that nothing else
 // changes.
@@ -68,6 +73,7 @@ SwarmSession::SwarmSession(const StartMessage& start, bool confined, Emit emit,
     : start_(start),
       confined_(confined),
       emit_(std::move(emit)),
+      idle_(std::chrono::milliseconds(start.idle_milliseconds)),
       peers_(start.peers),
       watch_(std::make_shared<PeerWatch>(on_news)),
       info_(start.task == Task::kDescribe ? std::make_shared<InfoPlugin>(start.info_hash, on_news)
@@ -156,8 +162,8 @@ void SwarmSession::HandleAlert(const lt::alert& alert) {
 // What makes it impossible to go on.
 void SwarmSession::HandleEnd(const lt::alert& alert) {
   if (const auto* file = lt::alert_cast<lt::file_error_alert>(&alert)) {
-    emit_(FailureMessage{
-        fmt::format("cannot use '{}': {}", file->filename(), file->error.message())});
+    emit_(FailureMessage{fmt::format("cannot use '{}': {}{}", file->filename(),
+                                     file->error.message(), AdviceOn(file->error))});
   } else if (const auto* unsaved = lt::alert_cast<lt::save_resume_data_failed_alert>(&alert)) {
     renewing_ = false;
     if (forgetting_.empty()) return;
@@ -167,8 +173,8 @@ void SwarmSession::HandleEnd(const lt::alert& alert) {
   } else if (const auto* listen = lt::alert_cast<lt::listen_failed_alert>(&alert)) {
     // One of the two protocols suffices, and IPv6 is often missing.
     if (ready_ || !listen->address.is_v4()) return;
-    emit_(FailureMessage{
-        fmt::format("cannot listen on port {}: {}", start_.port, listen->error.message())});
+    emit_(FailureMessage{fmt::format("cannot listen on port {}: {}; choose another with --port",
+                                     start_.port, listen->error.message())});
   }
 }
 

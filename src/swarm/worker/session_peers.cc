@@ -59,7 +59,11 @@ void SwarmSession::Redial() {
 }
 
 void SwarmSession::TakeBan(const lt::peer_ban_alert& ban) {
+  // Of the torrent before it was added anew: its peers are called again.
+  if (ban.handle != torrent_) return;
   const PeerAddress peer = ToPeer(ban.endpoint);
+  // Banned once more, for a piece that was coming meanwhile.
+  if (std::find(pardoned_.begin(), pardoned_.end(), peer) != pardoned_.end()) return;
   if (watch_->Pardons(ban.endpoint)) {
     pardoned_.push_back(peer);
     emit_(PardonedMessage{peer});

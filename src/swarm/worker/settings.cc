@@ -67,6 +67,11 @@ void SetReach(Pack& pack, const StartMessage& start) {
   }
   pack.set_str(Pack::listen_interfaces,
                own + fmt::format("0.0.0.0:{0}{1},[::]:{0}{1}", start.port, tls));
+  // A port that was asked for is in links and in routers: none beside it would do.
+  if (start.port != 0) {
+    pack.set_int(Pack::max_retry_port_bind, 0);
+    pack.set_bool(Pack::listen_system_port_fallback, false);
+  }
   pack.set_bool(Pack::enable_dht, start.dht);
   if (!start.dht_nodes.empty()) SetOwnDht(pack);
   pack.set_bool(Pack::enable_lsd, start.local_discovery);
