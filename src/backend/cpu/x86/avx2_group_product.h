@@ -47,11 +47,7 @@ struct GroupProduct {
   static constexpr int kTogether = 32 / Format::kRun;
   static constexpr int kColumnsOfBlock = kColumnsOfChunk / Format::kBlocks;
 
-  // What a run of all rows takes. The processor's own prefetcher does not follow the order in which
-  // the parts of blocks of 256 values are read.
-  static constexpr int kBytesOfRun =
-      kRowsOfGroup * Format::kBlocks * Format::kBytes * Format::kRun / kColumnsOfChunk;
-  static constexpr int kBytesAhead = 2 * kRowsOfGroup * Format::kBlocks * Format::kBytes;
+  static constexpr int kBytesOfChunk = kRowsOfGroup * Format::kBlocks * Format::kBytes;
 
   using Words = __m256i[kWords];
   // [token][lane][half]: a row in each lane of the register.
@@ -121,14 +117,17 @@ struct GroupProduct {
     }
   }
 
-  static void FetchAhead(const Byte* run) {
-    for (int i = 0; i < kBytesOfRun; i += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(run + kBytesAhead + i), _MM_HINT_T0);
+  // The processor's own prefetcher does not follow the order in which the parts of blocks of 256
+  // values are read. GCC takes a call for one without effect and leaves it out.
+  [[gnu::always_inline]] static void FetchNext(const GroupChunk& chunk) {
+    for (int i = 0; i < kBytesOfChunk; i += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(chunk.data + kBytesOfChunk + i), _MM_HINT_T0);
     }
   }
 
   [[gnu::always_inline]] static void AddChunk(const MatMulTile& tile, const GroupChunk& chunk,
                                               int begin, int token, int tokens, Sums& sums) {
+    if constexpr (Format::kBlocks == 1) FetchNext(chunk);
     GroupScales scales;
     Format::Load(chunk, scales);
     // What compilers would keep from run to run does not fit in registers.
@@ -138,7 +137,6 @@ struct GroupProduct {
     const std::size_t first = static_cast<std::size_t>(token) * static_cast<std::size_t>(x.cols) +
                               static_cast<std::size_t>(begin);
     const auto add = [&](int run) __attribute__((always_inline)) {
-      if constexpr (Format::kBlocks == 1) FetchAhead(chunk.data + run * kBytesOfRun);
       GroupChunk again = chunk;
       __asm__("" : "+r"(again.data));
       for (int half = 0; half < 2; half += kTogether) {
