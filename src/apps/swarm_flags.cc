@@ -27,14 +27,12 @@ void RequireDhtOfItsOwn(const SwarmFlags& flags) {
   }
 }
 
-}  // namespace
-
-namespace {
-
 Torrent ReadTorrent(const std::string& path) {
   std::error_code error;
-  const std::filesystem::file_status status = std::filesystem::status(path, error);
-  if (!std::filesystem::exists(status) || std::filesystem::is_directory(status)) {
+  const std::filesystem::file_type type = std::filesystem::status(path, error).type();
+  // One that may not be looked at is another matter, which who opens it says.
+  if (type == std::filesystem::file_type::not_found ||
+      type == std::filesystem::file_type::directory) {
     Throw("'{}' is neither a link, which begins with 'magnet:?', nor a .torrent file", path);
   }
   const std::string text = ReadTextFile(path, kMostTorrentBytes);

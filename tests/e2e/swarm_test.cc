@@ -362,6 +362,8 @@ TEST(SwarmTest, WhatMayNotBeReadIsNamed) {
   fs::permissions(shards, fs::perms::none);
   ExpectRefused(Doppler({"run", model, "-p", "x", "--swarm", "--private"}, options), kFailed,
                 {"cannot look at", "00000.bin", "permissions"});
+  ExpectRefused(Doppler({"pull", shards / "model.torrent"}, options), kFailed,
+                {"cannot open", "model.torrent", "check its permissions"});
   fs::permissions(model, fs::perms::none);
   ExpectRefused(Doppler(share, options), kFailed,
                 {"cannot use", "manifest.json", "check its permissions"});
