@@ -121,7 +121,7 @@ struct GroupProduct {
   // values are read. GCC takes a call for one without effect and leaves it out.
   [[gnu::always_inline]] static void FetchNext(const GroupChunk& chunk) {
     for (int i = 0; i < kBytesOfChunk; i += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(chunk.data + kBytesOfChunk + i), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(chunk.data + kBytesOfChunk + i), _MM_HINT_T1);
     }
   }
 
