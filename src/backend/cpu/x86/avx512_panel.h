@@ -200,8 +200,9 @@ struct Panels {
   };
 
   // Brings a lane's share of the next panel into the second-level cache: the processor's own
-  // prefetcher does not follow sixteen rows.
-  static void Prefetch(const MatMulTile& tile, const Band& band, int lane) {
+  // prefetcher does not follow sixteen rows. GCC takes a call for one without effect and leaves it
+  // out.
+  [[gnu::always_inline]] static void Prefetch(const MatMulTile& tile, const Band& band, int lane) {
     const int bytes = band.chunks * Format::kChunkBytes;
     if (tile.grouped) {
       constexpr int kShare = kRows / kLanes;
@@ -214,7 +215,7 @@ struct Panels {
     }
   }
 
-  static void PrefetchBytes(const Byte* from, int bytes) {
+  [[gnu::always_inline]] static void PrefetchBytes(const Byte* from, int bytes) {
     for (int i = 0; i < bytes; i += 64) {
       _mm_prefetch(reinterpret_cast<const char*>(from + i), _MM_HINT_T1);
     }
