@@ -20,6 +20,7 @@
 #include "backend/cpu/group_chunk.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/x86/avx2_row_product.h"
+#include "backend/cpu/x86/fetch_ahead.h"
 
 namespace doppler {
 // NOLINTBEGIN(misc-definitions-in-headers)
@@ -117,17 +118,13 @@ struct GroupProduct {
     }
   }
 
-  // The processor's own prefetcher does not follow the order in which the parts of blocks of 256
-  // values are read. GCC takes a call for one without effect and leaves it out.
-  [[gnu::always_inline]] static void FetchNext(const GroupChunk& chunk) {
-    for (int i = 0; i < kBytesOfChunk; i += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(chunk.data + kBytesOfChunk + i), _MM_HINT_T1);
-    }
-  }
-
   [[gnu::always_inline]] static void AddChunk(const MatMulTile& tile, const GroupChunk& chunk,
                                               int begin, int token, int tokens, Sums& sums) {
-    if constexpr (Format::kBlocks == 1) FetchNext(chunk);
+    // The processor's own prefetcher does not follow the order in which the parts of blocks of 256
+    // values are read.
+    if constexpr (Format::kBlocks == 1) {
+      FetchAhead<kSecondLevel>(chunk.data + kBytesOfChunk, kBytesOfChunk);
+    }
     GroupScales scales;
     Format::Load(chunk, scales);
     // What compilers would keep from run to run does not fit in registers.

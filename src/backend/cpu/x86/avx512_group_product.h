@@ -8,6 +8,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/x86/avx512_group_formats.h"
 #include "backend/cpu/x86/avx512_panel.h"
+#include "backend/cpu/x86/fetch_ahead.h"
 
 namespace doppler {
 namespace {
@@ -65,12 +66,9 @@ struct GroupProduct {
   }
 
   // Of a step's share of the chunk.
-  static void Prefetch(const Byte* chunk, int step) {
+  [[gnu::always_inline]] static void Prefetch(const Byte* chunk, int step) {
     constexpr int kShare = kRowsOfGroup * Format::kChunkBytes / (kLanes / Group::kLanesAtOnce);
-    const Byte* from = chunk + kBytesAhead + step * kShare;
-    for (int i = 0; i < kShare; i += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(from + i), _MM_HINT_T1);
-    }
+    FetchAhead<kSecondLevel>(chunk + kBytesAhead + step * kShare, kShare);
   }
 
   template <int N>

@@ -8,6 +8,7 @@
 #include "backend/cpu/x86/avx512_chunks.h"
 #include "backend/cpu/x86/avx512_formats.h"
 #include "backend/cpu/x86/avx512_group_formats.h"
+#include "backend/cpu/x86/fetch_ahead.h"
 
 namespace doppler {
 // NOLINTBEGIN(misc-definitions-in-headers)
@@ -200,24 +201,17 @@ struct Panels {
   };
 
   // Brings a lane's share of the next panel into the second-level cache: the processor's own
-  // prefetcher does not follow sixteen rows. GCC takes a call for one without effect and leaves it
-  // out.
+  // prefetcher does not follow sixteen rows.
   [[gnu::always_inline]] static void Prefetch(const MatMulTile& tile, const Band& band, int lane) {
     const int bytes = band.chunks * Format::kChunkBytes;
     if (tile.grouped) {
       constexpr int kShare = kRows / kLanes;
-      PrefetchBytes(band.ahead + kShare * lane * bytes, kShare * bytes);
+      FetchAhead<kSecondLevel>(band.ahead + kShare * lane * bytes, kShare * bytes);
       return;
     }
     constexpr int kRowsPerLane = kRows / kLanes;
     for (int r = lane * kRowsPerLane; r < (lane + 1) * kRowsPerLane; ++r) {
-      PrefetchBytes(band.ahead + static_cast<std::size_t>(r) * tile.row_bytes, bytes);
-    }
-  }
-
-  [[gnu::always_inline]] static void PrefetchBytes(const Byte* from, int bytes) {
-    for (int i = 0; i < bytes; i += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(from + i), _MM_HINT_T1);
+      FetchAhead<kSecondLevel>(band.ahead + static_cast<std::size_t>(r) * tile.row_bytes, bytes);
     }
   }
 

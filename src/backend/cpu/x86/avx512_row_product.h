@@ -7,6 +7,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/x86/avx512_chunks.h"
 #include "backend/cpu/x86/avx512_formats.h"
+#include "backend/cpu/x86/fetch_ahead.h"
 
 namespace doppler {
 // NOLINTBEGIN(misc-definitions-in-headers)
@@ -187,9 +188,7 @@ struct RowProduct {
   static void Add(const MatMulTile& tile, const Byte* chunk, int begin, int token, int runs,
                   __m512 (&sums)[N]) {
     const Row row = Load<kWhole>(chunk, runs);
-    for (int i = 0; i < Format::kChunkBytes; i += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(chunk + kBytesAhead + i), _MM_HINT_T0);
-    }
+    FetchAhead<kFirstLevel>(chunk + kBytesAhead, Format::kChunkBytes);
     for (int n = 0; n < N; ++n) {
       const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
       if constexpr (Format::kHasOffsets)
