@@ -56,8 +56,8 @@ endfunction()
 #
 # Each case is a ctest test. Under a sanitizer or an emulator, where a process takes long to start, a
 # ctest test is a quarter of the program's cases; the perplexity of whole texts and the long texts that would show
-# quadratic time, which do not depend on the build, are left out. So are, for the thread sanitizer, cases with one compute thread and families
-# whose threads do what another family's do. With LONG they are started before those of other programs.
+# quadratic time, which do not depend on the build, are left out. So are, for the thread sanitizer, cases with one compute thread, and families
+# and layouts of weights whose threads do what others' do. With LONG they are started before those of other programs.
 # Test data is found under DOPPLER_SOURCE_DIR. Outside the sanitizers decode may not allocate.
 function(doppler_test TARGET)
   cmake_parse_arguments(ARG "LONG" "" "SOURCES;LINK" ${ARGN})

@@ -54,7 +54,7 @@ struct StartMessage {
   bool watch = false;              // tell of the peers that are connected, a few times a second
   std::uint64_t upload_limit = 0;  // bytes per second; 0: none
   // Of kOnDemand: for how long nothing comes, goes or is wanted before connections are made anew.
-  std::uint32_t idle_milliseconds = 5000;
+  std::uint32_t idle_milliseconds = 0;
 };
 
 // Which files are wanted now: [file of the torrent], 0: not, 7: before all others.

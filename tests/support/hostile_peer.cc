@@ -90,7 +90,7 @@ class HostilePeer::Script {
   }
 
   void AnswerRequest(const std::string& body) {
-    if (body.size() != 12) return;
+    if (body.size() != kRequestBytes) return;
     const std::string block(WireNumberAt(body, 8), 'x');
     if (peer_.trick_ == PeerTrick::kLongBlocks) {
       wire_.Say(PeerMessage::kPiece, body.substr(0, 8) + block + block);

@@ -104,7 +104,6 @@ std::unique_ptr<PeerWire> MeetPeer(const LoopbackListener& listener, const Serve
 }
 
 std::optional<std::string> NextRequest(PeerWire& peer) {
-  constexpr std::size_t kRequestBytes = 12;  // piece, offset, length
   while (auto message = peer.Next()) {
     if (message->kind == PeerMessage::kRequest && message->body.size() == kRequestBytes) {
       return std::move(message->body);

@@ -14,6 +14,8 @@
 namespace doppler {
 
 inline constexpr std::size_t kWireBlock = 16384;
+// The body of a wish for a block: piece, offset, length.
+inline constexpr std::size_t kRequestBytes = 3 * 4;
 // The body of a wish for hashes: root, base layer, index, length, proof layers.
 inline constexpr std::size_t kHashRequestBytes = 32 + 4 * 4;
 
