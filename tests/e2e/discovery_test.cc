@@ -45,13 +45,17 @@ class OpenSeed {
           return command;
         }()) {
     const nlohmann::json start = nlohmann::json::parse(program_.FirstLine(), nullptr, false);
-    if (start.is_object()) link_ = start["link"];
+    if (!start.is_object()) return;
+    link_ = start["link"];
+    port_ = start["port"];
   }
   const std::string& link() const { return link_; }
+  std::uint16_t port() const { return port_; }
 
  private:
   BackgroundProgram program_;
   std::string link_;
+  std::uint16_t port_ = 0;
 };
 
 void ExpectPulled(const fs::path& model, const std::string& link,
@@ -115,17 +119,28 @@ TEST(DiscoveryTest, PeersAreFoundThroughANodeOfTheirOwnDht) {
   if (!problem.empty()) GTEST_SKIP() << problem;
 }
 
+TEST(DiscoveryTest, OnePortIsThatOfAllAddresses) {
+  const TempFolder temp;
+  const fs::path model = temp.path() / "model";
+  WriteSampleArtifact(model);
+  const std::string problem = InItsOwnNetwork([&] {
+    const OpenSeed seed(model, {"--no-lsd", "--no-pex", "--no-dht"});
+    const Digest name = ParseLink(seed.link()).info_hash;
+    EXPECT_TRUE(AnswersHandshake(kPublicAddress, seed.port(), name));
+    EXPECT_TRUE(AnswersHandshake("127.0.0.1", seed.port(), name));
+  });
+  if (!problem.empty()) GTEST_SKIP() << problem;
+}
+
 TEST(DiscoveryTest, APrivateSwarmTakesNobodyFromOtherNetworks) {
   const TempFolder temp;
   const fs::path model = temp.path() / "model";
   WriteSampleArtifact(model);
   const std::string problem = InItsOwnNetwork([&] {
-    // One port for all addresses.
-    const std::uint16_t port = FreePort();
-    const Seed seed(model, {"--port", std::to_string(port)});  // with --private
+    const Seed seed(model);  // with --private
     const Digest name = ParseLink(seed.link()).info_hash;
-    EXPECT_FALSE(AnswersHandshake(kPublicAddress, port, name));
-    EXPECT_TRUE(AnswersHandshake("127.0.0.1", port, name));
+    EXPECT_FALSE(AnswersHandshake(kPublicAddress, seed.port(), name));
+    EXPECT_TRUE(AnswersHandshake("127.0.0.1", seed.port(), name));
   });
   if (!problem.empty()) GTEST_SKIP() << problem;
 }

@@ -9,6 +9,7 @@
 #include <libtorrent/session_handle.hpp>
 
 #include "swarm/torrent_rules.h"
+#include "swarm/worker/free_port.h"
 #include "swarm/worker/socket_address.h"
 
 namespace doppler {
@@ -62,11 +63,11 @@ void SetReach(Pack& pack, const StartMessage& start) {
   const char* const tls = start.authority.empty() ? "" : "s";
   std::string
       own;  // libtorrent has no DHT on an address that it takes for local, unless it is named
-  for (const PeerAddress& address : AddressesToward(start.dht_nodes, start.port)) {
+  const std::uint16_t port = start.port != 0 ? start.port : FreePort();
+  for (const PeerAddress& address : AddressesToward(start.dht_nodes, port)) {
     own += FormatPeer(address) + ",";
   }
-  pack.set_str(Pack::listen_interfaces,
-               own + fmt::format("0.0.0.0:{0}{1},[::]:{0}{1}", start.port, tls));
+  pack.set_str(Pack::listen_interfaces, own + fmt::format("0.0.0.0:{0}{1},[::]:{0}{1}", port, tls));
   // A port that was asked for is in links and in routers: none beside it would do.
   if (start.port != 0) {
     pack.set_int(Pack::max_retry_port_bind, 0);
