@@ -58,14 +58,21 @@ endfunction()
 # ctest test is a quarter of the program's cases; the perplexity of whole texts and the long texts that would show
 # quadratic time, which do not depend on the build, are left out. So are, for the thread sanitizer, cases with one compute thread, and families
 # and layouts of weights whose threads do what others' do. With LONG they are started before those of other programs.
+# With DEMO they read the demo model that the test `demo_model` converts for all of them (tests/).
 # Test data is found under DOPPLER_SOURCE_DIR. Outside the sanitizers decode may not allocate.
 function(doppler_test TARGET)
-  cmake_parse_arguments(ARG "LONG" "" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "LONG;DEMO" "" "SOURCES;LINK" ${ARGN})
   set(cost 0)
   if(ARG_LONG)
     set(cost 1000)
   endif()
   add_executable(${TARGET} ${ARG_SOURCES})
+  set(properties COST ${cost})
+  if(ARG_DEMO)
+    list(APPEND properties FIXTURES_REQUIRED demo_model
+                           ENVIRONMENT DOPPLER_DEMO_MODEL=${DOPPLER_DEMO_MODEL})
+    add_dependencies(${TARGET} convert_demo)
+  endif()
   target_link_libraries(${TARGET} ${ARG_LINK} GTest::gmock_main GTest::gtest)
   target_compile_definitions(${TARGET} PRIVATE DOPPLER_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   # What is tested is optimised, the tests themselves are only compiled quickly.
@@ -77,7 +84,8 @@ function(doppler_test TARGET)
     target_link_libraries(${TARGET} doppler_allocation_guard)
   endif()
   if(NOT DOPPLER_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
-    gtest_discover_tests(${TARGET} DISCOVERY_TIMEOUT 60 NO_PRETTY_VALUES PROPERTIES TIMEOUT 300 COST ${cost})
+    gtest_discover_tests(${TARGET} DISCOVERY_TIMEOUT 60 NO_PRETTY_VALUES
+                         PROPERTIES TIMEOUT 300 ${properties})
     return()
   endif()
   set(left_out "*Perplexity*:*NoQuadraticTime")
@@ -87,7 +95,8 @@ function(doppler_test TARGET)
   foreach(quarter RANGE 3)
     add_test(NAME ${TARGET}.${quarter}
              COMMAND ${TARGET} --gtest_brief=1 --gtest_filter=-${left_out})
-    set_tests_properties(${TARGET}.${quarter} PROPERTIES TIMEOUT 900 COST ${cost} ENVIRONMENT
-                         "GTEST_TOTAL_SHARDS=4;GTEST_SHARD_INDEX=${quarter}")
+    set_tests_properties(${TARGET}.${quarter} PROPERTIES TIMEOUT 900 ${properties})
+    set_property(TEST ${TARGET}.${quarter} APPEND PROPERTY ENVIRONMENT
+                 GTEST_TOTAL_SHARDS=4 GTEST_SHARD_INDEX=${quarter})
   endforeach()
 endfunction()

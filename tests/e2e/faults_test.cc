@@ -111,7 +111,7 @@ class ChangedFilesTest : public testing::Test {
   }
 
   const TempFolder state_;
-  const ConvertedModel model_{DemoCheckpoint()};
+  const DemoCopy model_;
   Terminal chat_{
       {ProgramPath(), "chat", model_.path(), "--template", DataFolder() / "chat" / "plain.jinja",
        "-n", "8", "--host-memory", "28M", "--context", "256"},

@@ -46,7 +46,11 @@ class Seed {
   explicit Seed(const fs::path& model, const std::vector<std::string>& flags = {});
 
   const std::string& link() const { return link_; }
-  std::string peer() const { return "127.0.0.1:" + std::to_string(port_); }
+  std::string peer() const { return PeerAt("127.0.0.1"); }
+  // Where it is found at another address of its machine.
+  std::string PeerAt(const std::string& address) const {
+    return address + ":" + std::to_string(port_);
+  }
   std::uint16_t port() const { return port_; }
   BackgroundProgram& program() { return program_; }
 

@@ -1,6 +1,7 @@
 #include "support/model_case.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 
@@ -24,6 +25,11 @@ TokenId ArgMax(std::span<const float> logits) {
   return static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
+void ConvertTo(const fs::path& output, ConvertOptions options) {
+  options.output = output;
+  Convert(options, [](Bytes, Bytes) {});
+}
+
 }  // namespace
 
 fs::path DataFolder() { return fs::path(DOPPLER_SOURCE_DIR) / "tests" / "data"; }
@@ -45,13 +51,9 @@ std::vector<TokenId> HeldOutIds(std::size_t count) {
 ConvertedModel::ConvertedModel(const fs::path& checkpoint, ShardingStrategy sharding,
                                std::optional<DType> quantize, std::optional<WeightLayout> layout)
     : path_(folder_.path() / "model") {
-  ConvertOptions options;
-  options.checkpoint = checkpoint;
-  options.output = path_;
-  options.sharding = sharding;
-  options.quantize = quantize;
-  options.layout = layout;
-  Convert(options, [](Bytes, Bytes) {});
+  ConvertTo(
+      path_,
+      {.checkpoint = checkpoint, .sharding = sharding, .quantize = quantize, .layout = layout});
 }
 
 std::size_t GroupedTensors(const fs::path& model) {
@@ -62,8 +64,16 @@ std::size_t GroupedTensors(const fs::path& model) {
   }));
 }
 
+DemoCopy::DemoCopy() : path_(folder_.path() / "model") {
+  if (const char* converted = std::getenv("DOPPLER_DEMO_MODEL")) {
+    fs::copy(converted, path_, fs::copy_options::recursive);
+  } else {
+    ConvertTo(path_, {.checkpoint = DemoCheckpoint()});
+  }
+}
+
 const fs::path& DemoModel() {
-  static const ConvertedModel model(DemoCheckpoint());
+  static const DemoCopy model;
   return model.path();
 }
 

@@ -40,7 +40,19 @@ class ConvertedModel {
 // How many of an artifact's tensors are in groups of rows.
 std::size_t GroupedTensors(const std::filesystem::path& model);
 
-// The demo model, converted once per process.
+// The demo model, converted, in a temporary folder of its own: copied from the folder that
+// DOPPLER_DEMO_MODEL names (convert_demo), or else converted here.
+class DemoCopy {
+ public:
+  DemoCopy();
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  TempFolder folder_;
+  std::filesystem::path path_;
+};
+
+// One for all tests of this process, which leave it as it is.
 const std::filesystem::path& DemoModel();
 
 // tests/data/golden/NAME: what Hugging Face transformers computes in float32.

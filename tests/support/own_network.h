@@ -10,8 +10,25 @@ namespace doppler {
 // One of TEST-NET-3, which no private network has. The loopback of such a network has it, too.
 inline constexpr const char* kPublicAddress = "203.0.113.7";
 
-// Runs `body` in a network namespace of its own, in another thread: also the processes that it
-// starts are in there. Says why that cannot be (Linux, privileges), or nothing.
+// A network namespace.
+class OwnNetwork {
+ public:
+  // Throws Error where the kernel (Linux) or the privileges for it are missing.
+  OwnNetwork();
+  ~OwnNetwork();
+  OwnNetwork(const OwnNetwork&) = delete;
+  OwnNetwork& operator=(const OwnNetwork&) = delete;
+
+  // Of the namespace, as long as this lives.
+  int descriptor() const { return descriptor_; }
+  // Runs `body` in there, in another thread: also the processes that it starts are in there.
+  void Run(const std::function<void()>& body) const;
+
+ private:
+  int descriptor_ = -1;
+};
+
+// Runs `body` in a network of its own. Says why that cannot be, or nothing.
 std::string InItsOwnNetwork(const std::function<void()>& body);
 
 }  // namespace doppler

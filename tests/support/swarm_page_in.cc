@@ -5,7 +5,9 @@
 //                                                   again when it fails, up to ten times
 //   swarm_page_in relay PORT DELAY_MS BYTES/S       a way to a peer that is slow, until it is
 //   killed
-//   swarm_page_in lose DEVICE PER_MILLE             a network device that loses packets, likewise
+//   swarm_page_in link NETWORK ADDRESS NETWORK ADDRESS DELAY_US BITS/S PER_MILLE
+//                                                   a link between two networks of `ip netns` that
+//                                                   is far, narrow or loses packets, likewise
 #include <algorithm>
 #include <condition_variable>
 #include <cstdio>
@@ -14,11 +16,12 @@
 #include <thread>
 #include <vector>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include "base/error.h"
 #include "format/artifact_files.h"
-#include "support/lossy_device.h"
+#include "support/emulated_link.h"
 #include "support/relay.h"
 #include "swarm/sample_artifact.h"
 #include "swarm/shard_fetcher.h"
@@ -116,8 +119,18 @@ void Fetch(const std::vector<std::string>& arguments) {
   UntilKilled();
 }
 
-[[noreturn]] void Lose(const std::vector<std::string>& arguments) {
-  const LossyDevice device(arguments[0], static_cast<unsigned>(std::stoul(arguments[1])));
+int NamedNetwork(const std::string& name) {
+  const int network = ::open(("/run/netns/" + name).c_str(), O_RDONLY | O_CLOEXEC);
+  if (network < 0) Throw("no network '{}': make it with `ip netns add {}`", name, name);
+  return network;
+}
+
+[[noreturn]] void Link(const std::vector<std::string>& arguments) {
+  const EmulatedLink link({.network = NamedNetwork(arguments[0]), .address = arguments[1]},
+                          {.network = NamedNetwork(arguments[2]), .address = arguments[3]},
+                          {.delay = std::chrono::microseconds(std::stoi(arguments[4])),
+                           .rate = std::stoull(arguments[5]),
+                           .lost_per_mille = static_cast<unsigned>(std::stoul(arguments[6]))});
   UntilKilled();
 }
 
@@ -139,12 +152,13 @@ int main(int argc, char** argv) {
       doppler::Fetch({arguments.begin() + 1, arguments.end()});
     } else if (arguments.size() == 4 && arguments[0] == "relay") {
       doppler::Forward({arguments.begin() + 1, arguments.end()});
-    } else if (arguments.size() == 3 && arguments[0] == "lose") {
-      doppler::Lose({arguments.begin() + 1, arguments.end()});
+    } else if (arguments.size() == 8 && arguments[0] == "link") {
+      doppler::Link({arguments.begin() + 1, arguments.end()});
     } else {
       std::fputs(
           "swarm_page_in make FOLDER EXPERTS MIB | fetch FOLDER PAUSE_MS PEER... | "
-          "relay PORT DELAY_MS BYTES/S | lose DEVICE PER_MILLE\n",
+          "relay PORT DELAY_MS BYTES/S | link NETWORK ADDRESS NETWORK ADDRESS DELAY_US BITS/S "
+          "PER_MILLE\n",
           stderr);
       return 2;
     }
