@@ -89,13 +89,13 @@ tidy() {
   fi
 }
 
-# Reads each module in one go, as the asan build compiles it: most of the time goes into the headers
-# of libraries. They are not precompiled here, where nothing is built. Of the checks, only those for
+# Reads several modules in one go (cmake/DopplerTidy.cmake): most of the time goes into the headers of
+# libraries. They are not precompiled here, where nothing is built. Of the checks, only those for
 # unused names need a file of its own (check_usings.sh).
 stage_tidy() {
   install_packages build test lint fuzz
   configure tidy
-  tidy tidy "(src/.*(?<!_test|bench|_fuzz)\.cc|build/tidy/.*/doppler[a-z_-]*\.dir/.*\.cxx)"
+  tidy tidy "(src/.*(?<!_test|bench|_fuzz)\.cc|build/tidy/.*/tidy_[a-z]*\.dir/.*\.cxx)"
   if is_aarch64; then return; fi
   install_packages aarch64
   configure aarch64

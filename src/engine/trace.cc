@@ -13,7 +13,7 @@ namespace doppler {
 namespace {
 
 constexpr std::string_view kFormat = "doppler-trace";
-constexpr int kVersion = 1;
+constexpr int kTraceVersion = 1;
 constexpr std::string_view kExpertsSpan = "experts";
 constexpr std::size_t kBufferBytes = 64 * kKiB;
 
@@ -27,8 +27,8 @@ TraceModel ReadModel(const JsonReader& json) {
   const JsonReader format = json.Member("format");
   if (format.String() != kFormat) format.Fail("this is not a trace of doppler's");
   const JsonReader version = json.Member("version");
-  if (version.Unsigned() != kVersion) {
-    version.Fail("traces of version {} are read; record it again", kVersion);
+  if (version.Unsigned() != kTraceVersion) {
+    version.Fail("traces of version {} are read; record it again", kTraceVersion);
   }
   TraceModel model;
   model.name = json.Member("model").String();
@@ -110,7 +110,7 @@ TraceWriter::TraceWriter(const std::filesystem::path& path, const TraceModel& mo
       "{{\"otherData\":{{\"format\":\"{}\",\"version\":{},\"model\":\"{}\","
       "\"expertsPerToken\":{},\"experts\":[{}],\"recordBytes\":[{}]}},\n\"traceEvents\":[\n"
       "{{\"name\":\"start\",\"ph\":\"i\",\"s\":\"g\",\"pid\":1,\"tid\":1,\"ts\":0}}",
-      kFormat, kVersion, model.name, model.experts_per_token,
+      kFormat, kTraceVersion, model.name, model.experts_per_token,
       fmt::join(model.experts_of_layer, ","), fmt::join(model.record_bytes_of_layer, ",")));
 }
 
