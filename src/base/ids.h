@@ -16,7 +16,7 @@ struct Id {
   constexpr explicit Id(std::int32_t v) : value(v) {}
   constexpr explicit Id(std::size_t v) : value(static_cast<std::int32_t>(v)) {}
   constexpr std::size_t index() const { return static_cast<std::size_t>(value); }
-  friend constexpr auto operator<=>(Id, Id) = default;  // NOLINT(modernize-use-nullptr)
+  friend constexpr auto operator<=>(Id, Id) = default;
 };
 
 using LayerId = Id<struct LayerTag>;
