@@ -1,5 +1,8 @@
 // Peers that are found without their addresses: by multicast and from other peers. In a network
 // that has nothing but its own loopback, so that nothing is sent to anybody.
+#include <chrono>
+#include <thread>
+
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -33,6 +36,16 @@ bool AnswersHandshake(const char* host, std::uint16_t port, const Digest& info_h
   const bool answers = ::recv(socket, &answer, 1, 0) == 1;
   ::close(socket);
   return answers;
+}
+
+// The same, some time: who has just said that it listens may not have opened the model yet.
+bool ComesToAnswer(const char* host, std::uint16_t port, const Digest& info_hash) {
+  constexpr int kMostCalls = 100;
+  for (int call = 0; call < kMostCalls; ++call) {
+    if (AnswersHandshake(host, port, info_hash)) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return false;
 }
 
 // `doppler share` with the ways to find peers that are asked for.
@@ -126,8 +139,8 @@ TEST(DiscoveryTest, OnePortIsThatOfAllAddresses) {
   const std::string problem = InItsOwnNetwork([&] {
     const OpenSeed seed(model, {"--no-lsd", "--no-pex", "--no-dht"});
     const Digest name = ParseLink(seed.link()).info_hash;
-    EXPECT_TRUE(AnswersHandshake(kPublicAddress, seed.port(), name));
-    EXPECT_TRUE(AnswersHandshake("127.0.0.1", seed.port(), name));
+    EXPECT_TRUE(ComesToAnswer(kPublicAddress, seed.port(), name));
+    EXPECT_TRUE(ComesToAnswer("127.0.0.1", seed.port(), name));
   });
   if (!problem.empty()) GTEST_SKIP() << problem;
 }
@@ -139,8 +152,8 @@ TEST(DiscoveryTest, APrivateSwarmTakesNobodyFromOtherNetworks) {
   const std::string problem = InItsOwnNetwork([&] {
     const Seed seed(model);  // with --private
     const Digest name = ParseLink(seed.link()).info_hash;
+    EXPECT_TRUE(ComesToAnswer("127.0.0.1", seed.port(), name));
     EXPECT_FALSE(AnswersHandshake(kPublicAddress, seed.port(), name));
-    EXPECT_TRUE(AnswersHandshake("127.0.0.1", seed.port(), name));
   });
   if (!problem.empty()) GTEST_SKIP() << problem;
 }
