@@ -29,8 +29,6 @@ constexpr std::chrono::milliseconds kTickInterval(200);
 constexpr std::chrono::milliseconds kWatchInterval(100);
 constexpr std::chrono::seconds kRedialInterval(1);
 constexpr std::chrono::seconds kLayersInterval(1);
-// How long connections that end are waited for before others are made.
-constexpr std::chrono::milliseconds kMostForEnds(300);
 // How long libtorrent's thread may be kept from its peers by LayersSeconds.
 constexpr double kMostLayersSeconds = 0.02;
 
@@ -142,7 +140,7 @@ void SwarmSession::HandleAlert(const lt::alert& alert) {
   } else if (const auto* saved = lt::alert_cast<lt::save_resume_data_alert>(&alert)) {
     TakeResumeData(*saved);
   } else if (const auto* checked = lt::alert_cast<lt::torrent_checked_alert>(&alert)) {
-    if (checked->handle == torrent_) resume_by_ = Clock::now() + kMostForEnds;
+    if (checked->handle == torrent_) TakeChecked();
   } else if (lt::alert_cast<lt::piece_finished_alert>(&alert) != nullptr) {
     ++verified_pieces_;
     new_pieces_ = true;

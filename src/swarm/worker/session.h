@@ -60,6 +60,7 @@ class SwarmSession {
   void Renew();
   void TakeResumeData(const libtorrent::save_resume_data_alert& alert);
   void AddWithout(libtorrent::add_torrent_params parameters);
+  void TakeChecked();
   void ResumeWhenAlone();
   void TakeBan(const libtorrent::peer_ban_alert& ban);
   void Describe();
@@ -79,7 +80,8 @@ class SwarmSession {
   std::vector<int> first_piece_;                 // [file of the torrent], and the end
   std::vector<bool> layer_known_;                // [file of the torrent], to the program
   WantedFiles wanted_{{}};
-  bool renewing_ = false;  // what the torrent knows was asked for
+  bool checked_ = false;   // the torrent knows what of its files is here
+  bool renewing_ = false;  // what the torrent knows was asked for, or will be
   std::optional<Clock::time_point> resume_by_;
   std::vector<std::uint32_t> forgetting_;  // files, until they are
   std::vector<PeerAddress> pardoned_;      // until they are called again

@@ -21,6 +21,9 @@ namespace doppler {
 
 namespace lt = libtorrent;
 
+// How long connections that end are waited for before others are made.
+constexpr std::chrono::milliseconds kMostForEnds(300);
+
 void SwarmSession::Forget(const ForgetMessage& message) {
   if (start_.task != StartMessage::Task::kOnDemand || !forgetting_.empty()) {
     Throw("a message that does not belong here");
@@ -34,10 +37,18 @@ void SwarmSession::Forget(const ForgetMessage& message) {
   Renew();
 }
 
+// Not before the torrent is checked: it would say of itself that it has not been, and one that is
+// added so and is paused never is.
 void SwarmSession::Renew() {
-  if (!std::exchange(renewing_, true)) {
+  if (!std::exchange(renewing_, true) && checked_) {
     torrent_.save_resume_data(lt::torrent_handle::save_info_dict);
   }
+}
+
+void SwarmSession::TakeChecked() {
+  checked_ = true;
+  resume_by_ = Clock::now() + kMostForEnds;
+  if (renewing_) torrent_.save_resume_data(lt::torrent_handle::save_info_dict);
 }
 
 // With nothing to forget, what can wait is not done while something is wanted.

@@ -74,6 +74,7 @@ void SwarmSession::Add(lt::add_torrent_params parameters) {
   // Paused until ResumeWhenAlone. What a torrent knows of itself does not say who wants its news.
   parameters.flags |= lt::torrent_flags::paused | lt::torrent_flags::update_subscribe;
   lt::error_code error;
+  checked_ = false;
   torrent_ = session_.add_torrent(std::move(parameters), error);
   if (error) Throw("libtorrent does not take the torrent: {}", error.message());
   if (!start_.authority.empty()) {
