@@ -115,7 +115,7 @@ stage_asan() {
 stage_tsan() {
   install_packages build test
   configure tsan
-  local programs=(base_test io_test backend_test store_test convert_test engine_test tiers_test)
+  local programs=(base_test io_test backend_test store_test engine_test tiers_test)
   build tsan "${programs[@]}"
   # Here all of them compute, and threads that spin for one another would have no core.
   run_tests tsan -j "$(nproc)" -R "^($(IFS='|' && echo "${programs[*]}"))\\."

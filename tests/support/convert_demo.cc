@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
     doppler::ConvertOptions options;
     options.checkpoint = doppler::DemoCheckpoint();
     options.output = argv[1];
+    options.threads = 2;
     doppler::Convert(options, [](doppler::Bytes, doppler::Bytes) {});
   } catch (const std::exception& error) {
     std::fprintf(stderr, "convert_demo: %s\n", error.what());

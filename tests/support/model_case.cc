@@ -27,6 +27,7 @@ TokenId ArgMax(std::span<const float> logits) {
 
 void ConvertTo(const fs::path& output, ConvertOptions options) {
   options.output = output;
+  options.threads = 2;
   Convert(options, [](Bytes, Bytes) {});
 }
 
