@@ -10,7 +10,7 @@ Without options: --stage release. Stages, in the order of --all:
   lint     formatting, order of modules, unused names, links of the documents
   tidy     clang-tidy over every source file and header but the tests
   asan     all tests under Clang's address and undefined-behaviour sanitizers
-  fuzz     every fuzz target for a short while (6 s, see --fuzz-seconds)
+  fuzz     every fuzz target for a short while (5 s, see --fuzz-seconds)
   tsan     the tests of what runs in several threads, under the thread sanitizer
   aarch64  the kernels' tests, compiled for AArch64, under an emulator
   release  all tests of the optimised build; they abort when decode allocates memory
@@ -23,7 +23,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source scripts/packages.sh
 
 ALL_STAGES=(lint tidy asan fuzz tsan aarch64 release)
-FUZZ_SECONDS=6
+FUZZ_SECONDS=5
 FUZZERS_AT_ONCE=2
 stage=""
 stage_start=0
