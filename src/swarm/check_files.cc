@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/function_ref.h"
 #include "base/interrupt.h"
 #include "base/thread_pool.h"
 #include "format/artifact_files.h"
@@ -17,6 +18,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr Bytes kPortion = kMiB;
+// Of a thread beside others, so that they end at about the same time.
+constexpr Bytes kShare = 256 * kKiB;
+static_assert(kShare % kLeafBytes == 0);
 
 // The length of a plain file; 0 if there is none.
 Bytes PlainFileSize(const fs::path& path) {
@@ -51,6 +55,31 @@ std::vector<Digest> HashLeaves(const fs::path& path, Bytes size,
   return leaves;
 }
 
+// The same on all threads of a pool. Throws what the first that failed has thrown.
+std::vector<Digest> HashLeavesOnThreads(const fs::path& path, Bytes size, ThreadPool& pool) {
+  const File file(path, OpenMode::kRead);
+  std::vector<Digest> leaves((size + kLeafBytes - 1) / kLeafBytes);
+  std::mutex mutex;
+  std::exception_ptr problem;
+  pool.ParallelFor((size + kShare - 1) / kShare, 1, [&](std::size_t begin, std::size_t end) {
+    try {
+      std::vector<std::byte> buffer(kShare);
+      for (std::size_t i = begin; i < end; ++i) {
+        ThrowIfInterrupted();
+        const auto share = std::span(buffer).first(std::min(kShare, size - i * kShare));
+        file.ReadOnce(i * kShare, share);
+        auto leaf = leaves.begin() + static_cast<std::ptrdiff_t>(i * (kShare / kLeafBytes));
+        Sha256OfParts(share, kLeafBytes, [&leaf](const Digest& digest) { *leaf++ = digest; });
+      }
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (!problem) problem = std::current_exception();
+    }
+  });
+  if (problem) std::rethrow_exception(problem);
+  return leaves;
+}
+
 // Whether piece `piece` has its hash, from leaves that may be fewer than the file's.
 bool PieceIsThere(const TorrentFile& file, std::size_t piece, std::span<const Digest> leaves) {
   const std::size_t begin = piece * kPieceLeaves;
@@ -60,6 +89,32 @@ bool PieceIsThere(const TorrentFile& file, std::size_t piece, std::span<const Di
     folder.Add(leaf);
   }
   return folder.RootOfHeight(kPieceLevel) == PieceHash(file, piece);
+}
+
+// What a file's leaves, which `hash` gives of so many bytes, say of it. Sets the layer of a whole
+// file.
+FileCheck CheckLeaves(const fs::path& path, TorrentFile& file,
+                      FunctionRef<std::vector<Digest>(Bytes size)> hash) {
+  FileCheck check;
+  check.pieces.resize(PieceCount(file));
+  const Bytes size = std::min(PlainFileSize(path), file.size);
+  if (size == 0) return check;
+  const std::optional<FileStamp> stamp = StampOf(path);
+  std::vector<Digest> leaves = hash(size);
+  if (size == file.size && MerkleRoot(leaves) == file.root) {
+    check.whole = true;
+    check.pieces.assign(check.pieces.size(), true);
+    file.layer = PieceLayer(leaves);
+    check.leaves = std::move(leaves);
+    // One that is longer is not the file yet.
+    if (stamp && stamp->size == file.size) check.stamp = stamp;
+    return check;
+  }
+  if (file.layer.empty()) return check;
+  for (std::size_t piece = 0; piece < check.pieces.size(); ++piece) {
+    check.pieces[piece] = PieceIsThere(file, piece, leaves);
+  }
+  return check;
 }
 
 // Checks these files of the torrent, without keeping their leaves.
@@ -110,26 +165,11 @@ Bytes BytesThere(const TorrentFile& file, const FileCheck& check) {
 
 FileCheck CheckFile(const fs::path& path, TorrentFile& file,
                     const std::function<void(Bytes)>& on_progress) {
-  FileCheck check;
-  check.pieces.resize(PieceCount(file));
-  const Bytes size = std::min(PlainFileSize(path), file.size);
-  if (size == 0) return check;
-  const std::optional<FileStamp> stamp = StampOf(path);
-  std::vector<Digest> leaves = HashLeaves(path, size, on_progress);
-  if (size == file.size && MerkleRoot(leaves) == file.root) {
-    check.whole = true;
-    check.pieces.assign(check.pieces.size(), true);
-    file.layer = PieceLayer(leaves);
-    check.leaves = std::move(leaves);
-    // One that is longer is not the file yet.
-    if (stamp && stamp->size == file.size) check.stamp = stamp;
-    return check;
-  }
-  if (file.layer.empty()) return check;
-  for (std::size_t piece = 0; piece < check.pieces.size(); ++piece) {
-    check.pieces[piece] = PieceIsThere(file, piece, leaves);
-  }
-  return check;
+  return CheckLeaves(path, file, [&](Bytes size) { return HashLeaves(path, size, on_progress); });
+}
+
+FileCheck CheckFile(const fs::path& path, TorrentFile& file, ThreadPool& pool) {
+  return CheckLeaves(path, file, [&](Bytes size) { return HashLeavesOnThreads(path, size, pool); });
 }
 
 std::vector<FileCheck> CheckFiles(const fs::path& folder, Torrent& torrent,

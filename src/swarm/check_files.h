@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "io/file_stamp.h"
 #include "swarm/checked_files.h"
 #include "swarm/torrent.h"
@@ -33,6 +34,8 @@ Bytes BytesThere(const TorrentFile& file, const FileCheck& check);
 // Error for what is not a plain file, InterruptedError on Ctrl-C.
 FileCheck CheckFile(const std::filesystem::path& path, TorrentFile& file,
                     const std::function<void(Bytes)>& on_progress);
+// The same with all threads of a pool, for a file that is waited for.
+FileCheck CheckFile(const std::filesystem::path& path, TorrentFile& file, ThreadPool& pool);
 
 // Checks all files of a torrent below `folder`, on `threads` threads; the manifest under the name
 // `manifest_file`. Leaves are not kept: they would be 1/512 of a model. `on_progress` gets the

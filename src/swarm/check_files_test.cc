@@ -48,6 +48,25 @@ TEST_F(CheckFilesTest, FindsAWholeFileAndItsLayer) {
   EXPECT_EQ(file.layer, known_.Find(kExpertShard)->layer);
 }
 
+TEST_F(CheckFilesTest, SeveralThreadsFindTheSame) {
+  ThreadPool pool(3);
+  TorrentFile file = *torrent_.Find(kExpertShard);
+  const FileCheck check = CheckFile(folder_ / kExpertShard, file, pool);
+  EXPECT_TRUE(check.whole);
+  EXPECT_EQ(check.leaves, CheckFile(folder_ / kExpertShard, file, [](Bytes) {}).leaves);
+  EXPECT_EQ(file.layer, known_.Find(kExpertShard)->layer);
+  std::string bytes = SampleBytes(2, 320 * kKiB);
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  WriteSampleFile(folder_ / kExpertShard, bytes);
+  file = *known_.Find(kExpertShard);
+  EXPECT_THAT(CheckFile(folder_ / kExpertShard, file, pool).pieces,
+              ElementsAre(true, true, true, true, false));
+  std::filesystem::remove(folder_ / kExpertShard);
+  std::filesystem::create_directory(folder_ / kExpertShard);
+  EXPECT_THAT(MessageOf([&] { CheckFile(folder_ / kExpertShard, file, pool); }),
+              HasSubstr("not a plain file"));
+}
+
 TEST_F(CheckFilesTest, FindsPiecesWhereTheLayerIsKnown) {
   std::string bytes = SampleBytes(2, 320 * kKiB);
   bytes[kPieceBytes] = static_cast<char>(bytes[kPieceBytes] ^ 1);

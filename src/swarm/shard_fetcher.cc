@@ -33,6 +33,9 @@ Clock::duration Seconds(double seconds) {
   return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
+// An expert that has come is hashed while those who compute wait for it.
+constexpr int kHashThreads = 2;
+
 }  // namespace
 
 ShardFetcher::ShardFetcher(const ShardFetcherOptions& options, const ShardFetcherEvents& events)
@@ -41,6 +44,7 @@ ShardFetcher::ShardFetcher(const ShardFetcherOptions& options, const ShardFetche
       lock_(options.folder),
       torrent_(DescribeArtifact(options.folder, options.reach.Authority(), manifest_)),
       info_hash_(InfoHash(torrent_)),
+      hashers_(kHashThreads),
       last_news_(Clock::now()) {
   RequireMember(options_.reach.TeamOrNull(), torrent_.authority, torrent_.name);
   TakeCachedLayers(options_.folder, torrent_);
@@ -168,7 +172,7 @@ void ShardFetcher::CheckAgain() {
   for (const ShardWishes::Wish& wish : wishes_->All()) {
     const std::size_t index = file_of_[wish.shard.index()];
     TorrentFile& file = torrent_.files[index];
-    checks_[index] = CheckFile(options_.folder / file.path, file, [](Bytes) {});
+    checks_[index] = CheckFile(options_.folder / file.path, file, hashers_);
     checks_[index].leaves = {};
     if (checks_[index].whole) Came(wish.shard);
   }
@@ -298,7 +302,7 @@ void ShardFetcher::Arrived(std::uint32_t index) {
   if (index >= checks_.size()) throw SwarmEndedError("the swarm process named no file");
   if (!shard_of_[index] || checks_[index].whole || !disk_->Holds(*shard_of_[index])) return;
   TorrentFile& file = torrent_.files[index];
-  checks_[index] = CheckFile(options_.folder / file.path, file, [](Bytes) {});
+  checks_[index] = CheckFile(options_.folder / file.path, file, hashers_);
   checks_[index].leaves = {};
   if (!checks_[index].whole) {
     throw SwarmEndedError(fmt::format("the swarm process left '{}' damaged", file.path));

@@ -128,6 +128,7 @@ class ShardFetcher final : public ShardSource {
   std::vector<std::size_t> file_of_;              // [ShardId], in the torrent
   std::vector<std::optional<ShardId>> shard_of_;  // [file of the torrent]; experts only
   std::vector<FileCheck> checks_;                 // [file of the torrent]
+  ThreadPool hashers_;
   std::unique_ptr<ShardWishes> wishes_;
   std::unique_ptr<DiskCache> disk_;
   int restarts_without_news_ = 0;
