@@ -26,7 +26,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr const char* kDevice = "link0";
 constexpr auto kLongestQueue = std::chrono::milliseconds(50);
 // Preamble, addresses, type, checksum and the gap behind it.
 constexpr std::uint64_t kEthernetOverhead = 38;
@@ -48,11 +47,21 @@ void Require(bool done, const char* what) {
   if (!done) Throw("no emulated link: {}: {}", what, std::strerror(errno));
 }
 
-// Gives the device an address in a /24 and puts it up.
-void Configure(const std::string& address) {
+// Of up to 64 KiB, which takes some milliseconds on slower links.
+bool TakesLargePackets(const LinkOptions& options) {
+  constexpr std::uint64_t kFast = 100'000'000;
+  return options.lost_per_mille == 0 && (options.rate == 0 || options.rate >= kFast);
+}
+
+void SetName(ifreq& request, const std::string& device) {
+  std::strncpy(request.ifr_name, device.c_str(), IFNAMSIZ - 1);
+}
+
+// Gives the device its address in a /24 and puts it up.
+void Configure(const LinkEnd& end) {
   const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   ifreq request{};
-  std::strcpy(request.ifr_name, kDevice);
+  SetName(request, end.device);
   const auto set = [&](unsigned long what, const std::string& value) {
     sockaddr_in number{};
     number.sin_family = AF_INET;
@@ -60,7 +69,7 @@ void Configure(const std::string& address) {
     std::memcpy(&request.ifr_addr, &number, sizeof number);
     return is_number && ::ioctl(socket, what, &request) == 0;
   };
-  bool done = set(SIOCSIFADDR, address) && set(SIOCSIFNETMASK, "255.255.255.0");
+  bool done = set(SIOCSIFADDR, end.address) && set(SIOCSIFNETMASK, "255.255.255.0");
   request.ifr_flags = IFF_UP | IFF_RUNNING;
   done = done && ::ioctl(socket, SIOCSIFFLAGS, &request) == 0;
   const int error = errno;
@@ -71,17 +80,17 @@ void Configure(const std::string& address) {
 
 // Makes the device in the network of the calling thread. Packets are read and written with a header
 // that tells which packets of the wire a large one stands for, and that its checksum is to be made.
-int NewDevice(const std::string& address, bool large_packets) {
+int NewDevice(const LinkEnd& end, bool large_packets) {
   const int device = ::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
   Require(device >= 0, "/dev/net/tun");
   try {
     ifreq request{};
-    std::strcpy(request.ifr_name, kDevice);
+    SetName(request, end.device);
     request.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
     Require(::ioctl(device, TUNSETIFF, &request) == 0, "no TUN device");
     const unsigned long offload = large_packets ? TUN_F_CSUM | TUN_F_TSO4 : TUN_F_CSUM;
     Require(::ioctl(device, TUNSETOFFLOAD, offload) == 0, "no large packets");
-    Configure(address);
+    Configure(end);
   } catch (...) {
     ::close(device);
     throw;
@@ -96,7 +105,7 @@ int NewDeviceIn(const LinkEnd& end, bool large_packets) {
   std::thread([&] {
     try {
       Require(::setns(end.network, CLONE_NEWNET) == 0, "no way into the network");
-      device = NewDevice(end.address, large_packets);
+      device = NewDevice(end, large_packets);
     } catch (...) {
       failure = std::current_exception();
     }
@@ -161,8 +170,8 @@ class Wire {
 
 EmulatedLink::EmulatedLink(const LinkEnd& first, const LinkEnd& second, const LinkOptions& options)
     : options_(options),
-      first_(NewDeviceIn(first, options.lost_per_mille == 0)),
-      second_(NewDeviceIn(second, options.lost_per_mille == 0)),
+      first_(NewDeviceIn(first, TakesLargePackets(options))),
+      second_(NewDeviceIn(second, TakesLargePackets(options))),
       there_([this] { Carry(first_, second_, 1); }),
       back_([this] { Carry(second_, first_, 2); }) {}
 

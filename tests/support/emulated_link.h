@@ -22,11 +22,12 @@ struct LinkOptions {
 struct LinkEnd {
   int network;          // descriptor of a network namespace; only used while the link is made
   std::string address;  // IPv4; the other end must be in the same /24
+  std::string device = "link0";
 };
 
-// Two TUN devices, `link0` each, and two threads that carry packets from one to the other. TCP runs
-// between the real ends in the kernel, as over a wire. Without losses packets of up to 64 KiB pass
-// as one, and count as the packets of 1500 bytes that they stand for.
+// Two TUN devices and two threads that carry packets from one to the other. TCP runs
+// between the real ends in the kernel, as over a wire. On a link that is fast and loses none,
+// packets of up to 64 KiB pass as one, and count as the packets of 1500 bytes that they stand for.
 class EmulatedLink {
  public:
   // Throws Error where the kernel or the privileges for it are missing.
