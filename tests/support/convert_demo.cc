@@ -12,11 +12,7 @@ int main(int argc, char** argv) {
   }
   try {
     std::filesystem::remove_all(argv[1]);
-    doppler::ConvertOptions options;
-    options.checkpoint = doppler::DemoCheckpoint();
-    options.output = argv[1];
-    options.threads = 2;
-    doppler::Convert(options, [](doppler::Bytes, doppler::Bytes) {});
+    doppler::ConvertDemoModel(argv[1]);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "convert_demo: %s\n", error.what());
     return 1;

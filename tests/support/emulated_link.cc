@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <cstring>
 #include <deque>
-#include <exception>
 #include <random>
 #include <vector>
 
@@ -14,12 +13,12 @@
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "support/own_network.h"
 
 namespace doppler {
 namespace {
@@ -98,19 +97,9 @@ int NewDevice(const LinkEnd& end, bool large_packets) {
   return device;
 }
 
-// A network namespace is its thread's: another thread goes there.
 int NewDeviceIn(const LinkEnd& end, bool large_packets) {
   int device = -1;
-  std::exception_ptr failure;
-  std::thread([&] {
-    try {
-      Require(::setns(end.network, CLONE_NEWNET) == 0, "no way into the network");
-      device = NewDevice(end, large_packets);
-    } catch (...) {
-      failure = std::current_exception();
-    }
-  }).join();
-  if (failure) std::rethrow_exception(failure);
+  RunInNetwork(end.network, [&] { device = NewDevice(end, large_packets); });
   return device;
 }
 

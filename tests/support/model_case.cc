@@ -65,11 +65,15 @@ std::size_t GroupedTensors(const fs::path& model) {
   }));
 }
 
+void ConvertDemoModel(const fs::path& output) {
+  ConvertTo(output, {.checkpoint = DemoCheckpoint()});
+}
+
 DemoCopy::DemoCopy() : path_(folder_.path() / "model") {
   if (const char* converted = std::getenv("DOPPLER_DEMO_MODEL")) {
     fs::copy(converted, path_, fs::copy_options::recursive);
   } else {
-    ConvertTo(path_, {.checkpoint = DemoCheckpoint()});
+    ConvertDemoModel(path_);
   }
 }
 

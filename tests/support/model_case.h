@@ -40,6 +40,9 @@ class ConvertedModel {
 // How many of an artifact's tensors are in groups of rows.
 std::size_t GroupedTensors(const std::filesystem::path& model);
 
+// Converts the demo model into a folder that is not there yet.
+void ConvertDemoModel(const std::filesystem::path& output);
+
 // The demo model, converted, in a temporary folder of its own: copied from the folder that
 // DOPPLER_DEMO_MODEL names (convert_demo), or else converted here.
 class DemoCopy {

@@ -68,9 +68,11 @@ OwnNetwork::OwnNetwork() {
 
 OwnNetwork::~OwnNetwork() { ::close(descriptor_); }
 
-void OwnNetwork::Run(const std::function<void()>& body) const {
+void OwnNetwork::Run(const std::function<void()>& body) const { RunInNetwork(descriptor_, body); }
+
+void RunInNetwork(int network, const std::function<void()>& body) {
   InAnotherThread([&] {
-    if (::setns(descriptor_, CLONE_NEWNET) != 0) {
+    if (::setns(network, CLONE_NEWNET) != 0) {
       Throw("no way into a network namespace: {}", std::strerror(errno));
     }
     body();

@@ -28,6 +28,10 @@ class OwnNetwork {
   int descriptor_ = -1;
 };
 
+// Runs `body` in the network namespace that a descriptor is of, in another thread, and throws what
+// it throws. Throws Error where the way in is not allowed.
+void RunInNetwork(int network, const std::function<void()>& body);
+
 // Runs `body` in a network of its own. Says why that cannot be, or nothing.
 std::string InItsOwnNetwork(const std::function<void()>& body);
 

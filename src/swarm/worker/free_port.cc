@@ -1,7 +1,6 @@
 #include "swarm/worker/free_port.h"
 
 #include <cerrno>
-#include <cstring>
 
 #include <netinet/in.h>
 #include <sys/socket.h>

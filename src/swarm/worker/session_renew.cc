@@ -48,7 +48,7 @@ void SwarmSession::Renew() {
 void SwarmSession::TakeChecked() {
   checked_ = true;
   resume_by_ = Clock::now() + kMostForEnds;
-  if (renewing_) torrent_.save_resume_data(lt::torrent_handle::save_info_dict);
+  if (std::exchange(renewing_, false)) Renew();
 }
 
 // With nothing to forget, what can wait is not done while something is wanted.
