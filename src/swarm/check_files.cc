@@ -1,12 +1,13 @@
 #include "swarm/check_files.h"
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <numeric>
 
 #include "base/error.h"
-#include "base/function_ref.h"
 #include "base/interrupt.h"
 #include "base/thread_pool.h"
 #include "format/artifact_files.h"
@@ -17,10 +18,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr Bytes kPortion = kMiB;
-// Of a thread beside others, so that they end at about the same time.
-constexpr Bytes kShare = 256 * kKiB;
-static_assert(kShare % kLeafBytes == 0);
+// Small, so that threads that share a file end at about the same time.
+constexpr Bytes kPortion = 256 * kKiB;
+static_assert(kPortion % kLeafBytes == 0);
 
 // The length of a plain file; 0 if there is none.
 Bytes PlainFileSize(const fs::path& path) {
@@ -38,42 +38,31 @@ Bytes PlainFileSize(const fs::path& path) {
   return error ? 0 : size;
 }
 
+// On all threads of a pool; `on_progress` gets the bytes of a portion, one call at a time. Throws
+// what the first that failed has thrown.
 std::vector<Digest> HashLeaves(const fs::path& path, Bytes size,
-                               const std::function<void(Bytes)>& on_progress) {
-  const File file(path, OpenMode::kRead);
-  std::vector<std::byte> buffer(std::min(size, kPortion));
-  std::vector<Digest> leaves;
-  leaves.reserve((size + kLeafBytes - 1) / kLeafBytes);
-  for (Bytes offset = 0; offset < size;) {
-    ThrowIfInterrupted();
-    const auto portion = std::span(buffer).first(std::min<Bytes>(kPortion, size - offset));
-    file.ReadOnce(offset, portion);
-    Sha256OfParts(portion, kLeafBytes, [&leaves](const Digest& leaf) { leaves.push_back(leaf); });
-    offset += portion.size();
-    on_progress(portion.size());
-  }
-  return leaves;
-}
-
-// The same on all threads of a pool. Throws what the first that failed has thrown.
-std::vector<Digest> HashLeavesOnThreads(const fs::path& path, Bytes size, ThreadPool& pool) {
+                               const std::function<void(Bytes)>& on_progress, ThreadPool& pool) {
   const File file(path, OpenMode::kRead);
   std::vector<Digest> leaves((size + kLeafBytes - 1) / kLeafBytes);
   std::mutex mutex;
   std::exception_ptr problem;
-  pool.ParallelFor((size + kShare - 1) / kShare, 1, [&](std::size_t begin, std::size_t end) {
+  std::atomic<bool> failed{false};
+  pool.ParallelFor((size + kPortion - 1) / kPortion, 1, [&](std::size_t begin, std::size_t end) {
+    if (failed) return;
     try {
-      std::vector<std::byte> buffer(kShare);
+      const auto buffer = std::make_unique_for_overwrite<std::byte[]>(kPortion);
       for (std::size_t i = begin; i < end; ++i) {
         ThrowIfInterrupted();
-        const auto share = std::span(buffer).first(std::min(kShare, size - i * kShare));
-        file.ReadOnce(i * kShare, share);
-        auto leaf = leaves.begin() + static_cast<std::ptrdiff_t>(i * (kShare / kLeafBytes));
-        Sha256OfParts(share, kLeafBytes, [&leaf](const Digest& digest) { *leaf++ = digest; });
+        const std::span portion(buffer.get(), std::min(kPortion, size - i * kPortion));
+        file.ReadOnce(i * kPortion, portion);
+        auto leaf = leaves.begin() + static_cast<std::ptrdiff_t>(i * (kPortion / kLeafBytes));
+        Sha256OfParts(portion, kLeafBytes, [&leaf](const Digest& digest) { *leaf++ = digest; });
+        const std::lock_guard lock(mutex);
+        on_progress(portion.size());
       }
     } catch (...) {
       const std::lock_guard lock(mutex);
-      if (!problem) problem = std::current_exception();
+      if (!failed.exchange(true)) problem = std::current_exception();
     }
   });
   if (problem) std::rethrow_exception(problem);
@@ -91,16 +80,14 @@ bool PieceIsThere(const TorrentFile& file, std::size_t piece, std::span<const Di
   return folder.RootOfHeight(kPieceLevel) == PieceHash(file, piece);
 }
 
-// What a file's leaves, which `hash` gives of so many bytes, say of it. Sets the layer of a whole
-// file.
-FileCheck CheckLeaves(const fs::path& path, TorrentFile& file,
-                      FunctionRef<std::vector<Digest>(Bytes size)> hash) {
+FileCheck CheckOn(ThreadPool& pool, const fs::path& path, TorrentFile& file,
+                  const std::function<void(Bytes)>& on_progress) {
   FileCheck check;
   check.pieces.resize(PieceCount(file));
   const Bytes size = std::min(PlainFileSize(path), file.size);
   if (size == 0) return check;
   const std::optional<FileStamp> stamp = StampOf(path);
-  std::vector<Digest> leaves = hash(size);
+  std::vector<Digest> leaves = HashLeaves(path, size, on_progress, pool);
   if (size == file.size && MerkleRoot(leaves) == file.root) {
     check.whole = true;
     check.pieces.assign(check.pieces.size(), true);
@@ -165,11 +152,12 @@ Bytes BytesThere(const TorrentFile& file, const FileCheck& check) {
 
 FileCheck CheckFile(const fs::path& path, TorrentFile& file,
                     const std::function<void(Bytes)>& on_progress) {
-  return CheckLeaves(path, file, [&](Bytes size) { return HashLeaves(path, size, on_progress); });
+  ThreadPool alone(1);
+  return CheckOn(alone, path, file, on_progress);
 }
 
 FileCheck CheckFile(const fs::path& path, TorrentFile& file, ThreadPool& pool) {
-  return CheckLeaves(path, file, [&](Bytes size) { return HashLeavesOnThreads(path, size, pool); });
+  return CheckOn(pool, path, file, [](Bytes) {});
 }
 
 std::vector<FileCheck> CheckFiles(const fs::path& folder, Torrent& torrent,
