@@ -213,6 +213,11 @@ void Body(Wire& wire, Of<Wire, PardonedMessage>& message) {
 }
 
 template <typename Wire>
+void Body(Wire& wire, Of<Wire, DamagedMessage>& message) {
+  wire.Unsigned(message.file);
+}
+
+template <typename Wire>
 void Body(Wire& wire, Of<Wire, FailureMessage>& message) {
   wire.Text(message.problem);
 }

@@ -129,6 +129,11 @@ struct PardonedMessage {
 // The last ForgetMessage was done: nobody is told that the files are here, and none is open.
 struct ForgottenMessage {};
 
+// A file that is not on disk as it was said to be: nobody is told any more that it is here.
+struct DamagedMessage {
+  std::uint32_t file = 0;
+};
+
 // A peer that is connected, by its own word.
 struct PeerState {
   PeerAddress address;
@@ -153,7 +158,7 @@ struct FailureMessage {
 using Message = std::variant<StartMessage, WantMessage, ConnectMessage, StopMessage, ReadyMessage,
                              DescriptionMessage, StatusMessage, FileMessage, LayerMessage,
                              BannedMessage, FailureMessage, WantFileMessage, ForgetMessage,
-                             ForgottenMessage, PeersMessage, PardonedMessage>;
+                             ForgottenMessage, PeersMessage, PardonedMessage, DamagedMessage>;
 
 // A torrent of 2 TiB with all its piece layers.
 inline constexpr Bytes kMostFrameBytes = 2 * kGiB;

@@ -57,6 +57,7 @@ TEST(MessagesTest, ReadsWhatItWritesInAnyPortions) {
       LayerMessage{3, {Digest{1}, Digest{2}}},
       PardonedMessage{{"192.0.2.7", 7001}},
       BannedMessage{{"1.2.3.4", 5}},
+      DamagedMessage{6},
       FailureMessage{"disk full"},
       WantFileMessage{.file = 5, .priority = 7},
       ForgetMessage{{5, 1u << 31u}},

@@ -60,6 +60,16 @@ void TryWriteChecked(const ShareOptions& options, const std::vector<CheckedFile>
   }
 }
 
+std::string DamagedNotice(const Torrent& torrent, const DamagedMessage& damaged) {
+  if (damaged.file >= torrent.files.size()) {
+    throw SwarmEndedError("the swarm process named no file");
+  }
+  return fmt::format(
+      "'{}' is damaged or gone and not sent any more; copy it again or convert again, and share "
+      "the model anew",
+      torrent.files[damaged.file].path);
+}
+
 std::optional<ModelSignature> SignatureFor(const ShareOptions& options, const Digest& info_hash) {
   const std::optional<Digest> team = options.reach.TeamHash();
   if (options.signing_key.empty()) {
@@ -73,8 +83,8 @@ std::optional<ModelSignature> SignatureFor(const ShareOptions& options, const Di
 }
 
 // Serves with one swarm process. Returns when interrupted.
-void Serve(const StartMessage& start, const ShareEvents& events, StatusMessage& status,
-           std::uint16_t& port) {
+void Serve(const StartMessage& start, const Torrent& torrent, const ShareEvents& events,
+           StatusMessage& status, std::uint16_t& port) {
   SwarmProcess swarm(start);
   while (!Interrupted()) {
     const std::optional<Message> message = swarm.Receive(kLookInterval);
@@ -89,6 +99,8 @@ void Serve(const StartMessage& start, const ShareEvents& events, StatusMessage& 
     } else if (const auto* news = std::get_if<StatusMessage>(&*message)) {
       status = *news;
       events.status(status);
+    } else if (const auto* damaged = std::get_if<DamagedMessage>(&*message)) {
+      events.notice(DamagedNotice(torrent, *damaged));
     }
   }
   swarm.Stop([&status](const Message& message) {
@@ -151,7 +163,7 @@ ShareReport ServeModel(const SharedModel& model, const ShareOptions& options,
   while (!Interrupted()) {
     StatusMessage status;
     try {
-      Serve(start, events, status, port);
+      Serve(start, model.torrent, events, status, port);
     } catch (const SwarmEndedError& error) {
       if (++report.restarts > kMostServeRestarts) throw;
       events.notice(fmt::format("{}; starting another", error.what()));

@@ -290,6 +290,12 @@ TEST(SwarmTest, ASeedDoesNotSendADamagedShard) {
                seed.peer(), "--timeout", "3"});
   ExpectRefused(result, kFailed, {"nothing has come for 3 s"});
   EXPECT_THAT(result.errors, testing::Not(HasSubstr("wrong bytes")));
+  EXPECT_THAT(seed.program().End(SIGINT).errors,
+              HasSubstr("'shards/00003.bin' is damaged or gone and not sent any more"));
+  // Whoever asked for it gets the rest.
+  for (const char* const shard : {"shards/00001.bin", "shards/00002.bin", "shards/00004.bin"}) {
+    EXPECT_EQ(ReadTextFile(temp.path() / "pulled" / shard), ReadTextFile(model / shard)) << shard;
+  }
 }
 
 TEST(SwarmTest, RefusesLinksThatAreNone) {

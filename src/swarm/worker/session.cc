@@ -71,6 +71,7 @@ SwarmSession::SwarmSession(const StartMessage& start, bool confined, Emit emit,
     : start_(start),
       confined_(confined),
       emit_(std::move(emit)),
+      on_news_(on_news),
       idle_(std::chrono::milliseconds(start.idle_milliseconds)),
       peers_(start.peers),
       watch_(std::make_shared<PeerWatch>(on_news)),
@@ -127,6 +128,7 @@ void SwarmSession::Handle() {
   session_.pop_alerts(&alerts);
   for (const lt::alert* alert : alerts) HandleAlert(*alert);
   if (info_ != nullptr) Describe();
+  if (check_ != nullptr) TakeDamaged();
   ResumeWhenAlone();
 }
 

@@ -13,8 +13,10 @@
 
 #include "swarm/idle_connections.h"
 #include "swarm/messages.h"
+#include "swarm/piece_check.h"
 #include "swarm/torrent.h"
 #include "swarm/wanted_files.h"
+#include "swarm/worker/checked_sending.h"
 #include "swarm/worker/info_plugin.h"
 #include "swarm/worker/peer_watch.h"
 
@@ -64,6 +66,7 @@ class SwarmSession {
   void ResumeWhenAlone();
   void TakeBan(const libtorrent::peer_ban_alert& ban);
   void Describe();
+  void TakeDamaged();
   void EmitStatus(const libtorrent::torrent_status& status);
   void EmitFile(libtorrent::file_index_t index);
   void EmitLayers();
@@ -76,6 +79,7 @@ class SwarmSession {
   const StartMessage start_;
   const bool confined_;
   const Emit emit_;
+  const std::function<void()> on_news_;
   std::vector<libtorrent::file_index_t> files_;  // [file of the torrent], without pad files
   std::vector<int> first_piece_;                 // [file of the torrent], and the end
   std::vector<bool> layer_known_;                // [file of the torrent], to the program
@@ -104,7 +108,9 @@ class SwarmSession {
   Clock::time_point next_layers_{};
   double layers_seconds_ = 0;  // that asking libtorrent for the layers takes
   const std::shared_ptr<PeerWatch> watch_;
-  const std::shared_ptr<InfoPlugin> info_;  // of kDescribe
+  const std::shared_ptr<InfoPlugin> info_;   // of kDescribe
+  std::shared_ptr<PieceCheck> check_;        // of kSeed
+  std::shared_ptr<CheckedSending> sending_;  // likewise
   libtorrent::session session_;
   libtorrent::torrent_handle torrent_;
 };

@@ -1,9 +1,9 @@
 // The torrent is removed and added again with all that it knows, in a session that goes on: what
 // libtorrent has no other way for.
 //
-// Files that are not here any more. BEP 54 has a message for it (lt_donthave), but libtorrent 2.0
-// sends that only when a read has failed, and nothing takes a piece out of its own list of what is
-// there. Peers get a new bitfield.
+// Files that are not here any more, or are damaged. BEP 54 has a message for it (lt_donthave), but
+// libtorrent 2.0 sends that only when a read has failed, and nothing takes a piece out of its own
+// list of what is there. Peers get a new bitfield.
 //
 // A ban that is undone, and connections that ask for few blocks at a time after an idle while.
 #include <utility>
@@ -35,6 +35,15 @@ void SwarmSession::Forget(const ForgetMessage& message) {
   if (message.files.empty()) return emit_(ForgottenMessage{});
   forgetting_ = message.files;
   Renew();
+}
+
+// Those of which a peer has asked for a piece that is not right.
+void SwarmSession::TakeDamaged() {
+  for (const std::uint32_t file : check_->TakeDamaged()) {
+    forgetting_.push_back(file);
+    emit_(DamagedMessage{file});
+    Renew();
+  }
 }
 
 // Not before the torrent is checked: it would say of itself that it has not been, and one that is
@@ -89,7 +98,9 @@ void SwarmSession::AddWithout(lt::add_torrent_params parameters) {
   parameters.ti = std::make_shared<lt::torrent_info>(*parameters.ti);
   session_.remove_torrent(torrent_);
   Add(std::move(parameters));
-  if (!forgotten.empty()) emit_(ForgottenMessage{});
+  if (!forgotten.empty() && start_.task == StartMessage::Task::kOnDemand) {
+    emit_(ForgottenMessage{});
+  }
 }
 
 // Peers are dialled at once when a torrent that is checked is resumed, and after that once a

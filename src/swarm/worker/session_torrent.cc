@@ -68,6 +68,7 @@ void SwarmSession::Add(lt::add_torrent_params parameters) {
         [plugin](const lt::torrent_handle&, lt::client_data_t) { return plugin; });
   };
   extend(watch_);
+  if (sending_ != nullptr) extend(sending_);
   if (info_ != nullptr) extend(info_);
   if (info_ == nullptr) parameters.extensions.emplace_back(lt::create_ut_metadata_plugin);
   parameters.extensions.emplace_back(lt::create_ut_pex_plugin);
@@ -114,8 +115,8 @@ void SwarmSession::LoadTorrent(lt::add_torrent_params& parameters) {
                                 static_cast<int>(pieces));
   if (start_.task == Task::kSeed) {
     parameters.flags |= lt::torrent_flags::upload_mode;
-    // A piece is then hashed before it is sent for the first time: a damaged file harms nobody.
-    if (AreThere(start_.have, 0, pieces)) parameters.flags |= lt::torrent_flags::seed_mode;
+    check_ = std::make_shared<PieceCheck>(start_.folder, start_.manifest_file, torrent);
+    sending_ = std::make_shared<CheckedSending>(check_, on_news_);
   } else {
     // By pieces and not by files: what is written of a file that nobody wants would not go there.
     parameters.piece_priorities.assign(pieces, lt::dont_download);
