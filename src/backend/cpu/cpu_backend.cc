@@ -6,7 +6,8 @@
 #include "backend/backend.h"
 #include "backend/checks.h"
 #include "backend/cpu/product_accesses.h"
-#include "backend/cpu/quantized_scratch.h"
+#include "backend/cpu/product_inputs.h"
+#include "backend/cpu/row_pieces.h"
 #include "backend/cpu/select.h"
 #include "backend/cpu/ungrouped_rows.h"
 #include "backend/quantize.h"
@@ -17,7 +18,6 @@ namespace {
 
 // A piece of less work than this costs more to hand out than to do.
 constexpr std::size_t kMinPieceBytes = 16 * kKiB;
-constexpr std::size_t kMinPieceFloats = 8192;
 // The most rows that a kernel takes together.
 constexpr std::size_t kRowsTogether = 16;
 // Tokens whose activations stay in the second-level cache while the rows of a piece pass by.
@@ -28,14 +28,10 @@ constexpr int kColumnsAtOnce = 256;
 
 static_assert(kDTypes.size() == CpuKernels::kTypes && kGridBlock == MatMulTile::kGridBlock);
 
-// Makers train in MXFP4, so that its weights are exact; 16 bits keep the activations from being
-// what an answer loses by.
-constexpr bool ReadsResiduals(DType weights) { return weights == DType::kMxfp4; }
-
 class CpuBackend final : public Backend {
  public:
   CpuBackend(ThreadPool& pool, CpuPath path)
-      : pool_(pool), path_(path), kernels_(KernelsOf(path)) {}
+      : pool_(pool), path_(path), kernels_(KernelsOf(path)), inputs_(pool, kernels_) {}
 
   std::string_view name() const override { return "cpu"; }
   std::string_view path() const override { return CpuPathName(path_); }
@@ -43,48 +39,25 @@ class CpuBackend final : public Backend {
   Bytes ScratchBytes(const KernelLimits& limits) const override {
     const Bytes ungrouped =
         kernels_.reads_groups ? 0 : UngroupedRows::BytesFor(pool_.size(), WidestRow(limits));
-    return ScratchLayout(limits, kernels_).end + ungrouped;
+    return inputs_.ScratchBytes(limits) + ungrouped;
   }
 
   void Reserve(const KernelLimits& limits) override {
-    limits_ = limits;
-    const ScratchLayout layout(limits, kernels_);
-    scratch_.resize(layout.end / sizeof(CacheLine));
-    gathered_.clear();
-    gathered_.reserve(static_cast<std::size_t>(limits.tokens));
-    auto* base = reinterpret_cast<std::byte*>(scratch_.data());
-    call_scratch_ = layout.call.At(base);
-    kept_scratch_ = layout.kept.At(base);
-    chosen_ = reinterpret_cast<float*>(base + layout.chosen);
+    inputs_.Reserve(limits);
     if (!kernels_.reads_groups) ungrouped_.Reserve(pool_.size(), WidestRow(limits));
   }
 
   void MatMul(const WeightMatrix& weights, ConstRows in, Rows out) override {
     DOPPLER_CHECK(in.cols == weights.cols && out.cols == weights.rows && in.rows == out.rows);
-    if (ReadsInt8(weights.dtype)) QuantizeActivations(weights.dtype, in);
+    inputs_.Prepare(weights.dtype, in);
     MatMulInPieces(weights, in, out);
   }
 
-  void Keep(ConstRows in) override {
-    DOPPLER_CHECK(in.rows <= limits_.tokens && in.cols <= limits_.kept_cols);
-    kept_in_ = in;
-    kept_.cols = 0;
-    gathered_.clear();
-  }
+  void Keep(ConstRows in) override { inputs_.Keep(in); }
 
   void MatMulOfKept(const WeightMatrix& weights, std::span<const int> rows, Rows out) override {
-    DOPPLER_CHECK(kept_in_.cols == weights.cols && out.cols == weights.rows);
-    DOPPLER_CHECK(static_cast<int>(rows.size()) == out.rows && out.rows <= limits_.tokens);
-    for (const int row : rows) DOPPLER_CHECK(row >= 0 && row < kept_in_.rows);
-    const ConstRows in{chosen_, out.rows, kept_in_.cols, kept_in_.cols};
-    if (ReadsInt8(weights.dtype)) {
-      GatherQuantized(weights.dtype, rows);
-    } else {
-      ForEachRow(out.rows, in.cols, [&](int i) {
-        std::copy_n(kept_in_.Row(rows[static_cast<std::size_t>(i)]), in.cols,
-                    chosen_ + static_cast<std::ptrdiff_t>(i) * in.cols);
-      });
-    }
+    const ConstRows in = inputs_.PrepareKept(weights.dtype, rows);
+    DOPPLER_CHECK(in.cols == weights.cols && out.cols == weights.rows && in.rows == out.rows);
     MatMulInPieces(weights, in, out);
   }
 
@@ -92,7 +65,7 @@ class CpuBackend final : public Backend {
                Rows out) override {
     CheckMix(in, rows, weights, out);
     const std::size_t k = rows.size() / static_cast<std::size_t>(out.rows);
-    ForEachRow(out.rows, out.cols * static_cast<int>(k), [&](int t) {
+    ForEachRow(pool_, out.rows, out.cols * static_cast<int>(k), [&](int t) {
       std::fill_n(out.Row(t), out.cols, 0.0f);
       for (std::size_t i = static_cast<std::size_t>(t) * k, end = i + k; i < end; ++i) {
         kernels_.add_scaled(in.Row(rows[i]), weights[i], out.cols, out.Row(t));
@@ -107,9 +80,7 @@ class CpuBackend final : public Backend {
     DOPPLER_CHECK(weights.all.layout == WeightLayout::kRow);
     const auto row_bytes = RowBytes(weights.all.dtype, static_cast<std::uint64_t>(cols));
     DOPPLER_CHECK(row_bytes.has_value());
-    if (ReadsInt8(weights.all.dtype)) {
-      QuantizeHeads(weights.all.dtype, in, in_step, weights.heads, cols);
-    }
+    inputs_.PrepareHeads(weights.all.dtype, in, in_step, weights.heads, cols);
     ForEachHead(weights.heads, [&](int head) {
       const int begin = head * weights.stride + weights.first;
       MatMulRows(weights.all, *row_bytes, begin, begin + weights.rows,
@@ -134,7 +105,7 @@ class CpuBackend final : public Backend {
   void GatherRows(const WeightMatrix& table, std::span<const TokenId> ids, Rows out) override {
     DOPPLER_CHECK(static_cast<int>(ids.size()) == out.rows && out.cols == table.cols);
     const auto cols = static_cast<std::size_t>(table.cols);
-    ForEachRow(out.rows, out.cols, [&](int i) {
+    ForEachRow(pool_, out.rows, out.cols, [&](int i) {
       const TokenId id = ids[static_cast<std::size_t>(i)];
       DOPPLER_CHECK(id >= 0 && id < table.rows);
       DequantizeColumns(table, static_cast<std::size_t>(id), 0, {out.Row(i), cols});
@@ -144,7 +115,7 @@ class CpuBackend final : public Backend {
   void RmsNorm(ConstRows in, std::span<const float> weight, float epsilon, Rows out) override {
     const int size = static_cast<int>(weight.size());
     DOPPLER_CHECK(size > 0 && in.cols % size == 0 && in.cols == out.cols && in.rows == out.rows);
-    ForEachRow(in.rows, in.cols, [&](int t) {
+    ForEachRow(pool_, in.rows, in.cols, [&](int t) {
       for (int begin = 0; begin < in.cols; begin += size) {
         kernels_.rms_norm(in.Row(t) + begin, weight.data(), epsilon, size, out.Row(t) + begin);
       }
@@ -156,7 +127,7 @@ class CpuBackend final : public Backend {
     const auto size = static_cast<std::size_t>(in.cols);
     DOPPLER_CHECK(weight.size() == size && bias.size() == size && in.cols == out.cols &&
                   in.rows == out.rows);
-    ForEachRow(in.rows, in.cols, [&](int t) {
+    ForEachRow(pool_, in.rows, in.cols, [&](int t) {
       kernels_.layer_norm(in.Row(t), weight.data(), bias.data(), epsilon, in.cols, out.Row(t));
     });
   }
@@ -164,7 +135,7 @@ class CpuBackend final : public Backend {
   void Rope(Rows x, const RopeShape& shape, ConstRows cos, ConstRows sin) override {
     CheckRope(x, shape, cos, sin);
     const auto rope = shape.interleaved ? kernels_.rope_interleaved : kernels_.rope;
-    ForEachRow(x.rows, x.cols, [&](int t) {
+    ForEachRow(pool_, x.rows, x.cols, [&](int t) {
       for (int begin = shape.offset; begin < x.cols; begin += shape.head_dim) {
         rope(x.Row(t) + begin, cos.cols, cos.Row(t), sin.Row(t));
       }
@@ -174,31 +145,31 @@ class CpuBackend final : public Backend {
   void SwiGlu(ConstRows gate, ConstRows up, Rows out) override {
     DOPPLER_CHECK(gate.cols == out.cols && up.cols == out.cols && gate.rows == out.rows &&
                   up.rows == out.rows);
-    ForEachRow(out.rows, out.cols,
+    ForEachRow(pool_, out.rows, out.cols,
                [&](int t) { kernels_.swiglu(gate.Row(t), up.Row(t), out.cols, out.Row(t)); });
   }
 
   void ClampedSwiGlu(ConstRows gate, ConstRows up, float alpha, float limit, Rows out) override {
     DOPPLER_CHECK(gate.cols == out.cols && up.cols == out.cols && gate.rows == out.rows &&
                   up.rows == out.rows);
-    ForEachRow(out.rows, out.cols, [&](int t) {
+    ForEachRow(pool_, out.rows, out.cols, [&](int t) {
       kernels_.clamped_swiglu(gate.Row(t), up.Row(t), alpha, limit, out.cols, out.Row(t));
     });
   }
 
   void AddBias(std::span<const float> bias, Rows x) override {
     DOPPLER_CHECK(static_cast<int>(bias.size()) == x.cols);
-    ForEachRow(x.rows, x.cols, [&](int t) { kernels_.add(bias.data(), x.cols, x.Row(t)); });
+    ForEachRow(pool_, x.rows, x.cols, [&](int t) { kernels_.add(bias.data(), x.cols, x.Row(t)); });
   }
 
   void Add(ConstRows y, Rows x) override {
     DOPPLER_CHECK(x.cols == y.cols && x.rows == y.rows);
-    ForEachRow(x.rows, x.cols, [&](int t) { kernels_.add(y.Row(t), x.cols, x.Row(t)); });
+    ForEachRow(pool_, x.rows, x.cols, [&](int t) { kernels_.add(y.Row(t), x.cols, x.Row(t)); });
   }
 
   void StoreKv(ConstRows keys, ConstRows values, int first_position, const KvView& kv) override {
     CheckStoreKv(keys, values, kv);
-    ForEachRow(keys.rows, keys.cols, [&](int t) {
+    ForEachRow(pool_, keys.rows, keys.cols, [&](int t) {
       const int position = first_position + t;
       const auto block = static_cast<std::size_t>(position / kv.block_tokens) % kv.keys.size();
       for (int head = 0; head < kv.kv_heads; ++head) {
@@ -236,17 +207,6 @@ class CpuBackend final : public Backend {
   }
 
  private:
-  // Calls body(row) for every row, in threads if there is enough to do.
-  template <typename Body>
-  void ForEachRow(int rows, int cols, const Body& body) {
-    const std::size_t grain =
-        std::max<std::size_t>(1, kMinPieceFloats / static_cast<std::size_t>(std::max(cols, 1)));
-    pool_.ParallelFor(static_cast<std::size_t>(rows), grain,
-                      [&](std::size_t begin, std::size_t end) {
-                        for (std::size_t i = begin; i < end; ++i) body(static_cast<int>(i));
-                      });
-  }
-
   template <typename Body>
   void ForEachHead(int heads, const Body& body) {
     pool_.ParallelFor(static_cast<std::size_t>(heads), 1, [&](std::size_t begin, std::size_t end) {
@@ -266,63 +226,7 @@ class CpuBackend final : public Backend {
     return std::max(limits.cols, limits.kept_cols);
   }
 
-  bool ReadsInt8(DType dtype) const {
-    return !IsFloat(dtype) && !HasScaleGrid(dtype) && kernels_.quantize != nullptr;
-  }
-
-  // Scratch memory for rows of `cols` values, as those weights read them.
-  static QuantizedRows PlaceFor(QuantizedRows scratch, DType weights, int cols) {
-    if (!ReadsResiduals(weights)) {
-      scratch.residuals = nullptr;
-      scratch.unsigned_residuals = nullptr;
-    }
-    scratch.cols = cols;
-    return scratch;
-  }
-
-  void QuantizeRows(ConstRows in, const QuantizedRows& out) {
-    ForEachRow(in.rows, in.cols, [&](int t) { kernels_.quantize(in.Row(t), RowsFrom(out, t)); });
-  }
-
-  void QuantizeActivations(DType weights, ConstRows in) {
-    DOPPLER_CHECK(in.rows <= limits_.tokens && in.cols <= limits_.cols);
-    quantized_ = PlaceFor(call_scratch_, weights, in.cols);
-    gathered_.clear();
-    QuantizeRows(in, quantized_);
-  }
-
-  // Unless what was kept is there already, as those weights read it.
-  void QuantizeKept(DType weights) {
-    const QuantizedRows wanted = PlaceFor(kept_scratch_, weights, kept_in_.cols);
-    if (kept_.cols == wanted.cols && kept_.residuals == wanted.residuals) return;
-    kept_ = wanted;
-    QuantizeRows(kept_in_, kept_);
-  }
-
-  // Some rows of what is kept. An expert's gate and up read the same ones: they are copied once.
-  void GatherQuantized(DType weights, std::span<const int> rows) {
-    QuantizeKept(weights);
-    const QuantizedRows wanted = PlaceFor(call_scratch_, weights, kept_in_.cols);
-    if (std::ranges::equal(rows, gathered_) && quantized_.residuals == wanted.residuals) return;
-    quantized_ = wanted;
-    gathered_.assign(rows.begin(), rows.end());
-    ForEachRow(static_cast<int>(rows.size()), quantized_.cols,
-               [&](int i) { CopyRow(kept_, rows[static_cast<std::size_t>(i)], quantized_, i); });
-  }
-
-  // [heads, tokens, cols], so that a head's rows follow each other.
-  void QuantizeHeads(DType weights, ConstRows in, int in_step, int heads, int cols) {
-    DOPPLER_CHECK(in.rows <= limits_.tokens && heads * cols <= limits_.cols);
-    quantized_ = PlaceFor(call_scratch_, weights, cols);
-    gathered_.clear();
-    ForEachRow(in.rows, heads * cols, [&](int t) {
-      for (int head = 0; head < heads; ++head) {
-        kernels_.quantize(in.Row(t) + head * in_step, RowsFrom(quantized_, head * in.rows + t));
-      }
-    });
-  }
-
-  // `in` is not read where `quantized_` is.
+  // `in` is not read where weights read quantised rows.
   void MatMulInPieces(const WeightMatrix& weights, ConstRows in, Rows out) {
     const auto row_bytes = RowBytes(weights.dtype, static_cast<std::uint64_t>(weights.cols));
     DOPPLER_CHECK(row_bytes.has_value());
@@ -379,8 +283,9 @@ class CpuBackend final : public Backend {
           .first_row = begin,
           .in = in.Row(token),
           .in_stride = in.stride,
-          .quantized = ReadsInt8(weights.dtype) ? RowsFrom(quantized_, quantized_from + token)
-                                                : QuantizedRows{},
+          .quantized = inputs_.AreQuantized(weights.dtype)
+                           ? RowsFrom(inputs_.rows(), quantized_from + token)
+                           : QuantizedRows{},
           .out = out.Row(token),
           .out_stride = out.stride};
       TellOfAccesses(tile);
@@ -455,47 +360,11 @@ class CpuBackend final : public Backend {
   ThreadPool& pool_;
   CpuPath path_;
   const CpuKernels& kernels_;
-  KernelLimits limits_{.tokens = 0, .cols = 0};
-  std::vector<CacheLine> scratch_;
+  ProductInputs inputs_;
   UngroupedRows ungrouped_;  // unless kernels read groups
-  QuantizedRows call_scratch_;
-  QuantizedRows kept_scratch_;
-  float* chosen_ = nullptr;  // rows of kept_in_
-  QuantizedRows quantized_;  // of the call in progress, in call_scratch_
-  // The rows of what is kept that `quantized_` holds; none if it holds something else.
-  std::vector<int> gathered_;
-  ConstRows kept_in_;
-  QuantizedRows kept_;  // kept_in_, in kept_scratch_; without columns until it is wanted
 };
 
 }  // namespace
-
-std::string_view CpuPathName(CpuPath path) {
-  switch (path) {
-    case CpuPath::kPortable:
-      return "portable";
-    case CpuPath::kAvx2:
-      return "avx2";
-    case CpuPath::kAvx512Vnni:
-      return "avx512-vnni";
-    case CpuPath::kAmxInt8:
-      return "amx-int8";
-    case CpuPath::kNeonDot:
-      return "neon-dot";
-  }
-  return "unknown";
-}
-
-std::vector<CpuPath> RunnableCpuPaths() {
-  std::vector<CpuPath> paths;
-  for (const CpuPath path : {CpuPath::kPortable, CpuPath::kAvx2, CpuPath::kAvx512Vnni,
-                             CpuPath::kAmxInt8, CpuPath::kNeonDot}) {
-    if (CanRun(path)) paths.push_back(path);
-  }
-  return paths;
-}
-
-CpuPath DetectCpuPath() { return RunnableCpuPaths().back(); }
 
 std::unique_ptr<Backend> MakeCpuBackend(ThreadPool& pool, CpuPath path) {
   return std::make_unique<CpuBackend>(pool, path);

@@ -1,0 +1,34 @@
+// The paths by name, and which of them this processor runs.
+#include "backend/backend.h"
+#include "backend/cpu/select.h"
+
+namespace doppler {
+
+std::string_view CpuPathName(CpuPath path) {
+  switch (path) {
+    case CpuPath::kPortable:
+      return "portable";
+    case CpuPath::kAvx2:
+      return "avx2";
+    case CpuPath::kAvx512Vnni:
+      return "avx512-vnni";
+    case CpuPath::kAmxInt8:
+      return "amx-int8";
+    case CpuPath::kNeonDot:
+      return "neon-dot";
+  }
+  return "unknown";
+}
+
+std::vector<CpuPath> RunnableCpuPaths() {
+  std::vector<CpuPath> paths;
+  for (const CpuPath path : {CpuPath::kPortable, CpuPath::kAvx2, CpuPath::kAvx512Vnni,
+                             CpuPath::kAmxInt8, CpuPath::kNeonDot}) {
+    if (CanRun(path)) paths.push_back(path);
+  }
+  return paths;
+}
+
+CpuPath DetectCpuPath() { return RunnableCpuPaths().back(); }
+
+}  // namespace doppler
