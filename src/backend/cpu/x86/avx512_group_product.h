@@ -19,10 +19,6 @@ struct GroupProduct {
   static constexpr int kLanes = kLanesOf<Format>;
   static constexpr int kWords = Format::kRun / 4;
   static constexpr int kMostTokens = 2;
-  // The parts of a chunk are read side by side, which the processor's own prefetcher takes for no
-  // stream.
-  static constexpr int kBytesAhead = 8192;
-
   using Sums = __m512[kLanes][kMostTokens];
 
   // Adds the products of one run with a token.
@@ -65,21 +61,27 @@ struct GroupProduct {
     }
   }
 
-  // Of a step's share of the chunk.
-  [[gnu::always_inline]] static void Prefetch(const Byte* chunk, int step) {
+  // A step's share of what comes after the chunk.
+  [[gnu::always_inline]] static void FetchNext(const Byte* chunk, const Byte* end, int step) {
     constexpr int kShare = kRowsOfGroup * Format::kChunkBytes / (kLanes / Group::kLanesAtOnce);
-    FetchAhead<kSecondLevel>(chunk + kBytesAhead + step * kShare, kShare);
+    if constexpr (Group::kBytesAhead > 0) {
+      FetchAhead<kSecondLevel>(chunk + Group::kBytesAhead + step * kShare, kShare);
+    } else {
+      const Byte* next = chunk + AtOfGroup(Format::kChunkBytes) + step * kShare;
+      if (next + kShare <= end) ReadAhead(next, kShare);
+    }
   }
 
   template <int N>
   static void AddChunk(const MatMulTile& tile, const Byte* chunk, int token, int begin,
                        Sums& sums) {
     const int runs = RunsAt<Format>(tile, begin);
+    const Byte* const end = tile.weights + static_cast<std::size_t>(tile.rows) * tile.row_bytes;
     __m512 scales[kLanes];
     __m512 offsets[kLanes];
     Group::LoadHeads(chunk, runs, scales, offsets);
     for (int step = 0; step < runs / Group::kLanesAtOnce; ++step) {
-      Prefetch(chunk, step);
+      FetchNext(chunk, end, step);
       __m512i words[Group::kLanesAtOnce][kWords];
       Group::LoadWords(chunk, runs, step, words);
       for (int i = 0; i < Group::kLanesAtOnce; ++i) {
