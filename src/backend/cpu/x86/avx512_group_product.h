@@ -21,22 +21,24 @@ struct GroupProduct {
   static constexpr int kMostTokens = 2;
   using Sums = __m512[kLanes][kMostTokens];
 
-  // Adds the products of one run with a token.
-  static __m512i Dot(__m512i sum, const __m512i (&words)[kWords], const std::int8_t* x) {
+  // The products of one run with a token. A product waits for the one before it of the same sum, so
+  // that there are two sums.
+  static __m512i Dot(const __m512i (&words)[kWords], const std::int8_t* x) {
+    __m512i sums[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
     for (int i = 0; i < kWords; ++i) {
       int four;
       __builtin_memcpy(&four, x + 4 * i, sizeof(four));
-      sum = _mm512_dpbusd_epi32(sum, words[i], _mm512_set1_epi32(four));
+      sums[i % 2] = _mm512_dpbusd_epi32(sums[i % 2], words[i], _mm512_set1_epi32(four));
     }
-    return sum;
+    return _mm512_add_epi32(sums[0], sums[1]);
   }
 
   // The same without what is added to the weights to store them.
   static __m512i AllDots(const __m512i (&words)[kWords], const QuantizedRows& x,
                          std::ptrdiff_t first) {
-    __m512i dots = Dot(_mm512_setzero_si512(), words, x.values + first);
+    __m512i dots = Dot(words, x.values + first);
     if constexpr (Format::kReadsResiduals) {
-      dots = Dot(_mm512_slli_epi32(dots, 8), words, x.residuals + first);
+      dots = _mm512_add_epi32(_mm512_slli_epi32(dots, 8), Dot(words, x.residuals + first));
     }
     if constexpr (Format::kZero == 0) return dots;
     const std::int32_t sum =
