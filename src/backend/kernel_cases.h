@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <new>
 #include <random>
 #include <span>
 #include <vector>
@@ -62,8 +63,20 @@ inline std::vector<int> FactorOffsets(DType dtype) {
 }
 
 // A matrix that owns exactly its bytes, so that AddressSanitizer sees a read past the end.
+// Memory that begins where the engine's weights do.
+template <typename T>
+struct WeightAllocator {
+  using value_type = T;
+  static constexpr std::align_val_t kAlignment{64};
+  static T* allocate(std::size_t count) {
+    return static_cast<T*>(::operator new(count * sizeof(T), kAlignment));
+  }
+  static void deallocate(T* from, std::size_t) { ::operator delete(from, kAlignment); }
+  bool operator==(const WeightAllocator&) const = default;
+};
+
 struct OwnedMatrix {
-  std::vector<std::byte> bytes;
+  std::vector<std::byte, WeightAllocator<std::byte>> bytes;
   WeightMatrix view;
 };
 

@@ -67,7 +67,7 @@ inline int RowCount(DType type, const KernelShape& shape) {
 }
 
 inline void GroupAllRows(OwnedMatrix& matrix) {
-  const std::vector<std::byte> rows = matrix.bytes;
+  const auto rows = matrix.bytes;
   const std::size_t group =
       kGroupRows * *RowBytes(matrix.view.dtype, static_cast<unsigned>(matrix.view.cols));
   for (std::size_t at = 0; at < rows.size(); at += group) {

@@ -84,7 +84,7 @@ inline OwnedMatrix MatrixOf(DType type, int rows, int cols) {
   OwnedMatrix out = RandomMatrix(type, kPatternRows, cols, 1);
   const std::size_t rows_bytes = kPatternRows * *RowBytes(type, static_cast<unsigned>(cols));
   const std::array<std::int64_t, 2> shape = {rows, cols};
-  const std::vector<std::byte> pattern = out.bytes;
+  const auto pattern = out.bytes;
   out.bytes.resize(*TensorBytes(type, shape));
   for (std::size_t at = 0; at < out.bytes.size(); at += rows_bytes) {
     std::memcpy(out.bytes.data() + at, pattern.data(), std::min(rows_bytes, out.bytes.size() - at));

@@ -186,6 +186,7 @@ struct Grouped<Int4G32> : GroupedNibbles<Int4G32, 2> {
 
 template <>
 struct Grouped<Mxfp4> : GroupedNibbles<Mxfp4, 1> {
+  static constexpr int kBytesAhead = 8192;
   static __m512 ScalesOfRows(const Byte* from) { return E8M0ToFloat(Load16(from)); }
 };
 
