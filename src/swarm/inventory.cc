@@ -33,10 +33,7 @@ std::vector<ExpertHolders> ExpertsOf(const Torrent& torrent, const Manifest& man
 
 Inventory CountHolders(const Torrent& torrent, std::vector<ExpertHolders> experts,
                        std::vector<Holder> holders) {
-  std::vector<std::size_t> first_piece = {0};
-  for (const TorrentFile& file : torrent.files) {
-    first_piece.push_back(first_piece.back() + PieceCount(file));
-  }
+  const std::vector<std::size_t> first_piece = FirstPieces(torrent);
   Inventory inventory{.name = torrent.name,
                       .pieces = first_piece.back(),
                       .holders = std::move(holders),

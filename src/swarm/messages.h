@@ -126,7 +126,7 @@ struct PardonedMessage {
   PeerAddress peer;
 };
 
-// The last ForgetMessage was done: nobody is told that the files are here, and none is open.
+// What was to be forgotten is: nobody is told that the files are here, and none is open.
 struct ForgottenMessage {};
 
 // A file that is not on disk as it was said to be: nobody is told any more that it is here.

@@ -12,10 +12,9 @@ namespace doppler {
 PieceCheck::PieceCheck(const std::filesystem::path& folder, const std::string& manifest_file,
                        Torrent torrent)
     : torrent_(std::move(torrent)) {
-  first_piece_ = {0};
+  first_piece_ = FirstPieces(torrent_);
   for (const TorrentFile& file : torrent_.files) {
     paths_.push_back(folder / (file.path == kManifestFile ? manifest_file : file.path));
-    first_piece_.push_back(first_piece_.back() + PieceCount(file));
   }
   states_.resize(first_piece_.back());
 }

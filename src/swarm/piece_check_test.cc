@@ -28,9 +28,7 @@ class PieceCheckTest : public testing::Test {
     return static_cast<std::uint32_t>(torrent_.IndexOf(path));
   }
   std::size_t FirstPieceOf(const std::string& path) const {
-    std::size_t piece = 0;
-    for (std::size_t i = 0; i < torrent_.IndexOf(path); ++i) piece += PieceCount(torrent_.files[i]);
-    return piece;
+    return FirstPieces(torrent_)[torrent_.IndexOf(path)];
   }
 
   TempFolder temp_;

@@ -97,6 +97,12 @@ std::size_t PieceCount(const Torrent& torrent) {
   return count;
 }
 
+std::vector<std::size_t> FirstPieces(const Torrent& torrent) {
+  std::vector<std::size_t> first = {0};
+  for (const TorrentFile& file : torrent.files) first.push_back(first.back() + PieceCount(file));
+  return first;
+}
+
 bool HasPieceHashes(const TorrentFile& file) {
   return PieceCount(file) == 1 || !file.layer.empty();
 }

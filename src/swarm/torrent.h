@@ -52,6 +52,8 @@ struct Torrent {
 // How many pieces a file has; no piece belongs to two files.
 std::size_t PieceCount(const TorrentFile& file);
 std::size_t PieceCount(const Torrent& torrent);
+// Each file's first piece, and the end.
+std::vector<std::size_t> FirstPieces(const Torrent& torrent);
 // Whether the node of each piece is known.
 bool HasPieceHashes(const TorrentFile& file);
 // The hash that piece `piece` of a file must have. REQUIRES: HasPieceHashes.

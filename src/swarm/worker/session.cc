@@ -71,7 +71,6 @@ SwarmSession::SwarmSession(const StartMessage& start, bool confined, Emit emit,
     : start_(start),
       confined_(confined),
       emit_(std::move(emit)),
-      on_news_(on_news),
       idle_(std::chrono::milliseconds(start.idle_milliseconds)),
       peers_(start.peers),
       watch_(std::make_shared<PeerWatch>(on_news)),
@@ -128,7 +127,6 @@ void SwarmSession::Handle() {
   session_.pop_alerts(&alerts);
   for (const lt::alert* alert : alerts) HandleAlert(*alert);
   if (info_ != nullptr) Describe();
-  if (check_ != nullptr) TakeDamaged();
   ResumeWhenAlone();
 }
 
@@ -254,6 +252,7 @@ void SwarmSession::Tick() {
   if (now >= next_look_) {
     next_look_ = now + kWatchInterval;
     WatchPeers();
+    if (check_ != nullptr) TakeDamaged();
   }
   if (now < next_tick_) return;
   next_tick_ = now + kTickInterval;

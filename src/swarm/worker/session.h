@@ -16,7 +16,6 @@
 #include "swarm/piece_check.h"
 #include "swarm/torrent.h"
 #include "swarm/wanted_files.h"
-#include "swarm/worker/checked_sending.h"
 #include "swarm/worker/info_plugin.h"
 #include "swarm/worker/peer_watch.h"
 
@@ -79,7 +78,6 @@ class SwarmSession {
   const StartMessage start_;
   const bool confined_;
   const Emit emit_;
-  const std::function<void()> on_news_;
   std::vector<libtorrent::file_index_t> files_;  // [file of the torrent], without pad files
   std::vector<int> first_piece_;                 // [file of the torrent], and the end
   std::vector<bool> layer_known_;                // [file of the torrent], to the program
@@ -108,9 +106,8 @@ class SwarmSession {
   Clock::time_point next_layers_{};
   double layers_seconds_ = 0;  // that asking libtorrent for the layers takes
   const std::shared_ptr<PeerWatch> watch_;
-  const std::shared_ptr<InfoPlugin> info_;   // of kDescribe
-  std::shared_ptr<PieceCheck> check_;        // of kSeed
-  std::shared_ptr<CheckedSending> sending_;  // likewise
+  const std::shared_ptr<InfoPlugin> info_;  // of kDescribe
+  std::shared_ptr<PieceCheck> check_;       // of kSeed
   libtorrent::session session_;
   libtorrent::torrent_handle torrent_;
 };

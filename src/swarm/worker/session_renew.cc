@@ -98,9 +98,7 @@ void SwarmSession::AddWithout(lt::add_torrent_params parameters) {
   parameters.ti = std::make_shared<lt::torrent_info>(*parameters.ti);
   session_.remove_torrent(torrent_);
   Add(std::move(parameters));
-  if (!forgotten.empty() && start_.task == StartMessage::Task::kOnDemand) {
-    emit_(ForgottenMessage{});
-  }
+  if (!forgotten.empty()) emit_(ForgottenMessage{});
 }
 
 // Peers are dialled at once when a torrent that is checked is resumed, and after that once a

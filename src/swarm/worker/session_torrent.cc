@@ -14,6 +14,7 @@
 #include "format/artifact_files.h"
 #include "swarm/torrent.h"
 #include "swarm/torrent_rules.h"
+#include "swarm/worker/checked_sending.h"
 #include "swarm/worker/session.h"
 #include "swarm/worker/tls_connection.h"
 
@@ -68,7 +69,7 @@ void SwarmSession::Add(lt::add_torrent_params parameters) {
         [plugin](const lt::torrent_handle&, lt::client_data_t) { return plugin; });
   };
   extend(watch_);
-  if (sending_ != nullptr) extend(sending_);
+  if (check_ != nullptr) extend(std::make_shared<CheckedSending>(check_));
   if (info_ != nullptr) extend(info_);
   if (info_ == nullptr) parameters.extensions.emplace_back(lt::create_ut_metadata_plugin);
   parameters.extensions.emplace_back(lt::create_ut_pex_plugin);
@@ -94,7 +95,7 @@ void SwarmSession::LoadTorrent(lt::add_torrent_params& parameters) {
       lt::span<const char>(start_.torrent.data(),
                            static_cast<std::ptrdiff_t>(start_.torrent.size())),
       limits, lt::from_span);
-  const Torrent torrent = ParseTorrent(start_.torrent, "the torrent");
+  Torrent torrent = ParseTorrent(start_.torrent, "the torrent");
   const auto pieces = static_cast<std::size_t>(info->num_pieces());
   if (info->info_hashes().v2 != ToHash(start_.info_hash) || pieces != PieceCount(torrent) ||
       start_.have.size() != (pieces + 7) / 8 || torrent.authority != start_.authority) {
@@ -115,8 +116,7 @@ void SwarmSession::LoadTorrent(lt::add_torrent_params& parameters) {
                                 static_cast<int>(pieces));
   if (start_.task == Task::kSeed) {
     parameters.flags |= lt::torrent_flags::upload_mode;
-    check_ = std::make_shared<PieceCheck>(start_.folder, start_.manifest_file, torrent);
-    sending_ = std::make_shared<CheckedSending>(check_, on_news_);
+    check_ = std::make_shared<PieceCheck>(start_.folder, start_.manifest_file, std::move(torrent));
   } else {
     // By pieces and not by files: what is written of a file that nobody wants would not go there.
     parameters.piece_priorities.assign(pieces, lt::dont_download);
