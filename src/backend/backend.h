@@ -53,6 +53,32 @@ RowsOf<Float> Columns(const RowsOf<Float>& all, int first, int cols) {
   return {all.data + first, all.rows, cols, all.stride};
 }
 
+// out[t, r] = sum over c of weights[r, c] * in[t, c].
+struct Product {
+  const WeightMatrix* weights = nullptr;
+  ConstRows in;
+  Rows out;
+};
+
+// The two products of a gated unit, each with a bias of its rows or an empty one. All shapes are
+// alike.
+struct GatedProduct {
+  std::span<const int> rows;  // of what is kept, if it reads that
+  const WeightMatrix* gate = nullptr;
+  const WeightMatrix* up = nullptr;
+  std::span<const float> gate_bias;
+  std::span<const float> up_bias;
+  Rows up_values;  // scratch
+  Rows out;
+};
+
+// What a gated unit makes of its two products.
+struct Gating {
+  bool clamped = false;  // ClampedSwiGlu instead of SwiGlu
+  float alpha = 1;
+  float limit = 0;
+};
+
 // One session's keys and values in one layer. Position p is at place p % block_tokens of block
 // p / block_tokens % keys.size(): a layer with a sliding window keeps a ring of blocks. A block of
 // keys is [kv_heads, block_tokens, key_dim], one of values [kv_heads, block_tokens, value_dim].
@@ -106,17 +132,27 @@ class Backend {
   // Sizes scratch memory once. No kernel allocates afterwards.
   virtual void Reserve(const KernelLimits& limits) = 0;
 
-  // out[t, r] = sum over c of weights[r, c] * in[t, c].
+  // All of them in one go: no thread waits between one and the next.
   // REQUIRES: in.cols == weights.cols, out.cols == weights.rows, in.rows == out.rows <= the limit.
-  virtual void MatMul(const WeightMatrix& weights, ConstRows in, Rows out) = 0;
+  virtual void MatMulAll(std::span<const Product> products) = 0;
+  void MatMul(const WeightMatrix& weights, ConstRows in, Rows out) {
+    const Product product = {.weights = &weights, .in = in, .out = out};
+    MatMulAll({&product, 1});
+  }
 
-  // Takes activations for the calls of MatMulOfKept to come: what these prepare of them is shared.
-  // `in` stays where and as it is until the last of the calls. REQUIRES: within the limits.
+  // out = the unit's values of `in`, for all units in one go, with the bits of MatMul, AddBias and
+  // SwiGlu or ClampedSwiGlu. REQUIRES: as MatMulAll.
+  virtual void MatMulGated(std::span<const GatedProduct> units, const Gating& gating,
+                           ConstRows in) = 0;
+
+  // Takes activations for the calls of MatMulGatedOfKept to come: what these prepare of them is
+  // shared. `in` stays where and as it is until the last of the calls. REQUIRES: within the limits.
   virtual void Keep(ConstRows in) = 0;
 
-  // out[i, r] = sum over c of weights[r, c] * kept[rows[i], c], with the bits of MatMul.
-  // REQUIRES: rows.size() == out.rows <= the limit, each a row of what is kept.
-  virtual void MatMulOfKept(const WeightMatrix& weights, std::span<const int> rows, Rows out) = 0;
+  // As MatMulGated, of row rows[i] of what is kept for each row i of a unit's `out`.
+  // REQUIRES: rows.size() == out.rows <= the limit, each a row of what is kept; the same memory
+  // holds the same rows in all units.
+  virtual void MatMulGatedOfKept(std::span<const GatedProduct> units, const Gating& gating) = 0;
 
   // out[t, c] = sum over i < k of weights[t * k + i] * in[rows[t * k + i], c], in that order, with
   // k = rows.size() / out.rows. REQUIRES: rows.size() == weights.size(), a multiple of out.rows.

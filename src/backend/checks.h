@@ -6,6 +6,19 @@
 
 namespace doppler {
 
+inline void CheckProduct(const WeightMatrix& weights, const ConstRows& in, const Rows& out) {
+  DOPPLER_CHECK(in.cols == weights.cols && out.cols == weights.rows && in.rows == out.rows);
+}
+
+inline void CheckGated(const GatedProduct& unit, int rows, int cols) {
+  DOPPLER_CHECK(unit.gate->rows == unit.up->rows && unit.gate->cols == cols);
+  DOPPLER_CHECK(unit.up->cols == cols && unit.out.rows == rows && unit.up_values.rows == rows);
+  DOPPLER_CHECK(unit.out.cols == unit.gate->rows && unit.up_values.cols == unit.gate->rows);
+  const auto size = static_cast<std::size_t>(unit.gate->rows);
+  DOPPLER_CHECK(unit.gate_bias.empty() || unit.gate_bias.size() == size);
+  DOPPLER_CHECK(unit.up_bias.empty() || unit.up_bias.size() == size);
+}
+
 inline void CheckMix(const ConstRows& in, std::span<const int> rows, std::span<const float> weights,
                      const Rows& out) {
   DOPPLER_CHECK(out.rows > 0 && rows.size() % static_cast<std::size_t>(out.rows) == 0);

@@ -51,13 +51,16 @@ inline std::vector<KernelShape> OddGroupedProducts(DType type) {
 }
 
 // Fewer of them: the products are those of MatMul.
-inline std::vector<KernelShape> OddKept(DType type) {
+inline std::vector<KernelShape> OddGated(DType type) {
   const int cols = OddColumns(type).back();
   return {{.tokens = 1, .rows = 5, .cols = cols}, {.tokens = 7, .rows = 35, .cols = cols}};
 }
 
 inline const std::vector<KernelShape> kLargeProducts = {{.tokens = 1, .rows = 0, .cols = 4096},
                                                         {.tokens = 64, .rows = 1024, .cols = 4096}};
+
+inline const std::vector<KernelShape> kLargeGated = {{.tokens = 1, .rows = 768, .cols = 2048},
+                                                     {.tokens = 64, .rows = 768, .cols = 2048}};
 
 // Rows so that a matrix takes about 128 MiB, more than any cache.
 inline int RowCount(DType type, const KernelShape& shape) {
@@ -78,8 +81,8 @@ inline void GroupAllRows(OwnedMatrix& matrix) {
 }
 
 // A matrix and its activations, which int8 holds exactly.
-struct Product {
-  Product(DType type, const KernelShape& shape, int in_cols)
+struct ProductData {
+  ProductData(DType type, const KernelShape& shape, int in_cols)
       : matrix(MatrixOf(type, RowCount(type, shape), shape.cols)),
         in(shape.tokens, in_cols, ExactActivations(shape.tokens * in_cols, 2), 3) {}
 
@@ -87,7 +90,7 @@ struct Product {
   OwnedRows in;
 };
 
-inline KernelWork WorkOf(const std::shared_ptr<Product>& data,
+inline KernelWork WorkOf(const std::shared_ptr<ProductData>& data,
                          const std::shared_ptr<OwnedRows>& out) {
   const double tokens = data->in.view().rows;
   KernelWork work;
@@ -100,7 +103,7 @@ inline KernelWork WorkOf(const std::shared_ptr<Product>& data,
   return work;
 }
 
-inline KernelWork MatMulWorkOf(const std::shared_ptr<Product>& data, const KernelShape& shape) {
+inline KernelWork MatMulWorkOf(const std::shared_ptr<ProductData>& data, const KernelShape& shape) {
   const int rows = data->matrix.view.rows;
   const auto out = std::make_shared<OwnedRows>(shape.tokens, rows, 2);
   KernelWork work = WorkOf(data, out);
@@ -115,33 +118,92 @@ inline KernelWork MatMulWorkOf(const std::shared_ptr<Product>& data, const Kerne
 }
 
 inline KernelWork MatMulWork(DType type, const KernelShape& shape) {
-  return MatMulWorkOf(std::make_shared<Product>(type, shape, shape.cols), shape);
+  return MatMulWorkOf(std::make_shared<ProductData>(type, shape, shape.cols), shape);
 }
 
 // The same of a matrix in groups of rows.
 inline KernelWork MatMulOfGroupsWork(DType type, const KernelShape& shape) {
-  const auto data = std::make_shared<Product>(type, shape, shape.cols);
+  const auto data = std::make_shared<ProductData>(type, shape, shape.cols);
   GroupAllRows(data->matrix);
   return MatMulWorkOf(data, shape);
 }
 
-// All tokens from the last to the first, and the first once more.
-inline KernelWork MatMulOfKeptWork(DType type, const KernelShape& shape) {
-  const auto data = std::make_shared<Product>(type, shape, shape.cols);
+inline std::vector<int> LastToFirst(int tokens) {
+  std::vector<int> order;
+  for (int token = tokens - 1; token >= 0; --token) order.push_back(token);
+  return order;
+}
+
+// Gate and up of some experts.
+struct GatedUnits {
+  static constexpr int kUnits = 3;
+
+  GatedUnits(DType type, const KernelShape& shape)
+      : rows(shape.rows),
+        chosen(LastToFirst(shape.tokens)),
+        gate_bias(GaussianValues(rows, 51)),
+        up_bias(GaussianValues(rows, 52)),
+        up_values(kUnits * shape.tokens, rows),
+        out(kUnits * shape.tokens, rows, 2) {
+    for (int i = 0; i < 2 * kUnits; ++i) {
+      matrices.push_back(RandomMatrix(type, rows, shape.cols, 60u + static_cast<unsigned>(i)));
+    }
+    for (int i = 0; i < kUnits; ++i) {
+      const auto first = static_cast<std::size_t>(2 * i);
+      units.push_back({.rows = chosen,
+                       .gate = &matrices[first].view,
+                       .up = &matrices[first + 1].view,
+                       .gate_bias = i == 1 ? gate_bias : std::span<const float>(),
+                       .up_bias = i == 1 ? up_bias : std::span<const float>(),
+                       .up_values = RowsAt(up_values, i, shape.tokens),
+                       .out = RowsAt(out, i, shape.tokens)});
+    }
+  }
+  GatedUnits(const GatedUnits&) = delete;
+  GatedUnits& operator=(const GatedUnits&) = delete;
+
+  static Rows RowsAt(OwnedRows& all, int unit, int tokens) {
+    return {all.view().Row(unit * tokens), tokens, all.view().cols, all.view().stride};
+  }
+
+  int rows;
   std::vector<int> chosen;
-  for (int token = shape.tokens - 1; token > 0; --token) chosen.push_back(token);
-  chosen.push_back(0);
-  const int rows = data->matrix.view.rows;
-  const auto out = std::make_shared<OwnedRows>(shape.tokens, rows, 2);
-  KernelWork work = WorkOf(data, out);
-  work.run = [data, out, chosen](Backend& backend) {
-    backend.Keep(data->in.view());
-    backend.MatMulOfKept(data->matrix.view, chosen, out->view());
+  std::vector<OwnedMatrix> matrices;
+  std::vector<float> gate_bias;
+  std::vector<float> up_bias;
+  OwnedRows up_values;
+  OwnedRows out;
+  std::vector<GatedProduct> units;
+};
+
+// All tokens from the last to the first.
+inline KernelWork MatMulGatedOfKeptWork(DType type, const KernelShape& shape) {
+  const auto in = std::make_shared<OwnedRows>(shape.tokens, shape.cols,
+                                              ExactActivations(shape.tokens * shape.cols, 2), 3);
+  const auto data = std::make_shared<GatedUnits>(type, shape);
+  KernelWork work;
+  work.limits = {.tokens = shape.tokens, .cols = shape.cols, .kept_cols = shape.cols};
+  work.results = [data] { return FlatValues(data->out.view()); };
+  work.operations = 4.0 * GatedUnits::kUnits * shape.tokens * shape.rows * shape.cols;
+  for (const OwnedMatrix& matrix : data->matrices) work.bytes += matrix.bytes.size();
+  work.run = [data, in](Backend& backend) {
+    backend.Keep(in->view());
+    const Gating gating = {.clamped = data->chosen.size() > 1, .alpha = 1.7f, .limit = 4.0f};
+    backend.MatMulGatedOfKept(data->units, gating);
   };
-  work.bound = [data, rows, chosen](std::size_t index, float) {
-    const int token = chosen[index / static_cast<std::size_t>(rows)];
-    const int row = static_cast<int>(index % static_cast<std::size_t>(rows));
-    return 1e-5 * SizeOfProducts(data->matrix.view, row, data->in.view().Row(token));
+  // To first order: the error of either product times the largest slope or value of the other's
+  // factor, and that of the gating itself.
+  work.bound = [data, in](std::size_t index, float expected) {
+    const std::vector<int>& chosen = data->chosen;
+    const auto rows = static_cast<std::size_t>(data->rows);
+    const std::size_t unit = index / rows / chosen.size();
+    const float* x = in->view().Row(chosen[index / rows % chosen.size()]);
+    const auto size = [&](std::size_t matrix) {
+      return SizeOfProducts(data->matrices[matrix].view, static_cast<int>(index % rows), x) + 4;
+    };
+    const double gate = size(2 * unit);
+    const double up = size(2 * unit + 1);
+    return 2.2e-5 * gate * up + 2e-6 * std::abs(expected);
   };
   return work;
 }
@@ -165,7 +227,7 @@ inline KernelWork HeadsWork(DType type, const KernelShape& shape, bool transpose
   const int out_step = (transposed ? shape.cols : shape.rows) + 3;
   KernelShape all = shape;
   all.rows = (shape.heads - 1) * shape.stride + shape.offset + shape.rows;
-  const auto data = std::make_shared<Product>(type, all, shape.heads * in_step);
+  const auto data = std::make_shared<ProductData>(type, all, shape.heads * in_step);
   const auto out = std::make_shared<OwnedRows>(shape.tokens, shape.heads * out_step);
   const HeadMatrices heads = {.all = data->matrix.view,
                               .heads = shape.heads,
@@ -197,7 +259,7 @@ inline KernelWork HeadsWork(DType type, const KernelShape& shape, bool transpose
 }
 
 inline KernelWork GatherRowsWork(DType type, const KernelShape& shape) {
-  const auto data = std::make_shared<Product>(type, shape, shape.cols);
+  const auto data = std::make_shared<ProductData>(type, shape, shape.cols);
   const auto out = std::make_shared<OwnedRows>(4, shape.cols, 2);
   KernelWork work = WorkOf(data, out);
   work.run = [data, out](Backend& backend) {
@@ -213,7 +275,7 @@ inline void AddProducts(std::vector<KernelSpec>& all) {
   all.push_back({"MatMul", EveryType(), OddProducts, kLargeProducts, MatMulWork});
   all.push_back(
       {"MatMulOfGroups", GroupedTypes(), OddGroupedProducts, kLargeProducts, MatMulOfGroupsWork});
-  all.push_back({"MatMulOfKept", EveryType(), OddKept, kLargeProducts, MatMulOfKeptWork});
+  all.push_back({"MatMulGatedOfKept", EveryType(), OddGated, kLargeGated, MatMulGatedOfKeptWork});
   all.push_back(
       {"MatMulHeads", EveryType(), OddHeads, kLargeHeads,
        [](DType type, const KernelShape& shape) { return HeadsWork(type, shape, false); }});

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "backend/backend.h"
@@ -19,12 +20,14 @@ struct ActivationLimits {
   int logit_rows = 1;  // tokens whose logits are wanted at once
 };
 
-// One expert's way through a layer: which projection is next, and where its tokens stand.
+enum class ExpertStage : std::uint8_t { kGateAndUp, kDown };
+
+// One expert's way through a layer: what is next, and where its tokens stand.
 struct ExpertTask {
   ExpertId expert;
   int tokens = 0;  // that chose it
   ExpertLease lease;
-  ExpertPart next = ExpertPart::kGate;
+  ExpertStage next = ExpertStage::kGateAndUp;
   int row = -1;  // of gate and up, its first; -1 before it begins
 };
 
@@ -56,7 +59,8 @@ struct Activations {
   Rows absorbed;         // [ubatch, heads * (rank + rope_head_dim)], queries of the latent
   Rows attended_latent;  // [ubatch, heads * rank]
 
-  Rows bias;        // [1, max(expert_ffn_dim, model_dim)], of one expert
+  // [2 * experts_per_token, max(expert_ffn_dim, model_dim)]: of experts that are under way together
+  Rows bias;
   Rows scores;      // [ubatch, num_experts]
   Rows expert_out;  // [ubatch * experts_per_token, model_dim], in the order of assignments
 

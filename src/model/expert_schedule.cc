@@ -13,6 +13,23 @@ namespace {
 constexpr Bytes kReadWindow = 64 * kMiB;
 constexpr std::size_t kLeastWindow = 4;
 
+// The parts of a record that a stage reads.
+std::span<const ExpertPart> PartsOf(ExpertStage stage) {
+  const std::span<const ExpertPart> all = kAllExpertParts;
+  return stage == ExpertStage::kDown ? all.last(1) : all.first(2);
+}
+
+// Whether the next stage can be computed, or its bytes could not be read.
+bool IsThere(const ExpertTask& task) {
+  return task.lease.held() && std::ranges::all_of(PartsOf(task.next), [&](ExpertPart part) {
+           return task.lease.Ready(part);
+         });
+}
+
+void ThrowIfFailed(ExpertTask& task) {
+  for (const ExpertPart part : PartsOf(task.next)) task.lease.Wait(part);
+}
+
 }  // namespace
 
 ExpertSchedule::ExpertSchedule(const Model& model, LayerId layer, int tokens,
@@ -72,22 +89,21 @@ bool ExpertSchedule::Acquire() {
   return acquired_ == tasks_.size();
 }
 
-ExpertTask* ExpertSchedule::Next() {
+std::span<ExpertTask* const> ExpertSchedule::Next() {
   for (;;) {
     const std::uint32_t seen = cache_.progress();
     if (Acquire() && read_next_layer_) ReadNextLayer();
-    if (done_ == tasks_.size()) return nullptr;
-    if (ExpertTask* task = FindRunnable()) {
-      task->lease.Wait(task->next);
-      return task;
-    }
+    if (done_ == tasks_.size()) return {};
+    FindRunnable();
+    for (std::size_t i = 0; i < in_batch_; ++i) ThrowIfFailed(*batch_[i]);
+    if (in_batch_ > 0) return std::span(batch_).first(in_batch_);
     cache_.WaitForProgress(seen);
   }
 }
 
 void ExpertSchedule::Done(ExpertTask& task) {
-  if (task.next != ExpertPart::kDown) {
-    task.next = static_cast<ExpertPart>(static_cast<int>(task.next) + 1);
+  if (task.next == ExpertStage::kGateAndUp) {
+    task.next = ExpertStage::kDown;
     return;
   }
   task.lease = ExpertLease();
@@ -137,22 +153,27 @@ void ExpertSchedule::ReadNextLayer() {
 }
 
 // Of a long ubatch those that were missing first: each one done lets the next be read, and what is
-// resident can be computed whenever nothing has arrived.
-ExpertTask* ExpertSchedule::FindRunnable() {
+// resident can be computed whenever nothing has arrived. Gate and up first, so that more of the
+// other projections can be computed together.
+void ExpertSchedule::FindRunnable() {
   const std::span<ExpertTask> acquired = tasks_.first(acquired_);
-  const std::size_t resident = std::min(resident_, acquired_);
-  if (together_) return FindRunnable(acquired);
-  ExpertTask* const arrived = FindRunnable(acquired.subspan(resident));
-  return arrived != nullptr ? arrived : FindRunnable(acquired.first(resident));
+  most_in_batch_ = together_ ? kMostInBatch : 1;
+  const std::size_t resident = together_ ? 0 : std::min(resident_, acquired_);
+  in_batch_ = 0;
+  for (const std::span<ExpertTask> among : {acquired.subspan(resident), acquired.first(resident)}) {
+    for (const ExpertStage stage : {ExpertStage::kGateAndUp, ExpertStage::kDown}) {
+      if (in_batch_ == 0) FindRunnable(among, stage);
+    }
+  }
 }
 
-ExpertTask* ExpertSchedule::FindRunnable(std::span<ExpertTask> among) {
+void ExpertSchedule::FindRunnable(std::span<ExpertTask> among, ExpertStage stage) {
   for (ExpertTask& task : among) {
-    if (!task.lease.held() || !task.lease.Ready(task.next)) continue;
-    if (task.next == ExpertPart::kGate && task.row < 0) task.row = FreeRow(task.tokens);
-    if (task.row >= 0) return &task;
+    if (in_batch_ == most_in_batch_) return;
+    if (task.next != stage || !IsThere(task)) continue;
+    if (task.row < 0) task.row = FreeRow(task.tokens);
+    if (task.row >= 0) batch_[in_batch_++] = &task;
   }
-  return nullptr;
 }
 
 // The first run of `count` rows that no task under way has; -1 if there is none.

@@ -8,6 +8,7 @@
 // read.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <span>
 
@@ -18,6 +19,9 @@ namespace doppler {
 
 class ExpertSchedule {
  public:
+  // The most tasks that Next gives at once.
+  static constexpr std::size_t kMostInBatch = 32;
+
   // `tasks` are the chosen experts, ascending, each with the number of its tokens; `wanted` and
   // `leases` are scratch of the same length. `rows` is how many tokens can be under way at once, at
   // least those of any one task.
@@ -30,10 +34,11 @@ class ExpertSchedule {
 
   // Acquires what it can without waiting, and says whether that is all. Next does the same.
   bool Acquire();
-  // The task whose part `next` can be computed now; null when all are done. Waits for bytes if
-  // nothing can. Throws Error if they cannot be read.
-  ExpertTask* Next();
-  // That part has been computed.
+  // Tasks whose stage `next`, the same for all of them, can be computed now: of a few tokens all
+  // that there are, of a long ubatch one. None when all are done. Waits for bytes if nothing can
+  // be computed. Valid until the next call. Throws Error if they cannot be read.
+  std::span<ExpertTask* const> Next();
+  // That stage has been computed.
   void Done(ExpertTask& task);
 
  private:
@@ -41,8 +46,8 @@ class ExpertSchedule {
   void AcquireTogether();
   void AcquireOneByOne();
   void ReadNextLayer();
-  ExpertTask* FindRunnable();
-  ExpertTask* FindRunnable(std::span<ExpertTask> among);
+  void FindRunnable();
+  void FindRunnable(std::span<ExpertTask> among, ExpertStage stage);
   int FreeRow(int count) const;
 
   const Model& model_;
@@ -53,6 +58,9 @@ class ExpertSchedule {
   const std::span<ExpertLease> leases_;
   const int rows_;
   UseKind use_ = UseKind::kKeep;
+  std::array<ExpertTask*, kMostInBatch> batch_;
+  std::size_t in_batch_ = 0;  // of batch_, from the front
+  std::size_t most_in_batch_ = 1;
   bool together_ = false;         // all are acquired in one call
   bool read_next_layer_ = false;  // which will want nearly all of its experts
   std::size_t resident_ = 0;      // tasks that were when the layer began

@@ -18,16 +18,19 @@ struct HeadShape {
   int plain, rotated, value, rank;
 };
 
-void ProjectQueries(const Model& model, const LayerWeights& weights, int tokens,
-                    Activations& activations) {
+// Into activations.query and .key.
+void ProjectQueriesAndKeys(const Model& model, const LayerWeights& weights, int tokens,
+                           Activations& activations) {
   const Rows normed = Head(activations.normed, tokens);
   const Rows query = Head(activations.query, tokens);
+  const Rows key = Head(activations.key, tokens);
+  const Projection kv_a = {.weight = weights.latent.kv_a, .bias = {}};
   if (model.config.q_lora_rank == 0) {
-    Project(model, weights.query, normed, query);
+    ProjectAll(model, {{weights.query, query}, {kv_a, key}}, normed);
     return;
   }
   const Rows latent = Head(activations.query_latent, tokens);
-  Project(model, weights.latent.query_a, normed, latent);
+  ProjectAll(model, {{weights.latent.query_a, latent}, {kv_a, key}}, normed);
   model.backend.RmsNorm(latent, weights.latent.query_norm, model.config.norm_epsilon, latent);
   Project(model, weights.query, latent, query);
 }
@@ -89,8 +92,7 @@ void LatentAttention(const Model& model, LayerId layer, int tokens, int first_po
   const Rows cos = Head(activations.cos, tokens);
   const Rows sin = Head(activations.sin, tokens);
 
-  ProjectQueries(model, weights, tokens, activations);
-  model.backend.MatMul(weights.latent.kv_a, Head(activations.normed, tokens), key);
+  ProjectQueriesAndKeys(model, weights, tokens, activations);
   const Rows latent = Columns(key, 0, head.rank);
   model.backend.RmsNorm(latent, weights.latent.kv_norm, config.norm_epsilon, latent);
   model.backend.Rope(

@@ -1,7 +1,9 @@
 #include "model/layer.h"
 
+#include <array>
 #include <cmath>
 
+#include "base/error.h"
 #include "model/moe.h"
 
 namespace doppler {
@@ -29,9 +31,7 @@ void GroupedQueryAttention(const Model& model, LayerId layer, int tokens, int fi
   const Rows cos = Head(activations.cos, tokens);
   const Rows sin = Head(activations.sin, tokens);
 
-  Project(model, weights.query, normed, query);
-  Project(model, weights.key, normed, key);
-  Project(model, weights.value, normed, value);
+  ProjectAll(model, {{weights.query, query}, {weights.key, key}, {weights.value, value}}, normed);
   if (config.query_key_norm) {
     model.backend.RmsNorm(query, weights.query_norm, config.norm_epsilon, query);
     model.backend.RmsNorm(key, weights.key_norm, config.norm_epsilon, key);
@@ -70,9 +70,20 @@ float AttentionScale(const ModelConfig& config) {
   return config.attention_scale / std::sqrt(static_cast<float>(config.head_dim));
 }
 
+void ProjectAll(const Model& model, std::initializer_list<Projected> all, ConstRows in) {
+  constexpr std::size_t kMost = 3;
+  DOPPLER_CHECK(all.size() <= kMost);
+  std::array<Product, kMost> products;
+  std::size_t count = 0;
+  for (const auto& [projection, out] : all) products[count++] = {&projection.weight, in, out};
+  model.backend.MatMulAll(std::span(products).first(count));
+  for (const auto& [projection, out] : all) {
+    if (!projection.bias.empty()) model.backend.AddBias(projection.bias, out);
+  }
+}
+
 void Project(const Model& model, const Projection& projection, ConstRows in, Rows out) {
-  model.backend.MatMul(projection.weight, in, out);
-  if (!projection.bias.empty()) model.backend.AddBias(projection.bias, out);
+  ProjectAll(model, {{projection, out}}, in);
 }
 
 void Normalize(const Model& model, const NormWeights& norm, ConstRows in, Rows out) {
@@ -86,12 +97,15 @@ void Normalize(const Model& model, const NormWeights& norm, ConstRows in, Rows o
 
 void GatedUnit(const Model& model, const GatedUnitWeights& weights, ConstRows in, Rows out,
                Activations& activations) {
-  const Rows gate = Head(activations.gate, in.rows, weights.gate.rows);
-  const Rows up = Head(activations.up, in.rows, weights.up.rows);
-  model.backend.MatMul(weights.gate, in, gate);
-  model.backend.MatMul(weights.up, in, up);
-  model.backend.SwiGlu(gate, up, gate);
-  model.backend.MatMul(weights.down, gate, out);
+  const GatedProduct unit = {.rows = {},
+                             .gate = &weights.gate,
+                             .up = &weights.up,
+                             .gate_bias = {},
+                             .up_bias = {},
+                             .up_values = Head(activations.up, in.rows, weights.up.rows),
+                             .out = Head(activations.gate, in.rows, weights.gate.rows)};
+  model.backend.MatMulGated({&unit, 1}, {}, in);
+  model.backend.MatMul(weights.down, unit.out, out);
 }
 
 }  // namespace doppler

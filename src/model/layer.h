@@ -4,6 +4,8 @@
 // configuration.
 #pragma once
 
+#include <initializer_list>
+
 #include "model/forward.h"
 
 namespace doppler {
@@ -21,6 +23,13 @@ void FfnHalf(const Model& model, LayerId layer, int tokens, int first_position,
 
 // Of the scores of attention.
 float AttentionScale(const ModelConfig& config);
+// A projection and where its values go.
+struct Projected {
+  const Projection& projection;
+  Rows out;
+};
+// Each out = in * weight^T + bias, all in one go.
+void ProjectAll(const Model& model, std::initializer_list<Projected> all, ConstRows in);
 // out = in * weight^T + bias.
 void Project(const Model& model, const Projection& projection, ConstRows in, Rows out);
 // The norm that the configuration asks for. `in` and `out` may be the same.

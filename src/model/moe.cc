@@ -1,6 +1,7 @@
 #include "model/moe.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/alloc_guard.h"
 #include "base/error.h"
@@ -65,55 +66,67 @@ std::span<const int> TokensOf(ExpertId expert, const Activations& activations) {
   return std::span(activations.assigned_tokens).subspan(begin, end - begin);
 }
 
-// Adds row `expert` of `biases` to each row of `out`.
-void AddExpertBias(const Model& model, const WeightMatrix& biases, ExpertId expert, Rows out,
-                   Activations& activations) {
-  if (!model.config.expert_bias) return;
-  const Rows bias = Head(activations.bias, 1, biases.cols);
-  const TokenId row = expert.value;
-  model.backend.GatherRows(biases, {&row, 1}, bias);
-  model.backend.AddBias({bias.Row(0), static_cast<std::size_t>(bias.cols)}, out);
-}
-
-void Activate(const Model& model, Rows gate, ConstRows up) {
-  constexpr float kAlpha = 1.702F;
-  if (model.config.swiglu_limit > 0) {
-    model.backend.ClampedSwiGlu(gate, up, kAlpha, model.config.swiglu_limit, gate);
-  } else {
-    model.backend.SwiGlu(gate, up, gate);
-  }
-}
-
 // Rows [first, first + rows) and the first `cols` columns.
 Rows Middle(const Rows& all, int first, int rows, int cols) {
   return {all.Row(first), rows, cols, all.stride};
 }
 
-// Computes one projection of one expert over the tokens that chose it; the last goes into the
-// expert's rows of expert_out. REQUIRES: the backend keeps the layer's normed activations.
-void RunPart(const Model& model, LayerId layer, const ExpertTask& task, Activations& activations) {
+Gating GatingOf(const ModelConfig& config) {
+  constexpr float kAlpha = 1.702F;
+  return {.clamped = config.swiglu_limit > 0, .alpha = kAlpha, .limit = config.swiglu_limit};
+}
+
+// Row `expert` of `biases`, which row `place` of activations.bias then holds; empty without biases.
+std::span<const float> BiasOf(const Model& model, const WeightMatrix& biases, ExpertId expert,
+                              std::size_t place, Activations& activations) {
+  if (!model.config.expert_bias) return {};
+  const Rows bias = Middle(activations.bias, static_cast<int>(place), 1, biases.cols);
+  const TokenId row = expert.value;
+  model.backend.GatherRows(biases, {&row, 1}, bias);
+  return {bias.Row(0), static_cast<std::size_t>(bias.cols)};
+}
+
+using Batch = std::span<ExpertTask* const>;
+
+// The gated units over the tokens that chose each expert. REQUIRES: the backend keeps the layer's
+// normed activations.
+void RunGatedUnits(const Model& model, LayerId layer, Batch batch, Activations& activations) {
   const ExpertBiases& biases = model.weights.layers[layer.index()].expert_biases;
-  const std::span<const int> chosen_by = TokensOf(task.expert, activations);
-  const int n = task.tokens;
-  const ExpertView& expert = task.lease.view();
-  const Rows gate = Middle(activations.gate, task.row, n, model.config.expert_ffn_dim);
-  const Rows up = Middle(activations.up, task.row, n, model.config.expert_ffn_dim);
-  const Rows out = Middle(activations.expert_out, activations.first_assignment[task.expert.index()],
-                          n, model.config.model_dim);
-  switch (task.next) {
-    case ExpertPart::kGate:
-      model.backend.MatMulOfKept(expert.gate, chosen_by, gate);
-      AddExpertBias(model, biases.gate, task.expert, gate, activations);
-      break;
-    case ExpertPart::kUp:
-      model.backend.MatMulOfKept(expert.up, chosen_by, up);
-      AddExpertBias(model, biases.up, task.expert, up, activations);
-      Activate(model, gate, up);
-      break;
-    case ExpertPart::kDown:
-      model.backend.MatMul(expert.down, gate, out);
-      AddExpertBias(model, biases.down, task.expert, out, activations);
-      break;
+  std::array<GatedProduct, ExpertSchedule::kMostInBatch> units;
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const ExpertTask& task = *batch[i];
+    const ExpertView& expert = task.lease.view();
+    const int width = model.config.expert_ffn_dim;
+    units[i] = {
+        .rows = TokensOf(task.expert, activations),
+        .gate = &expert.gate,
+        .up = &expert.up,
+        .gate_bias = BiasOf(model, biases.gate, task.expert, 2 * i, activations),
+        .up_bias = BiasOf(model, biases.up, task.expert, 2 * i + 1, activations),
+        .up_values = Middle(activations.up, task.row, task.tokens, width),
+        .out = Middle(activations.gate, task.row, task.tokens, width),
+    };
+  }
+  model.backend.MatMulGatedOfKept(std::span(units).first(batch.size()), GatingOf(model.config));
+}
+
+// The down projections, into the experts' rows of expert_out.
+void RunDown(const Model& model, LayerId layer, Batch batch, Activations& activations) {
+  const ExpertBiases& biases = model.weights.layers[layer.index()].expert_biases;
+  std::array<Product, ExpertSchedule::kMostInBatch> products;
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const ExpertTask& task = *batch[i];
+    const int first = activations.first_assignment[task.expert.index()];
+    products[i] = {
+        .weights = &task.lease.view().down,
+        .in = Middle(activations.gate, task.row, task.tokens, model.config.expert_ffn_dim),
+        .out = Middle(activations.expert_out, first, task.tokens, model.config.model_dim)};
+  }
+  model.backend.MatMulAll(std::span(products).first(batch.size()));
+  if (!model.config.expert_bias) return;
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    model.backend.AddBias(BiasOf(model, biases.down, batch[i]->expert, 0, activations),
+                          products[i].out);
   }
 }
 
@@ -126,7 +139,7 @@ std::span<ExpertTask> ListTasks(const Model& model, Activations& activations) {
     ExpertTask& task = activations.tasks[count++];
     task.expert = ExpertId(e);
     task.tokens = tokens;
-    task.next = ExpertPart::kGate;
+    task.next = ExpertStage::kGateAndUp;
     task.row = -1;
   }
   return std::span(activations.tasks).first(count);
@@ -143,9 +156,10 @@ std::span<const ExpertTask> RunExperts(const Model& model, LayerId layer, int to
   if (model.speculation != nullptr && tokens == 1 && schedule.Acquire()) {
     model.speculation->ReadAhead(model, layer, activations);
   }
-  while (ExpertTask* task = schedule.Next()) {
-    RunPart(model, layer, *task, activations);
-    schedule.Done(*task);
+  for (Batch batch = schedule.Next(); !batch.empty(); batch = schedule.Next()) {
+    const bool down = batch.front()->next == ExpertStage::kDown;
+    (down ? RunDown : RunGatedUnits)(model, layer, batch, activations);
+    for (ExpertTask* task : batch) schedule.Done(*task);
   }
   return tasks;
 }

@@ -365,15 +365,17 @@ TEST_P(GiveBackTest, APassGoesOnWithTheLeastSlots) {
   std::vector<ExpertLease> leases(tasks.size());
   ExpertSchedule schedule(model, LayerId(2), 8, tasks, wanted, leases, 16);
   ASSERT_EQ(cache_->GiveBack(kAll), 12 * slot_);
-  std::vector<int> parts(16, 0);
-  while (ExpertTask* task = schedule.Next()) {
-    if (task->next == ExpertPart::kDown) {
-      EXPECT_TRUE(Shows(task->lease, 2, static_cast<int>(task->expert.index())));
+  std::vector<int> stages(16, 0);
+  for (auto batch = schedule.Next(); !batch.empty(); batch = schedule.Next()) {
+    ASSERT_EQ(batch.size(), 1u);
+    ExpertTask& task = *batch.front();
+    if (task.next == ExpertStage::kDown) {
+      EXPECT_TRUE(Shows(task.lease, 2, static_cast<int>(task.expert.index())));
     }
-    ++parts[task->expert.index()];
-    schedule.Done(*task);
+    ++stages[task.expert.index()];
+    schedule.Done(task);
   }
-  EXPECT_EQ(parts, std::vector<int>(16, 3));
+  EXPECT_EQ(stages, std::vector<int>(16, 2));
 }
 
 }  // namespace

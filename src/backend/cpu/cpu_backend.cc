@@ -1,64 +1,48 @@
-// Cuts each call into pieces for the threads; the arithmetic is in the table of kernels.
+// Cuts each call into pieces for the threads; the arithmetic is in the table of kernels, and the
+// matrix products are in products.h.
 
 #include <algorithm>
-#include <vector>
 
 #include "backend/backend.h"
 #include "backend/checks.h"
-#include "backend/cpu/product_accesses.h"
-#include "backend/cpu/product_inputs.h"
+#include "backend/cpu/products.h"
 #include "backend/cpu/row_pieces.h"
 #include "backend/cpu/select.h"
-#include "backend/cpu/ungrouped_rows.h"
 #include "backend/quantize.h"
 #include "base/error.h"
 
 namespace doppler {
 namespace {
 
-// A piece of less work than this costs more to hand out than to do.
-constexpr std::size_t kMinPieceBytes = 16 * kKiB;
-// The most rows that a kernel takes together.
-constexpr std::size_t kRowsTogether = 16;
-// Tokens whose activations stay in the second-level cache while the rows of a piece pass by.
-constexpr int kTokensAtOnce = MatMulTile::kMaxTokens;
 // Columns of a transposed product whose sums stay in the first-level cache; a whole number of
 // blocks of every format.
 constexpr int kColumnsAtOnce = 256;
 
-static_assert(kDTypes.size() == CpuKernels::kTypes && kGridBlock == MatMulTile::kGridBlock);
-
 class CpuBackend final : public Backend {
  public:
   CpuBackend(ThreadPool& pool, CpuPath path)
-      : pool_(pool), path_(path), kernels_(KernelsOf(path)), inputs_(pool, kernels_) {}
+      : pool_(pool), path_(path), kernels_(KernelsOf(path)), products_(pool, kernels_) {}
 
   std::string_view name() const override { return "cpu"; }
   std::string_view path() const override { return CpuPathName(path_); }
 
   Bytes ScratchBytes(const KernelLimits& limits) const override {
-    const Bytes ungrouped =
-        kernels_.reads_groups ? 0 : UngroupedRows::BytesFor(pool_.size(), WidestRow(limits));
-    return inputs_.ScratchBytes(limits) + ungrouped;
+    return products_.ScratchBytes(limits);
   }
+  void Reserve(const KernelLimits& limits) override { products_.Reserve(limits); }
 
-  void Reserve(const KernelLimits& limits) override {
-    inputs_.Reserve(limits);
-    if (!kernels_.reads_groups) ungrouped_.Reserve(pool_.size(), WidestRow(limits));
+  void MatMulAll(std::span<const Product> products) override { products_.MatMulAll(products); }
+  void MatMulGated(std::span<const GatedProduct> units, const Gating& gating,
+                   ConstRows in) override {
+    products_.MatMulGated(units, gating, in);
   }
-
-  void MatMul(const WeightMatrix& weights, ConstRows in, Rows out) override {
-    DOPPLER_CHECK(in.cols == weights.cols && out.cols == weights.rows && in.rows == out.rows);
-    inputs_.Prepare(weights.dtype, in);
-    MatMulInPieces(weights, in, out);
+  void Keep(ConstRows in) override { products_.Keep(in); }
+  void MatMulGatedOfKept(std::span<const GatedProduct> units, const Gating& gating) override {
+    products_.MatMulGatedOfKept(units, gating);
   }
-
-  void Keep(ConstRows in) override { inputs_.Keep(in); }
-
-  void MatMulOfKept(const WeightMatrix& weights, std::span<const int> rows, Rows out) override {
-    const ConstRows in = inputs_.PrepareKept(weights.dtype, rows);
-    DOPPLER_CHECK(in.cols == weights.cols && out.cols == weights.rows && in.rows == out.rows);
-    MatMulInPieces(weights, in, out);
+  void MatMulHeads(const HeadMatrices& weights, ConstRows in, int in_step, Rows out,
+                   int out_step) override {
+    products_.MatMulHeads(weights, in, in_step, out, out_step);
   }
 
   void MixRows(ConstRows in, std::span<const int> rows, std::span<const float> weights,
@@ -73,26 +57,10 @@ class CpuBackend final : public Backend {
     });
   }
 
-  void MatMulHeads(const HeadMatrices& weights, ConstRows in, int in_step, Rows out,
-                   int out_step) override {
-    const int cols = weights.all.cols;
-    CheckHeads(weights, in, in_step, cols, out, out_step, weights.rows);
-    DOPPLER_CHECK(weights.all.layout == WeightLayout::kRow);
-    const auto row_bytes = RowBytes(weights.all.dtype, static_cast<std::uint64_t>(cols));
-    DOPPLER_CHECK(row_bytes.has_value());
-    inputs_.PrepareHeads(weights.all.dtype, in, in_step, weights.heads, cols);
-    ForEachHead(weights.heads, [&](int head) {
-      const int begin = head * weights.stride + weights.first;
-      MatMulRows(weights.all, *row_bytes, begin, begin + weights.rows,
-                 Columns(in, head * in_step, cols), head * in.rows,
-                 Columns(out, head * out_step, weights.rows));
-    });
-  }
-
   void MatMulHeadsTransposed(const HeadMatrices& weights, ConstRows in, int in_step, Rows out,
                              int out_step) override {
     CheckHeads(weights, in, in_step, weights.rows, out, out_step, weights.all.cols);
-    ForEachHead(weights.heads, [&](int head) {
+    ForEachHead(pool_, weights.heads, [&](int head) {
       for (int begin = 0; begin < weights.all.cols; begin += kColumnsAtOnce) {
         const int count = std::min(kColumnsAtOnce, weights.all.cols - begin);
         AddScaledRows(weights.all, head * weights.stride + weights.first, begin,
@@ -207,98 +175,6 @@ class CpuBackend final : public Backend {
   }
 
  private:
-  template <typename Body>
-  void ForEachHead(int heads, const Body& body) {
-    pool_.ParallelFor(static_cast<std::size_t>(heads), 1, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t head = begin; head < end; ++head) body(static_cast<int>(head));
-    });
-  }
-
-  // A few pieces per thread, so that a thread that is held up does not hold up the others.
-  std::size_t RowsPerPiece(std::size_t rows, Bytes row_bytes, int tokens) const {
-    const std::size_t pieces = pool_.size() == 1 ? 1 : 4 * static_cast<std::size_t>(pool_.size());
-    const std::size_t work = row_bytes * static_cast<std::size_t>(std::clamp(tokens, 1, 16));
-    const std::size_t least = kMinPieceBytes / std::max<std::size_t>(work, 1) + 1;
-    return AlignUp(std::max((rows + pieces - 1) / pieces, least), kRowsTogether);
-  }
-
-  static int WidestRow(const KernelLimits& limits) {
-    return std::max(limits.cols, limits.kept_cols);
-  }
-
-  // `in` is not read where weights read quantised rows.
-  void MatMulInPieces(const WeightMatrix& weights, ConstRows in, Rows out) {
-    const auto row_bytes = RowBytes(weights.dtype, static_cast<std::uint64_t>(weights.cols));
-    DOPPLER_CHECK(row_bytes.has_value());
-    const auto rows = static_cast<std::size_t>(weights.rows);
-    pool_.ParallelFor(rows, RowsPerPiece(rows, *row_bytes, in.rows),
-                      [&](std::size_t begin, std::size_t end) {
-                        const auto first = static_cast<int>(begin);
-                        const auto last = static_cast<int>(end);
-                        const Rows part = Columns(out, first, last - first);
-                        if (IsInOrder(weights)) {
-                          MatMulRows(weights, *row_bytes, first, last, in, 0, part);
-                        } else {
-                          MatMulGroups(weights, *row_bytes, first, in, part);
-                        }
-                      });
-  }
-
-  // Whether kernels take the matrix as it is.
-  bool IsInOrder(const WeightMatrix& weights) const {
-    return weights.layout == WeightLayout::kRow || kernels_.reads_groups;
-  }
-
-  // As MatMulRows, of groups of rows from `row` on, one after the other.
-  void MatMulGroups(const WeightMatrix& weights, Bytes row_bytes, int row, ConstRows in, Rows out) {
-    UngroupedRows::Place place(ungrouped_);
-    for (int done = 0; done < out.cols; done += kGroupRows) {
-      const WeightMatrix rows = {.data = place.Read(weights, row + done),
-                                 .dtype = weights.dtype,
-                                 .rows = kGroupRows,
-                                 .cols = weights.cols};
-      MatMulRows(rows, row_bytes, 0, kGroupRows, in, 0, Columns(out, done, kGroupRows));
-    }
-  }
-
-  // Rows [begin, end) times all tokens, whose quantised values begin at row `quantized_from`.
-  void MatMulRows(const WeightMatrix& weights, Bytes row_bytes, int begin, int end, ConstRows in,
-                  int quantized_from, Rows out) const {
-    const auto* data = reinterpret_cast<const unsigned char*>(weights.data);
-    const MatMulKernel kernel = kernels_.matmul[static_cast<std::size_t>(weights.dtype)];
-    // Parts of about the same size: a few tokens left over would cost as much as many.
-    const int parts = std::max(1, (in.rows + kTokensAtOnce - 1) / kTokensAtOnce);
-    const int step = (in.rows + parts - 1) / parts;
-    for (int token = 0; token < in.rows; token += step) {
-      const MatMulTile tile = {
-          .weights = data + static_cast<std::size_t>(begin) * row_bytes,
-          .row_bytes = row_bytes,
-          .grouped = weights.layout == WeightLayout::kRows16,
-          .rows = end - begin,
-          .cols = weights.cols,
-          .tokens = std::min(step, in.rows - token),
-          .unpacker = UnpackerOf(weights.dtype),
-          .grid = GridOf(weights, row_bytes),
-          .grid_cols = static_cast<int>(GridExtent(static_cast<std::uint64_t>(weights.cols))),
-          .first_row = begin,
-          .in = in.Row(token),
-          .in_stride = in.stride,
-          .quantized = inputs_.AreQuantized(weights.dtype)
-                           ? RowsFrom(inputs_.rows(), quantized_from + token)
-                           : QuantizedRows{},
-          .out = out.Row(token),
-          .out_stride = out.stride};
-      TellOfAccesses(tile);
-      kernel(tile);
-    }
-  }
-
-  static const float* GridOf(const WeightMatrix& weights, Bytes row_bytes) {
-    if (!HasScaleGrid(weights.dtype)) return nullptr;
-    const Bytes rows_bytes = static_cast<Bytes>(weights.rows) * row_bytes;
-    return reinterpret_cast<const float*>(weights.data + GridOffset(rows_bytes));
-  }
-
   // out[t] = sum over r of in[t, r] * row first_row + r, in the columns from `begin` on.
   void AddScaledRows(const WeightMatrix& weights, int first_row, int begin, ConstRows in,
                      Rows out) const {
@@ -360,8 +236,7 @@ class CpuBackend final : public Backend {
   ThreadPool& pool_;
   CpuPath path_;
   const CpuKernels& kernels_;
-  ProductInputs inputs_;
-  UngroupedRows ungrouped_;  // unless kernels read groups
+  CpuProducts products_;
 };
 
 }  // namespace

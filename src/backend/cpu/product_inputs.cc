@@ -9,9 +9,8 @@
 namespace doppler {
 namespace {
 
-// Makers train in MXFP4, so that its weights are exact; 16 bits keep the activations from being
-// what an answer loses by.
-constexpr bool ReadsResiduals(DType weights) { return weights == DType::kMxfp4; }
+// The most lists of rows that one call prepares.
+constexpr std::size_t kMaxEntries = 64;
 
 }  // namespace
 
@@ -23,25 +22,63 @@ void ProductInputs::Reserve(const KernelLimits& limits) {
   limits_ = limits;
   const ScratchLayout layout(limits, kernels_);
   scratch_.resize(layout.end / sizeof(CacheLine));
-  gathered_.clear();
-  gathered_.reserve(static_cast<std::size_t>(limits.tokens));
+  entries_.clear();
+  entries_.reserve(kMaxEntries);
   auto* base = reinterpret_cast<std::byte*>(scratch_.data());
   call_scratch_ = layout.call.At(base);
   kept_scratch_ = layout.kept.At(base);
   chosen_ = reinterpret_cast<float*>(base + layout.chosen);
 }
 
-bool ProductInputs::AreQuantized(DType weights) const {
-  return !IsFloat(weights) && !HasScaleGrid(weights) && kernels_.quantize != nullptr;
+bool ProductInputs::AreQuantized(DType weights) const { return FormFor(weights) != Form::kFloats; }
+
+// Makers train in MXFP4, so that its weights are exact; 16 bits keep the activations from being
+// what an answer loses by.
+ProductInputs::Form ProductInputs::FormFor(DType weights) const {
+  if (IsFloat(weights) || HasScaleGrid(weights) || kernels_.quantize == nullptr) {
+    return Form::kFloats;
+  }
+  return weights == DType::kMxfp4 ? Form::kInt8WithResiduals : Form::kInt8;
 }
 
-QuantizedRows ProductInputs::PlaceFor(QuantizedRows scratch, DType weights, int cols) {
-  if (!ReadsResiduals(weights)) {
-    scratch.residuals = nullptr;
-    scratch.unsigned_residuals = nullptr;
+void ProductInputs::Begin() {
+  entries_.clear();
+  used_ = 0;
+  chosen_rows_ = 0;
+  kept_in_use_ = false;
+}
+
+std::optional<ProductInput> ProductInputs::Find(Form form, const void* of, int rows) const {
+  for (const Entry& entry : entries_) {
+    if (entry.of == of && entry.rows == rows && entry.form == form) return entry.input;
   }
-  scratch.cols = cols;
-  return scratch;
+  return std::nullopt;
+}
+
+ProductInput ProductInputs::Enter(Form form, const void* of, const ProductInput& input) {
+  entries_.push_back({of, input.floats.rows, form, input});
+  return input;
+}
+
+bool ProductInputs::Fits(int rows, int cols) const {
+  const auto room = static_cast<std::ptrdiff_t>(limits_.tokens) * limits_.cols;
+  return entries_.size() < kMaxEntries && used_ + static_cast<std::ptrdiff_t>(rows) * cols <= room;
+}
+
+QuantizedRows ProductInputs::InForm(Form form, QuantizedRows rows, int cols) {
+  if (form != Form::kInt8WithResiduals) {
+    rows.residuals = nullptr;
+    rows.unsigned_residuals = nullptr;
+  }
+  rows.cols = cols;
+  return rows;
+}
+
+QuantizedRows ProductInputs::Place(Form form, int rows, int cols) {
+  DOPPLER_CHECK(Fits(rows, cols));
+  const QuantizedRows place = InForm(form, ValuesFrom(call_scratch_, used_), cols);
+  used_ += static_cast<std::ptrdiff_t>(rows) * cols;
+  return place;
 }
 
 void ProductInputs::Quantize(ConstRows in, const QuantizedRows& out) {
@@ -49,65 +86,91 @@ void ProductInputs::Quantize(ConstRows in, const QuantizedRows& out) {
              [&](int t) { kernels_.quantize(in.Row(t), RowsFrom(out, t)); });
 }
 
-void ProductInputs::Prepare(DType weights, ConstRows in) {
-  if (!AreQuantized(weights)) return;
+std::optional<ProductInput> ProductInputs::Prepare(DType weights, ConstRows in) {
+  const Form form = FormFor(weights);
+  if (form == Form::kFloats) return ProductInput{.floats = in, .quantized = {}};
   DOPPLER_CHECK(in.rows <= limits_.tokens && in.cols <= limits_.cols);
-  quantized_ = PlaceFor(call_scratch_, weights, in.cols);
-  gathered_.clear();
-  Quantize(in, quantized_);
+  if (const auto found = Find(form, in.data, in.rows)) return found;
+  if (!Fits(in.rows, in.cols)) return std::nullopt;
+  const QuantizedRows place = Place(form, in.rows, in.cols);
+  Quantize(in, place);
+  return Enter(form, in.data, {in, place});
 }
 
-void ProductInputs::PrepareHeads(DType weights, ConstRows in, int in_step, int heads, int cols) {
-  if (!AreQuantized(weights)) return;
-  DOPPLER_CHECK(in.rows <= limits_.tokens && heads * cols <= limits_.cols);
-  quantized_ = PlaceFor(call_scratch_, weights, cols);
-  gathered_.clear();
+ProductInput ProductInputs::PrepareHeads(DType weights, ConstRows in, int in_step, int heads,
+                                         int cols) {
+  const Form form = FormFor(weights);
+  if (form == Form::kFloats) return {.floats = in, .quantized = {}};
+  Begin();
+  const QuantizedRows place = Place(form, heads * in.rows, cols);
   ForEachRow(pool_, in.rows, heads * cols, [&](int t) {
     for (int head = 0; head < heads; ++head) {
-      kernels_.quantize(in.Row(t) + head * in_step, RowsFrom(quantized_, head * in.rows + t));
+      kernels_.quantize(in.Row(t) + head * in_step, RowsFrom(place, head * in.rows + t));
     }
   });
+  return {in, place};
 }
 
 void ProductInputs::Keep(ConstRows in) {
   DOPPLER_CHECK(in.rows <= limits_.tokens && in.cols <= limits_.kept_cols);
   kept_in_ = in;
   kept_.cols = 0;
-  gathered_.clear();
 }
 
-ConstRows ProductInputs::PrepareKept(DType weights, std::span<const int> rows) {
-  DOPPLER_CHECK(rows.size() <= static_cast<std::size_t>(limits_.tokens));
-  for (const int row : rows) DOPPLER_CHECK(row >= 0 && row < kept_in_.rows);
-  const ConstRows in{chosen_, static_cast<int>(rows.size()), kept_in_.cols, kept_in_.cols};
-  if (AreQuantized(weights)) {
-    Gather(weights, rows);
-    return in;
+bool ProductInputs::AreAllKept(std::span<const int> rows) const {
+  if (rows.size() != static_cast<std::size_t>(kept_in_.rows)) return false;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i] != static_cast<int>(i)) return false;
   }
+  return true;
+}
+
+// What an expert's gate and up read is copied once.
+std::optional<ProductInput> ProductInputs::PrepareKept(DType weights, std::span<const int> rows) {
+  for (const int row : rows) DOPPLER_CHECK(row >= 0 && row < kept_in_.rows);
+  const Form form = FormFor(weights);
+  const auto count = static_cast<int>(rows.size());
+  if (const auto found = Find(form, rows.data(), count)) return found;
+  if (form == Form::kFloats) {
+    const auto floats = GatherFloats(rows);
+    if (!floats) return std::nullopt;
+    return Enter(form, rows.data(), {.floats = *floats, .quantized = {}});
+  }
+  if (!Fits(count, kept_in_.cols) || !QuantizeKept(form)) return std::nullopt;
+  ConstRows in = kept_in_;
+  in.rows = count;
+  if (AreAllKept(rows)) {
+    kept_in_use_ = true;
+    return Enter(form, rows.data(), {in, kept_});
+  }
+  const QuantizedRows place = Place(form, count, in.cols);
+  ForEachRow(pool_, count, in.cols,
+             [&](int i) { CopyRow(kept_, rows[static_cast<std::size_t>(i)], place, i); });
+  return Enter(form, rows.data(), {in, place});
+}
+
+// Nothing if there is no room beside those of the call.
+std::optional<ConstRows> ProductInputs::GatherFloats(std::span<const int> rows) {
+  const auto count = static_cast<int>(rows.size());
+  if (chosen_rows_ + count > limits_.tokens || entries_.size() == kMaxEntries) return std::nullopt;
+  float* const to = chosen_ + static_cast<std::ptrdiff_t>(chosen_rows_) * kept_in_.cols;
+  const ConstRows in{to, count, kept_in_.cols, kept_in_.cols};
   ForEachRow(pool_, in.rows, in.cols, [&](int i) {
     std::copy_n(kept_in_.Row(rows[static_cast<std::size_t>(i)]), in.cols,
-                chosen_ + static_cast<std::ptrdiff_t>(i) * in.cols);
+                to + static_cast<std::ptrdiff_t>(i) * in.cols);
   });
+  chosen_rows_ += count;
   return in;
 }
 
-// Unless what was kept is there already, as those weights read it.
-void ProductInputs::QuantizeKept(DType weights) {
-  const QuantizedRows wanted = PlaceFor(kept_scratch_, weights, kept_in_.cols);
-  if (kept_.cols == wanted.cols && kept_.residuals == wanted.residuals) return;
+// False if products of the call read it in another form.
+bool ProductInputs::QuantizeKept(Form form) {
+  const QuantizedRows wanted = InForm(form, kept_scratch_, kept_in_.cols);
+  if (kept_.cols == wanted.cols && kept_.residuals == wanted.residuals) return true;
+  if (kept_in_use_) return false;
   kept_ = wanted;
   Quantize(kept_in_, kept_);
-}
-
-// An expert's gate and up read the same rows: they are copied once.
-void ProductInputs::Gather(DType weights, std::span<const int> rows) {
-  QuantizeKept(weights);
-  const QuantizedRows wanted = PlaceFor(call_scratch_, weights, kept_in_.cols);
-  if (std::ranges::equal(rows, gathered_) && quantized_.residuals == wanted.residuals) return;
-  quantized_ = wanted;
-  gathered_.assign(rows.begin(), rows.end());
-  ForEachRow(pool_, static_cast<int>(rows.size()), quantized_.cols,
-             [&](int i) { CopyRow(kept_, rows[static_cast<std::size_t>(i)], quantized_, i); });
+  return true;
 }
 
 }  // namespace doppler

@@ -2,6 +2,8 @@
 // the products of a call, and of what is kept once for all that read it.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -12,6 +14,12 @@
 
 namespace doppler {
 
+// What a product reads: floats, or the same quantised.
+struct ProductInput {
+  ConstRows floats;
+  QuantizedRows quantized;
+};
+
 // Used by one thread, which shares its work with the pool's.
 class ProductInputs {
  public:
@@ -20,27 +28,48 @@ class ProductInputs {
   Bytes ScratchBytes(const KernelLimits& limits) const;
   void Reserve(const KernelLimits& limits);
 
-  // Whether products with these weights read rows() and not floats.
+  // Whether products with these weights read quantised rows and not floats.
   bool AreQuantized(DType weights) const;
-  // What was prepared last.
-  const QuantizedRows& rows() const { return quantized_; }
 
-  // Prepares the rows of `in` for these weights.
-  void Prepare(DType weights, ConstRows in);
-  // Prepares the columns of each head, `in_step` apart: rows [heads, tokens].
-  void PrepareHeads(DType weights, ConstRows in, int in_step, int heads, int cols);
+  // Forgets what was prepared for the last call.
+  void Begin();
+  // The rows of `in` for these weights; nothing if they no longer fit beside what was prepared
+  // since Begin. The first always fit.
+  std::optional<ProductInput> Prepare(DType weights, ConstRows in);
+  // The same of the columns of each head, `in_step` apart: rows [heads, tokens].
+  ProductInput PrepareHeads(DType weights, ConstRows in, int in_step, int heads, int cols);
 
   // As Backend::Keep.
   void Keep(ConstRows in);
-  // Prepares these rows of what is kept; the same as floats if the weights read those.
-  ConstRows PrepareKept(DType weights, std::span<const int> rows);
+  const ConstRows& kept() const { return kept_in_; }
+  // These rows of what is kept, as Prepare. What `rows` points to stays as it is until Begin.
+  std::optional<ProductInput> PrepareKept(DType weights, std::span<const int> rows);
 
  private:
-  // Scratch memory for rows of `cols` values, as those weights read them.
-  static QuantizedRows PlaceFor(QuantizedRows scratch, DType weights, int cols);
+  // How weights read activations: as they are, or as int8 with residuals or without.
+  enum class Form : std::uint8_t { kFloats, kInt8, kInt8WithResiduals };
+
+  // Rows that were prepared: floats that begin at `of`, or rows of what is kept whose list does.
+  struct Entry {
+    const void* of;
+    int rows;
+    Form form;
+    ProductInput input;
+  };
+
+  Form FormFor(DType weights) const;
+  static QuantizedRows InForm(Form form, QuantizedRows rows, int cols);
+  // Those rows in that form, if they are there.
+  std::optional<ProductInput> Find(Form form, const void* of, int rows) const;
+  ProductInput Enter(Form form, const void* of, const ProductInput& input);
+  // Place for rows of `cols` values. REQUIRES: Fits.
+  QuantizedRows Place(Form form, int rows, int cols);
+  bool Fits(int rows, int cols) const;
   void Quantize(ConstRows in, const QuantizedRows& out);
-  void QuantizeKept(DType weights);
-  void Gather(DType weights, std::span<const int> rows);
+  bool QuantizeKept(Form form);
+  // Whether `rows` is all that is kept, in order.
+  bool AreAllKept(std::span<const int> rows) const;
+  std::optional<ConstRows> GatherFloats(std::span<const int> rows);
 
   ThreadPool& pool_;
   const CpuKernels& kernels_;
@@ -49,11 +78,13 @@ class ProductInputs {
   QuantizedRows call_scratch_;
   QuantizedRows kept_scratch_;
   float* chosen_ = nullptr;  // rows of kept_in_
-  QuantizedRows quantized_;  // of the call in progress, in call_scratch_
-  // The rows of what is kept that `quantized_` holds; none if it holds something else.
-  std::vector<int> gathered_;
+  int chosen_rows_ = 0;
+  // What was prepared since Begin: one after the other in call_scratch_, or in chosen_.
+  std::vector<Entry> entries_;
+  std::ptrdiff_t used_ = 0;  // values of call_scratch_
   ConstRows kept_in_;
-  QuantizedRows kept_;  // kept_in_, in kept_scratch_; without columns until it is wanted
+  bool kept_in_use_ = false;  // by products of the call, as it lies in kept_scratch_
+  QuantizedRows kept_;        // kept_in_, in kept_scratch_; without columns until it is wanted
 };
 
 }  // namespace doppler

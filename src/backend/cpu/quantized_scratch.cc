@@ -48,7 +48,10 @@ QuantizedRows QuantizedLayout::At(std::byte* base) const {
 }
 
 QuantizedRows RowsFrom(const QuantizedRows& all, int row) {
-  const std::ptrdiff_t start = static_cast<std::ptrdiff_t>(row) * all.cols;
+  return ValuesFrom(all, static_cast<std::ptrdiff_t>(row) * all.cols);
+}
+
+QuantizedRows ValuesFrom(const QuantizedRows& all, std::ptrdiff_t start) {
   return {.values = all.values + start,
           .residuals = FromIfAny(all.residuals, start),
           .unsigned_values = FromIfAny(all.unsigned_values, start),

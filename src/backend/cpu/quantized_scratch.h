@@ -43,6 +43,8 @@ struct ScratchLayout {
   Bytes end;
 };
 
+// The values from `start` on, a multiple of 32.
+QuantizedRows ValuesFrom(const QuantizedRows& all, std::ptrdiff_t start);
 // The rows from `row` on.
 QuantizedRows RowsFrom(const QuantizedRows& all, int row);
 // Row `to` of `out` becomes row `from` of `all`.

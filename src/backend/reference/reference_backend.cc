@@ -40,26 +40,48 @@ class ReferenceBackend final : public Backend {
                    static_cast<std::size_t>(limits.kept_cols));
   }
 
-  void MatMul(const WeightMatrix& weights, ConstRows in, Rows out) override {
-    DOPPLER_CHECK(in.cols == weights.cols && out.cols == weights.rows && in.rows == out.rows);
-    pool_.ParallelFor(static_cast<std::size_t>(weights.rows), 8,
-                      [&](std::size_t begin, std::size_t end) {
-                        for (std::size_t row = begin; row < end; ++row)
-                          MatMulRow(weights, row, in, out.data + row, out.stride);
-                      });
+  void MatMulAll(std::span<const Product> products) override {
+    for (const Product& product : products) {
+      CheckProduct(*product.weights, product.in, product.out);
+      pool_.ParallelFor(static_cast<std::size_t>(product.weights->rows), 8,
+                        [&](std::size_t begin, std::size_t end) {
+                          for (std::size_t row = begin; row < end; ++row)
+                            MatMulRow(*product.weights, row, product.in, product.out.data + row,
+                                      product.out.stride);
+                        });
+    }
+  }
+
+  void MatMulGated(std::span<const GatedProduct> units, const Gating& gating,
+                   ConstRows in) override {
+    for (const GatedProduct& unit : units) {
+      CheckGated(unit, in.rows, in.cols);
+      MatMul(*unit.gate, in, unit.out);
+      MatMul(*unit.up, in, unit.up_values);
+      if (!unit.gate_bias.empty()) AddBias(unit.gate_bias, unit.out);
+      if (!unit.up_bias.empty()) AddBias(unit.up_bias, unit.up_values);
+      if (gating.clamped) {
+        ClampedSwiGlu(unit.out, unit.up_values, gating.alpha, gating.limit, unit.out);
+      } else {
+        SwiGlu(unit.out, unit.up_values, unit.out);
+      }
+    }
   }
 
   void Keep(ConstRows in) override { kept_ = in; }
 
-  void MatMulOfKept(const WeightMatrix& weights, std::span<const int> rows, Rows out) override {
+  void MatMulGatedOfKept(std::span<const GatedProduct> units, const Gating& gating) override {
     const auto cols = static_cast<std::size_t>(kept_.cols);
-    DOPPLER_CHECK(rows.size() * cols <= chosen_.size());
-    float* next = chosen_.data();
-    for (const int row : rows) {
-      DOPPLER_CHECK(row >= 0 && row < kept_.rows);
-      next = std::copy_n(kept_.Row(row), cols, next);
+    for (const GatedProduct& unit : units) {
+      DOPPLER_CHECK(unit.rows.size() * cols <= chosen_.size());
+      float* next = chosen_.data();
+      for (const int row : unit.rows) {
+        DOPPLER_CHECK(row >= 0 && row < kept_.rows);
+        next = std::copy_n(kept_.Row(row), cols, next);
+      }
+      const auto count = static_cast<int>(unit.rows.size());
+      MatMulGated({&unit, 1}, gating, {chosen_.data(), count, kept_.cols, kept_.cols});
     }
-    MatMul(weights, {chosen_.data(), static_cast<int>(rows.size()), kept_.cols, kept_.cols}, out);
   }
 
   void MixRows(ConstRows in, std::span<const int> rows, std::span<const float> weights,
