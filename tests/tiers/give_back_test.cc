@@ -340,30 +340,45 @@ TEST(GiveBackClasses, TheLeastSlotsAreOfTheLargestSize) {
   EXPECT_EQ(cache.present(), cache.size());
 }
 
+// All experts of a layer, each chosen by one token.
+struct AllChosen {
+  AllChosen(ExpertCache& cache, ReaderKind reader)
+      : prepared(SmallModel().path(), SmallRegions(reader)),
+        model{.config = prepared.config,
+              .weights = weights,
+              .backend = *prepared.backend,
+              .experts = &cache,
+              .rope = {},
+              .long_rope = {},
+              .on_route = {},
+              .on_experts = {},
+              .times = times} {
+    for (std::size_t i = 0; i < kExperts; ++i) {
+      tasks[i].expert = ExpertId(i);
+      tasks[i].tokens = 1;
+    }
+  }
+
+  ExpertSchedule Schedule(int tokens) {
+    return ExpertSchedule(model, LayerId(2), tokens, tasks, wanted, leases, kExperts);
+  }
+
+  static constexpr int kExperts = 16;
+  const PreparedModel prepared;
+  const Weights weights;
+  PassTimes times;
+  const Model model;
+  std::vector<ExpertTask> tasks = std::vector<ExpertTask>(kExperts);
+  std::vector<ExpertId> wanted = std::vector<ExpertId>(kExperts, ExpertId(0));
+  std::vector<ExpertLease> leases = std::vector<ExpertLease>(kExperts);
+};
+
 // The experts of a pass fit when it begins and not when they are acquired.
 TEST_P(GiveBackTest, APassGoesOnWithTheLeastSlots) {
   options_.least_slots = 4;
   Make(16, slot_);
-  const PreparedModel prepared(SmallModel().path(), SmallRegions(GetParam()));
-  const Weights weights;
-  PassTimes times;
-  const Model model{.config = prepared.config,
-                    .weights = weights,
-                    .backend = *prepared.backend,
-                    .experts = cache_.get(),
-                    .rope = {},
-                    .long_rope = {},
-                    .on_route = {},
-                    .on_experts = {},
-                    .times = times};
-  std::vector<ExpertTask> tasks(16);
-  for (std::size_t i = 0; i < tasks.size(); ++i) {
-    tasks[i].expert = ExpertId(i);
-    tasks[i].tokens = 1;
-  }
-  std::vector<ExpertId> wanted(tasks.size(), ExpertId(0));
-  std::vector<ExpertLease> leases(tasks.size());
-  ExpertSchedule schedule(model, LayerId(2), 8, tasks, wanted, leases, 16);
+  AllChosen chosen(*cache_, GetParam());
+  ExpertSchedule schedule = chosen.Schedule(8);
   ASSERT_EQ(cache_->GiveBack(kAll), 12 * slot_);
   std::vector<int> stages(16, 0);
   for (auto batch = schedule.Next(); !batch.empty(); batch = schedule.Next()) {
@@ -376,6 +391,28 @@ TEST_P(GiveBackTest, APassGoesOnWithTheLeastSlots) {
     schedule.Done(task);
   }
   EXPECT_EQ(stages, std::vector<int>(16, 2));
+}
+
+// What is there is computed in one go, stage by stage.
+TEST_P(GiveBackTest, ExpertsThatAreThereComeTogether) {
+  Make(16, slot_);
+  AllChosen chosen(*cache_, GetParam());
+  std::vector<ExpertId> all;
+  for (const ExpertTask& task : chosen.tasks) all.push_back(task.expert);
+  ASSERT_EQ(cache_->Acquire(LayerId(2), all, chosen.leases, UseKind::kKeep), AcquireResult::kOk);
+  for (ExpertLease& lease : chosen.leases) lease.Wait();
+  chosen.leases = std::vector<ExpertLease>(all.size());
+
+  ExpertSchedule schedule = chosen.Schedule(1);
+  for (const ExpertStage stage : {ExpertStage::kGateAndUp, ExpertStage::kDown}) {
+    const auto batch = schedule.Next();
+    EXPECT_EQ(batch.size(), all.size());
+    for (ExpertTask* task : batch) {
+      EXPECT_EQ(task->next, stage);
+      schedule.Done(*task);
+    }
+  }
+  EXPECT_TRUE(schedule.Next().empty());
 }
 
 }  // namespace
