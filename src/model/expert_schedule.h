@@ -1,11 +1,11 @@
 // The order in which the experts of one layer are paged in and computed.
 //
-// What is resident is computed while what is missing is read, and of a record each projection as
-// soon as it is there. The experts of a token, or of a few, are acquired together, so that the gate
-// and up projections of all misses are read before any down projection. Those of a ubatch that
-// would keep the disk busy for longer, and so make the first of them late, follow one another
-// through a bounded number of slots, in the order of the disk: while one is computed the next are
-// read.
+// What is resident is computed while what is missing is read: of an expert gate and up as soon as
+// both are there, then down. The experts of a token, or of a few, are acquired together, so that
+// the gate and up projections of all misses are read before any down projection, and those that are
+// there are computed in one go. Those of a ubatch that would keep the disk busy for longer, and so
+// make the first of them late, follow one another through a bounded number of slots, in the order
+// of the disk: while one is computed the next are read.
 #pragma once
 
 #include <array>
