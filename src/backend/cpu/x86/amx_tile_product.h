@@ -33,6 +33,7 @@ struct TileProduct {
   using Of = Panels<Format>;
   using Band = typename Of::Band;
   using Sums = typename Of::Sums;
+  static constexpr int kPanels = 1;
   static constexpr int kTokens = 16;
   // Unsigned weights are small enough to pass as signed ones.
   static_assert(Of::kSigned || Format::kHasOffsets);
@@ -51,6 +52,7 @@ struct TileProduct {
     int token;
     int tokens;
 
+    const typename Of::Run& Run(int chunk) const { return band.panels->runs[lane][chunk]; }
     std::ptrdiff_t First(int chunk) const {
       return static_cast<std::ptrdiff_t>(token) * x.cols + band.begin + chunk * kChunk +
              lane * Format::kRun;
@@ -61,7 +63,7 @@ struct TileProduct {
 
   template <int kSlot>
   void Multiply(const Lane& at, int chunk, Dots& dots) {
-    const __m512i* words = at.band.panel.words[at.lane][chunk];
+    const __m512i* words = at.Run(chunk).words;
     const std::ptrdiff_t first = at.First(chunk);
     tiles.template Multiply<kSlot>(at.x.values + first, at.x.cols, words, dots.values);
     if constexpr (Format::kReadsResiduals) {
@@ -79,7 +81,7 @@ struct TileProduct {
   // N tokens, or as many as there are if N is 0.
   template <int N>
   static void AddRun(const Lane& at, int chunk, const Dots& dots, __m512 (&sums)[kTokens]) {
-    const __m512 scales = at.band.panel.scales[at.lane][chunk];
+    const __m512 scales = at.Run(chunk).scales;
     const std::ptrdiff_t first = at.First(chunk);
     const float* x_scales = at.x.scales + first / 32;
     for (int n = 0; n < (N > 0 ? N : at.tokens); ++n) {
@@ -87,7 +89,7 @@ struct TileProduct {
         const float* x_sums =
             Format::kRun == 16 ? at.x.sums16 + first / 16 : at.x.sums32 + first / 32;
         const __m512 of_run = _mm512_set1_ps(x_sums[n * (at.x.cols / Format::kRun)]);
-        sums[n] = _mm512_fmadd_ps(at.band.panel.offsets[at.lane][chunk], of_run, sums[n]);
+        sums[n] = _mm512_fmadd_ps(at.Run(chunk).offsets, of_run, sums[n]);
       }
       const __m512 x_scale = _mm512_set1_ps(x_scales[n * (at.x.cols / 32)] * kStep<Format>);
       sums[n] = _mm512_fmadd_ps(DotsOf(dots, n), _mm512_mul_ps(scales, x_scale), sums[n]);
@@ -110,21 +112,21 @@ struct TileProduct {
   }
 
   template <int N>
-  void AddTokens(const MatMulTile& tile, const Band& band, int token, Sums& sums) {
+  void AddTokens(const MatMulTile& tile, const Band& band, int token, Sums* sums) {
     const int tokens = N > 0 ? N : tile.tokens - token;
     tiles.SetTokens(tokens);
     for (int lane = 0; lane < Of::kLanes; ++lane) {
-      if (token == 0 && band.ahead != nullptr) Of::Prefetch(tile, band, lane);
+      if (token == 0 && band.count_ahead > 0) Of::Prefetch(tile, band, 0, lane);
       __m512 in_registers[kTokens];
       for (int n = 0; n < tokens; ++n) {
-        in_registers[n] = band.begin == 0 ? _mm512_setzero_ps() : sums[lane][token + n];
+        in_registers[n] = band.begin == 0 ? _mm512_setzero_ps() : (*sums)[lane][token + n];
       }
       AddChunks<N>({tile.quantized, band, lane, token, tokens}, in_registers);
-      for (int n = 0; n < tokens; ++n) sums[lane][token + n] = in_registers[n];
+      for (int n = 0; n < tokens; ++n) (*sums)[lane][token + n] = in_registers[n];
     }
   }
 
-  void AddBand(const MatMulTile& tile, const Band& band, Sums& sums) {
+  void AddBand(const MatMulTile& tile, const Band& band, Sums* sums) {
     int token = 0;
     for (; token + kTokens <= tile.tokens; token += kTokens) {
       AddTokens<kTokens>(tile, band, token, sums);
@@ -141,10 +143,7 @@ void MultiplyByTiles(const MatMulTile& tile, MatMulKernel vnni) {
   if (tile.tokens < kLeastForTiles) return vnni(tile);
   Tiles tiles(Panels<Format>::kWords);
   TileProduct<Format, Tiles> product{tiles};
-  int row = 0;
-  for (; row + Panels<Format>::kRows <= tile.rows; row += Panels<Format>::kRows) {
-    Panels<Format>::Run(tile, row, product);
-  }
+  const int row = Panels<Format>::MultiplyRows(tile, product);
   tiles.Release();
   if (row == tile.rows) return;
   MatMulTile rest = tile;

@@ -66,15 +66,24 @@ struct Panels {
   static constexpr int kLanesAtOnce = 8;
   static constexpr int kPairsAtOnce = kLanesAtOnce * Format::kRun / 64;
 
-  // Some chunks of sixteen rows: words of four weights, and scales, of all rows side by side.
-  struct Panel {
-    __m512i words[kLanes][kChunks][kWords];
-    __m512 scales[kLanes][kChunks];
-    __m512 offsets[kLanes][kChunks];  // of signed weights: what the product keeps there
+  // A run of sixteen rows: words of four weights, and scales, of all rows side by side.
+  struct Run {
+    __m512i words[kWords];
+    __m512 scales;
+    __m512 offsets;  // of signed weights: what the product keeps there
   };
 
-  // [lane][token]: a register with a row in each of its lanes.
-  using Sums = __m512[kLanes][MatMulTile::kMaxTokens];
+  // Some chunks of sixteen rows.
+  struct Panel {
+    Run runs[kLanes][kChunks];
+    // Panels that are read together would want the same places of the first-level cache if they
+    // began a multiple of 4 KiB apart.
+    __m512i gap;
+  };
+
+  // [lane][token]: a register with a row in each of its lanes. One more than tokens, so that the
+  // lanes of a token do not want the same places of the first-level cache.
+  using Sums = __m512[kLanes][MatMulTile::kMaxTokens + 1];
 
   // Which chunk of which rows is unpacked, and to where.
   struct Part {
@@ -86,7 +95,8 @@ struct Panels {
     Panel& panel;
 
     const Byte* Row(int row) const { return chunk + static_cast<std::size_t>(row) * row_bytes; }
-    __m512i& Word(int lane, int i) const { return panel.words[lane][index][i]; }
+    Run& RunOf(int lane) const { return panel.runs[lane][index]; }
+    __m512i& Word(int lane, int i) const { return RunOf(lane).words[i]; }
   };
 
   static __m512i Signed(__m512i stored) {
@@ -130,8 +140,8 @@ struct Panels {
     __m512 offsets[kLanes];
     Group::LoadHeads(part.chunk, part.runs, scales, offsets);
     for (int lane = 0; lane < part.runs; ++lane) {
-      part.panel.scales[lane][part.index] = scales[lane];
-      if constexpr (!kSigned) part.panel.offsets[lane][part.index] = offsets[lane];
+      part.RunOf(lane).scales = scales[lane];
+      if constexpr (!kSigned) part.RunOf(lane).offsets = offsets[lane];
     }
     for (int step = 0; step < part.runs / Group::kLanesAtOnce; ++step) {
       __m512i words[Group::kLanesAtOnce][kWords];
@@ -167,8 +177,8 @@ struct Panels {
       TransposeHeads(part, first_lane, scales, offsets);
     }
     for (int i = 0; i < kLanesAtOnce; ++i) {
-      part.panel.scales[first_lane + i][part.index] = scales[i];
-      if constexpr (!kSigned) part.panel.offsets[first_lane + i][part.index] = offsets[i];
+      part.RunOf(first_lane + i).scales = scales[i];
+      if constexpr (!kSigned) part.RunOf(first_lane + i).offsets = offsets[i];
     }
   }
 
@@ -189,29 +199,108 @@ struct Panels {
     }
   }
 
-  // Some chunks of the rows, from column `begin` on.
+  // Some chunks of one or more panels, from column `begin` on.
   struct Band {
-    const Panel& panel;
+    const Panel* panels;
+    int count;  // of panels
     int begin;
-    int chunks = 0;
-    int last_runs = 0;  // of the last chunk
-    const Byte* ahead;  // the same chunks of the next sixteen rows, or null
+    int chunks;
+    int last_runs;      // of the last chunk
+    const Byte* ahead;  // the same chunks of the panels after these
+    int count_ahead;
 
     int ChunksOf(int lane) const { return lane < last_runs ? chunks : chunks - 1; }
   };
 
-  // Brings a lane's share of the next panel into the second-level cache: the processor's own
-  // prefetcher does not follow sixteen rows.
-  [[gnu::always_inline]] static void Prefetch(const MatMulTile& tile, const Band& band, int lane) {
+  // Brings a lane's share of panel p of the next ones into the second-level cache: the processor's
+  // own prefetcher does not follow sixteen rows.
+  [[gnu::always_inline]] static void Prefetch(const MatMulTile& tile, const Band& band, int p,
+                                              int lane) {
     const int bytes = band.chunks * Format::kChunkBytes;
+    const Byte* panel = band.ahead + PanelBytes(tile, p);
+    constexpr int kShare = kRows / kLanes;
     if (tile.grouped) {
-      constexpr int kShare = kRows / kLanes;
-      FetchAhead<kSecondLevel>(band.ahead + kShare * lane * bytes, kShare * bytes);
+      FetchAhead<kSecondLevel>(panel + kShare * lane * bytes, kShare * bytes);
       return;
     }
-    constexpr int kRowsPerLane = kRows / kLanes;
-    for (int r = lane * kRowsPerLane; r < (lane + 1) * kRowsPerLane; ++r) {
-      FetchAhead<kSecondLevel>(band.ahead + static_cast<std::size_t>(r) * tile.row_bytes, bytes);
+    for (int r = lane * kShare; r < (lane + 1) * kShare; ++r) {
+      FetchAhead<kSecondLevel>(panel + static_cast<std::size_t>(r) * tile.row_bytes, bytes);
+    }
+  }
+
+  // Of whole panels, all columns.
+  static std::size_t PanelBytes(const MatMulTile& tile, int count) {
+    return static_cast<std::size_t>(count * kRows) * tile.row_bytes;
+  }
+
+  // Multiplies all whole panels of the tile, and returns the first row that is left over.
+  // `product` has kPanels, the number it takes together, Prepare(part), called for each chunk once
+  // it is unpacked, and AddBand(tile, band, sums) for all tokens; there are sums of each panel.
+  template <class Product>
+  static int MultiplyRows(const MatMulTile& tile, Product& product) {
+    int row = 0;
+    while (const int count = PanelsAt<Product>(tile, row)) {
+      MultiplyPanels(tile, row, count, product);
+      row += count * kRows;
+    }
+    return row;
+  }
+
+  // How many to take together from `row` on.
+  template <class Product>
+  static int PanelsAt(const MatMulTile& tile, int row) {
+    const int left = (tile.rows - row) / kRows;
+    return left < Product::kPanels ? left : Product::kPanels;
+  }
+
+  template <class Product>
+  static void MultiplyPanels(const MatMulTile& tile, int row, int count, Product& product) {
+    Sums sums[Product::kPanels];
+    Panel panels[Product::kPanels];
+    const Byte* chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
+    for (int begin = 0; begin < tile.cols; begin += kChunks * kChunk) {
+      const int left = (tile.cols - begin + kChunk - 1) / kChunk;
+      const int chunks = left < kChunks ? left : kChunks;
+      const Band band{.panels = panels,
+                      .count = count,
+                      .begin = begin,
+                      .chunks = chunks,
+                      .last_runs = RunsAt<Format>(tile, begin + (chunks - 1) * kChunk),
+                      .ahead = chunk + PanelBytes(tile, count),
+                      .count_ahead = PanelsAt<Product>(tile, row + count * kRows)};
+      for (int p = 0; p < count; ++p) {
+        UnpackBand(tile, band, chunk + PanelBytes(tile, p), panels[p], product);
+      }
+      product.AddBand(tile, band, sums);
+      chunk += chunks * Step(tile);
+    }
+    for (int p = 0; p < count; ++p) Store(tile, row + p * kRows, sums[p]);
+  }
+
+  // The chunks of one panel.
+  template <class Product>
+  static void UnpackBand(const MatMulTile& tile, const Band& band, const Byte* chunk, Panel& panel,
+                         Product& product) {
+    for (int i = 0; i < band.chunks; ++i, chunk += Step(tile)) {
+      const Part part{.chunk = chunk,
+                      .row_bytes = tile.row_bytes,
+                      .grouped = tile.grouped,
+                      .runs = i + 1 < band.chunks ? kLanes : band.last_runs,
+                      .index = i,
+                      .panel = panel};
+      Unpack(part);
+      product.Prepare(part);
+    }
+  }
+
+  // From chunk to chunk.
+  static int Step(const MatMulTile& tile) {
+    return tile.grouped ? kRows * Format::kChunkBytes : Format::kChunkBytes;
+  }
+
+  static void Store(const MatMulTile& tile, int row, const Sums& sums) {
+    for (int t = 0; t < tile.tokens; ++t) {
+      _mm512_storeu_ps(tile.out + t * tile.out_stride + row, Total(sums, t));
     }
   }
 
@@ -219,38 +308,6 @@ struct Panels {
     __m512 lanes[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) lanes[lane] = sums[lane][token];
     return AddLanesOfRows(lanes);
-  }
-
-  // Sixteen rows from `row` on. `product` has Prepare(part), called for each chunk once it is
-  // unpacked, and AddBand(tile, band, sums) for all tokens.
-  template <class Product>
-  static void Run(const MatMulTile& tile, int row, Product& product) {
-    Sums sums;
-    Panel panel;
-    const Byte* chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
-    const int step = tile.grouped ? kRows * Format::kChunkBytes : Format::kChunkBytes;
-    for (int begin = 0; begin < tile.cols; begin += kChunks * kChunk) {
-      Band band{.panel = panel,
-                .begin = begin,
-                .ahead = row + 2 * kRows <= tile.rows ? chunk + kRows * tile.row_bytes : nullptr};
-      for (; band.chunks < kChunks; ++band.chunks, chunk += step) {
-        const int at = begin + band.chunks * kChunk;
-        if (at >= tile.cols) break;
-        band.last_runs = RunsAt<Format>(tile, at);
-        const Part part{.chunk = chunk,
-                        .row_bytes = tile.row_bytes,
-                        .grouped = tile.grouped,
-                        .runs = band.last_runs,
-                        .index = band.chunks,
-                        .panel = panel};
-        Unpack(part);
-        product.Prepare(part);
-      }
-      product.AddBand(tile, band, sums);
-    }
-    for (int t = 0; t < tile.tokens; ++t) {
-      _mm512_storeu_ps(tile.out + t * tile.out_stride + row, Total(sums, t));
-    }
   }
 };
 

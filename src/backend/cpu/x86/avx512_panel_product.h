@@ -1,5 +1,5 @@
-// Products of sixteen rows of quantised weights by AVX-512 VNNI. Only avx512_quant.cc includes
-// this; see there for the order of sums.
+// Products of sixteen rows of quantised weights, or twice as many, by AVX-512 VNNI. Only
+// avx512_quant.cc includes this; see there for the order of sums.
 #pragma once
 
 #include <immintrin.h>
@@ -21,8 +21,12 @@ struct PanelProduct {
   static constexpr int kLanes = Of::kLanes;
   static constexpr int kWords = Of::kWords;
   static constexpr bool kSigned = Of::kSigned;
-  // Tokens whose sums fit into registers beside their dot products.
-  static constexpr int kTokens = 8;
+  // Two panels share each load of activations.
+  static constexpr int kPanels = 2;
+  // Tokens whose sums fit into registers beside their dot products. With P panels, these are enough
+  // products at a time that none waits for the one before it.
+  template <int P>
+  static constexpr int kTokens = P == 1 ? 8 : 5;
 
   static void Prepare(const Part& part) {
     if constexpr (kSigned) {
@@ -36,104 +40,159 @@ struct PanelProduct {
     for (int i = 0; i < kWords; ++i) {
       too_much = _mm512_dpbusd_epi32(too_much, _mm512_set1_epi8(-128), part.Word(lane, i));
     }
-    part.panel.offsets[lane][part.index] =
+    part.RunOf(lane).offsets =
         _mm512_castsi512_ps(_mm512_sub_epi32(_mm512_setzero_si512(), too_much));
+  }
+
+  // The same run of P panels.
+  template <int P>
+  struct Runs {
+    const typename Of::Run* of[P];
+  };
+
+  // Keeps the compiler from loading a value again for each use.
+  static __m512i InRegister(__m512i value) {
+    asm("" : "+v"(value));
+    return value;
+  }
+
+  // The same runs, so that the compiler does not know it: it would keep all words in registers from
+  // one call of Dot to the next, and have too few for sums.
+  template <int P>
+  static Runs<P> Again(Runs<P> runs) {
+    for (int p = 0; p < P; ++p) asm("" : "+r"(runs.of[p]));
+    return runs;
   }
 
   // Adds the products of one run with N tokens, `stride` apart. The tokens take turns, since a
   // product waits for the one before it of the same token.
-  template <int N, class X>
-  static void Dot(const __m512i (&words)[kWords], const X* x, std::ptrdiff_t stride,
-                  __m512i (&dots)[N]) {
+  template <int P, int N, class X>
+  static void Dot(const Runs<P>& runs, const X* x, std::ptrdiff_t stride, __m512i (&dots)[P][N]) {
     for (int i = 0; i < kWords; ++i) {
+      __m512i weights[P];
+      for (int p = 0; p < P; ++p) weights[p] = InRegister(runs.of[p]->words[i]);
       for (int n = 0; n < N; ++n) {
         int word;
         __builtin_memcpy(&word, x + n * stride + 4 * i, sizeof(word));
-        const __m512i four = _mm512_set1_epi32(word);
-        dots[n] = kSigned ? _mm512_dpbusd_epi32(dots[n], four, words[i])
-                          : _mm512_dpbusd_epi32(dots[n], words[i], four);
+        const __m512i four = InRegister(_mm512_set1_epi32(word));
+        for (int p = 0; p < P; ++p) {
+          dots[p][n] = kSigned ? _mm512_dpbusd_epi32(dots[p][n], four, weights[p])
+                               : _mm512_dpbusd_epi32(dots[p][n], weights[p], four);
+        }
       }
     }
   }
 
-  // The same with residuals. `start` takes back what activations have too much.
-  template <int N>
-  static void AllDots(const __m512i (&words)[kWords], __m512i start, const QuantizedRows& x,
-                      std::ptrdiff_t first, __m512i (&dots)[N]) {
-    for (int n = 0; n < N; ++n) dots[n] = start;
+  // What takes back what activations have too much.
+  static __m512i Start(const typename Of::Run& run) {
+    return kSigned ? _mm512_castps_si512(run.offsets) : _mm512_setzero_si512();
+  }
+
+  // The same with residuals.
+  template <int P, int N>
+  static void AllDots(const Runs<P>& runs, const QuantizedRows& x, std::ptrdiff_t first,
+                      __m512i (&dots)[P][N]) {
+    for (int p = 0; p < P; ++p) {
+      for (int n = 0; n < N; ++n) dots[p][n] = Start(*runs.of[p]);
+    }
     if constexpr (!kSigned) {
-      Dot(words, x.values + first, x.cols, dots);
+      Dot(runs, x.values + first, x.cols, dots);
     } else {
-      Dot(words, x.unsigned_values + first, x.cols, dots);
+      Dot(runs, x.unsigned_values + first, x.cols, dots);
     }
     if constexpr (Format::kReadsResiduals) {
       static_assert(kSigned);
-      for (int n = 0; n < N; ++n) dots[n] = _mm512_add_epi32(_mm512_slli_epi32(dots[n], 8), start);
-      Dot(words, x.unsigned_residuals + first, x.cols, dots);
+      for (int p = 0; p < P; ++p) {
+        for (int n = 0; n < N; ++n) {
+          dots[p][n] = _mm512_add_epi32(_mm512_slli_epi32(dots[p][n], 8), Start(*runs.of[p]));
+        }
+      }
+      Dot(Again(runs), x.unsigned_residuals + first, x.cols, dots);
     }
   }
 
   // One run of N tokens, which begins at `first`.
-  template <int N>
-  static void AddRun(const QuantizedRows& x, std::ptrdiff_t first, const __m512i (&words)[kWords],
-                     __m512 scales, __m512 offsets, __m512 (&sums)[N]) {
-    __m512i dots[N];
-    AllDots(words, kSigned ? _mm512_castps_si512(offsets) : _mm512_setzero_si512(), x, first, dots);
+  template <int P, int N>
+  static void AddRun(const QuantizedRows& x, std::ptrdiff_t first, const Runs<P>& runs,
+                     __m512 (&sums)[P][N]) {
+    __m512i dots[P][N];
+    AllDots(runs, x, first, dots);
     const float* x_scales = x.scales + first / 32;
     const float* x_sums = Format::kRun == 16 ? x.sums16 + first / 16 : x.sums32 + first / 32;
     for (int n = 0; n < N; ++n) {
       if constexpr (Format::kHasOffsets) {
         const __m512 of_run = _mm512_set1_ps(x_sums[n * (x.cols / Format::kRun)]);
-        sums[n] = _mm512_fmadd_ps(offsets, of_run, sums[n]);
+        for (int p = 0; p < P; ++p) {
+          sums[p][n] = _mm512_fmadd_ps(runs.of[p]->offsets, of_run, sums[p][n]);
+        }
       }
       const __m512 x_scale = _mm512_set1_ps(x_scales[n * (x.cols / 32)] * kStep<Format>);
-      sums[n] =
-          _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[n]), _mm512_mul_ps(scales, x_scale), sums[n]);
+      for (int p = 0; p < P; ++p) {
+        sums[p][n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[p][n]),
+                                     _mm512_mul_ps(runs.of[p]->scales, x_scale), sums[p][n]);
+      }
     }
   }
 
-  // N tokens from `token` on.
-  template <int N>
-  static void AddTokens(const MatMulTile& tile, const Band& band, int token, Sums& sums) {
-    const QuantizedRows& x = tile.quantized;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      if (token == 0 && band.ahead != nullptr) Of::Prefetch(tile, band, lane);
-      __m512 in_registers[N];
+  // A lane of a band and N tokens from `token` on.
+  template <int P, int N>
+  static void AddLane(const QuantizedRows& x, const Band& band, int lane, int token, Sums* sums) {
+    __m512 in_registers[P][N];
+    for (int p = 0; p < P; ++p) {
       for (int n = 0; n < N; ++n) {
-        in_registers[n] = band.begin == 0 ? _mm512_setzero_ps() : sums[lane][token + n];
+        in_registers[p][n] = band.begin == 0 ? _mm512_setzero_ps() : sums[p][lane][token + n];
       }
-      std::ptrdiff_t first =
-          static_cast<std::ptrdiff_t>(token) * x.cols + band.begin + lane * Format::kRun;
-      for (int c = 0, end = band.ChunksOf(lane); c < end; ++c, first += kChunk) {
-        AddRun<N>(x, first, band.panel.words[lane][c], band.panel.scales[lane][c],
-                  band.panel.offsets[lane][c], in_registers);
-      }
-      for (int n = 0; n < N; ++n) sums[lane][token + n] = in_registers[n];
+    }
+    std::ptrdiff_t first =
+        static_cast<std::ptrdiff_t>(token) * x.cols + band.begin + lane * Format::kRun;
+    for (int c = 0, end = band.ChunksOf(lane); c < end; ++c, first += kChunk) {
+      Runs<P> runs;
+      for (int p = 0; p < P; ++p) runs.of[p] = &band.panels[p].runs[lane][c];
+      AddRun<P, N>(x, first, runs, in_registers);
+    }
+    for (int p = 0; p < P; ++p) {
+      for (int n = 0; n < N; ++n) sums[p][lane][token + n] = in_registers[p][n];
     }
   }
 
-  // Groups of about the same size: with less than four tokens products would wait.
-  static void AddBand(const MatMulTile& tile, const Band& band, Sums& sums) {
-    const int groups = (tile.tokens + kTokens - 1) / kTokens;
-    for (int group = 0; group < groups; ++group) {
-      const int token = group * tile.tokens / groups;
-      switch ((group + 1) * tile.tokens / groups - token) {
-        case 4:
-          AddTokens<4>(tile, band, token, sums);
-          break;
-        case 5:
-          AddTokens<5>(tile, band, token, sums);
-          break;
-        case 6:
-          AddTokens<6>(tile, band, token, sums);
-          break;
-        case 7:
-          AddTokens<7>(tile, band, token, sums);
-          break;
-        default:
-          AddTokens<kTokens>(tile, band, token, sums);
-      }
+  // Some tokens, and the panels to fetch during their products.
+  struct Group {
+    int token;
+    int tokens;
+    int ahead;
+    int ahead_end;
+  };
+
+  // N tokens or less, but not less than half of what fits.
+  template <int P, int N = kTokens<P>>
+  static void AddTokens(const MatMulTile& tile, const Band& band, const Group& group, Sums* sums) {
+    if constexpr (N > (kTokens<P> + 1) / 2) {
+      if (group.tokens < N) return AddTokens<P, N - 1>(tile, band, group, sums);
     }
+    for (int lane = 0; lane < kLanes; ++lane) {
+      for (int p = group.ahead; p < group.ahead_end; ++p) Of::Prefetch(tile, band, p, lane);
+      AddLane<P, N>(tile.quantized, band, lane, group.token, sums);
+    }
+  }
+
+  // Groups of about the same size: with few tokens products would wait. The panels ahead are spread
+  // over them, since memory is slower than one group.
+  template <int P>
+  static void AddPanels(const MatMulTile& tile, const Band& band, Sums* sums) {
+    const int groups = (tile.tokens + kTokens<P> - 1) / kTokens<P>;
+    for (int i = 0; i < groups; ++i) {
+      const int token = i * tile.tokens / groups;
+      const Group group{.token = token,
+                        .tokens = (i + 1) * tile.tokens / groups - token,
+                        .ahead = (i * band.count_ahead + groups - 1) / groups,
+                        .ahead_end = ((i + 1) * band.count_ahead + groups - 1) / groups};
+      AddTokens<P>(tile, band, group, sums);
+    }
+  }
+
+  static void AddBand(const MatMulTile& tile, const Band& band, Sums* sums) {
+    if (band.count == kPanels) return AddPanels<kPanels>(tile, band, sums);
+    AddPanels<1>(tile, band, sums);
   }
 };
 

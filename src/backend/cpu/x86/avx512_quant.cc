@@ -11,7 +11,7 @@
 // - RowProduct: one row (avx512_row_product.h), for few tokens, when weights come from memory
 //   and the processor's prefetcher likes one stream.
 // - GroupProduct: sixteen rows stored side by side (avx512_group_product.h), for few tokens.
-// - PanelProduct: sixteen rows (avx512_panel_product.h), unpacked once for a tile's tokens.
+// - PanelProduct: sixteen or 32 rows (avx512_panel_product.h), unpacked once for a tile's tokens.
 
 #include "backend/cpu/quant_matmul.h"
 #include "backend/cpu/x86/avx512_codebooks.h"
@@ -40,9 +40,7 @@ void Multiply(const MatMulTile& tile) {
   int row = 0;
   if (tile.tokens >= kLeastForPanels) {
     PanelProduct<Format> product;
-    for (; row + Panels<Format>::kRows <= tile.rows; row += Panels<Format>::kRows) {
-      Panels<Format>::Run(tile, row, product);
-    }
+    row = Panels<Format>::MultiplyRows(tile, product);
   }
   for (; row < tile.rows; ++row) RowProduct<Format>::AllTokens(tile, row);
 }
