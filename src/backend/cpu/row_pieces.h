@@ -31,7 +31,7 @@ void ForEachHead(ThreadPool& pool, int heads, const Body& body) {
 }
 
 // The most rows of weights that a kernel takes together.
-constexpr int kRowsTogether = 16;
+constexpr int kRowsTogether = 32;
 
 // Rows of one of several matrices that are multiplied in one go.
 struct RowsOfWork {
