@@ -176,20 +176,25 @@ struct GatedUnits {
   std::vector<GatedProduct> units;
 };
 
-// All tokens from the last to the first.
-inline KernelWork MatMulGatedOfKeptWork(DType type, const KernelShape& shape) {
+// Of all tokens, or of what is kept: all tokens from the last to the first.
+inline KernelWork GatedWork(DType type, const KernelShape& shape, bool kept) {
   const auto in = std::make_shared<OwnedRows>(shape.tokens, shape.cols,
                                               ExactActivations(shape.tokens * shape.cols, 2), 3);
   const auto data = std::make_shared<GatedUnits>(type, shape);
+  if (!kept) std::reverse(data->chosen.begin(), data->chosen.end());
   KernelWork work;
   work.limits = {.tokens = shape.tokens, .cols = shape.cols, .kept_cols = shape.cols};
   work.results = [data] { return FlatValues(data->out.view()); };
   work.operations = 4.0 * GatedUnits::kUnits * shape.tokens * shape.rows * shape.cols;
   for (const OwnedMatrix& matrix : data->matrices) work.bytes += matrix.bytes.size();
-  work.run = [data, in](Backend& backend) {
-    backend.Keep(in->view());
+  work.run = [data, in, kept](Backend& backend) {
     const Gating gating = {.clamped = data->chosen.size() > 1, .alpha = 1.7f, .limit = 4.0f};
-    backend.MatMulGatedOfKept(data->units, gating);
+    if (kept) {
+      backend.Keep(in->view());
+      backend.MatMulGatedOfKept(data->units, gating);
+    } else {
+      backend.MatMulGated(data->units, gating, in->view());
+    }
   };
   // To first order: the error of either product times the largest slope or value of the other's
   // factor, and that of the gating itself.
@@ -275,7 +280,12 @@ inline void AddProducts(std::vector<KernelSpec>& all) {
   all.push_back({"MatMul", EveryType(), OddProducts, kLargeProducts, MatMulWork});
   all.push_back(
       {"MatMulOfGroups", GroupedTypes(), OddGroupedProducts, kLargeProducts, MatMulOfGroupsWork});
-  all.push_back({"MatMulGatedOfKept", EveryType(), OddGated, kLargeGated, MatMulGatedOfKeptWork});
+  all.push_back(
+      {"MatMulGated", EveryType(), OddGated, kLargeGated,
+       [](DType type, const KernelShape& shape) { return GatedWork(type, shape, false); }});
+  all.push_back(
+      {"MatMulGatedOfKept", EveryType(), OddGated, kLargeGated,
+       [](DType type, const KernelShape& shape) { return GatedWork(type, shape, true); }});
   all.push_back(
       {"MatMulHeads", EveryType(), OddHeads, kLargeHeads,
        [](DType type, const KernelShape& shape) { return HeadsWork(type, shape, false); }});
