@@ -26,17 +26,23 @@ def set_read_ahead(file, kilobytes):
     return before
 
 
-def measure_doppler(options, size):
-    # The median of three, so that it starts with what a repetition before it left, as a peer after
+def run_doppler(options, size, prefill, decode, repetitions):
+    # The median of some, so that it starts with what a repetition before it left, as a peer after
     # its warm-up does.
     output, peak = run_in_group(
-        [options.doppler, "bench", options.artifact, "--json", "--repetitions", "3",
+        [options.doppler, "bench", options.artifact, "--json", "--repetitions", str(repetitions),
          "--host-memory", str(size), "--threads", str(options.threads),
-         "--prefill", str(options.prefill), "--decode", str(options.decode)], memory=size)
-    report = json.loads(output)
+         "--prefill", str(prefill), "--decode", str(decode)], memory=size)
+    return json.loads(output), peak
+
+
+def measure_doppler(options, size):
+    # Decodes from an empty context, as peers do.
+    prompt, prompt_peak = run_doppler(options, size, options.prefill, 0, 3)
+    report, peak = run_doppler(options, size, 1, options.decode, 5)
     decode = report["decode"]
-    return {"prefill": report["prefill"]["tokens_per_second"],
-            "decode": decode["tokens_per_second"], "peak": peak,
+    return {"prefill": prompt["prefill"]["tokens_per_second"],
+            "decode": decode["tokens_per_second"], "peak": max(peak, prompt_peak),
             "hit_rate": decode["expert_hits"] / max(decode["expert_hits"] + decode["expert_misses"], 1)}
 
 
