@@ -31,7 +31,7 @@ void AddProducts(const float* queries, const T* keys, int dim, int count,
   F key[P];
   for (int p = 0; p < P; ++p) key[p] = LoadUpTo<V>(keys + p * dim, count);
   for (int h = 0; h < H; ++h) {
-    const F query = LoadUpTo<V>(queries + h * dim, count);
+    const F query = V::InRegister(LoadUpTo<V>(queries + h * dim, count));
     for (int p = 0; p < P; ++p) sums[h * P + p] = V::Fma(query, key[p], sums[h * P + p]);
   }
 }
