@@ -65,7 +65,7 @@ Bytes Carve(const ModelConfig& config, const ActivationLimits& limits, std::byte
   if (config.num_experts > 0) {
     take(&Activations::scores, n, config.num_experts);
     if (config.expert_bias) {
-      take(&Activations::bias, 2 * config.experts_per_token,
+      take(&Activations::bias, 2 * std::min(config.num_experts, kMostExpertsTogether),
            std::max(config.expert_ffn_dim, config.model_dim));
     }
     take(&Activations::expert_out, n * config.experts_per_token, config.model_dim);

@@ -20,6 +20,9 @@ struct ActivationLimits {
   int logit_rows = 1;  // tokens whose logits are wanted at once
 };
 
+// The most experts that are computed in one go.
+inline constexpr int kMostExpertsTogether = 32;
+
 enum class ExpertStage : std::uint8_t { kGateAndUp, kDown };
 
 // One expert's way through a layer: what is next, and where its tokens stand.
@@ -59,7 +62,8 @@ struct Activations {
   Rows absorbed;         // [ubatch, heads * (rank + rope_head_dim)], queries of the latent
   Rows attended_latent;  // [ubatch, heads * rank]
 
-  // [2 * experts_per_token, max(expert_ffn_dim, model_dim)]: of experts that are under way together
+  // [2 * most experts together, max(expert_ffn_dim, model_dim)]: of those that are computed in one
+  // go
   Rows bias;
   Rows scores;      // [ubatch, num_experts]
   Rows expert_out;  // [ubatch * experts_per_token, model_dim], in the order of assignments

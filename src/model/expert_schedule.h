@@ -20,7 +20,7 @@ namespace doppler {
 class ExpertSchedule {
  public:
   // The most tasks that Next gives at once.
-  static constexpr std::size_t kMostInBatch = 32;
+  static constexpr std::size_t kMostInBatch = kMostExpertsTogether;
 
   // `tasks` are the chosen experts, ascending, each with the number of its tokens; `wanted` and
   // `leases` are scratch of the same length. `rows` is how many tokens can be under way at once, at

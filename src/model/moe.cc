@@ -68,6 +68,7 @@ std::span<const int> TokensOf(ExpertId expert, const Activations& activations) {
 
 // Rows [first, first + rows) and the first `cols` columns.
 Rows Middle(const Rows& all, int first, int rows, int cols) {
+  DOPPLER_CHECK(first + rows <= all.rows && cols <= all.cols);
   return {all.Row(first), rows, cols, all.stride};
 }
 

@@ -127,6 +127,7 @@ bool ProductInputs::AreAllKept(std::span<const int> rows) const {
 
 // What an expert's gate and up read is copied once.
 std::optional<ProductInput> ProductInputs::PrepareKept(DType weights, std::span<const int> rows) {
+  DOPPLER_CHECK(rows.size() <= static_cast<std::size_t>(limits_.tokens));
   for (const int row : rows) DOPPLER_CHECK(row >= 0 && row < kept_in_.rows);
   const Form form = FormFor(weights);
   const auto count = static_cast<int>(rows.size());

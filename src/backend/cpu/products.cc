@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "backend/checks.h"
 #include "backend/cpu/product_accesses.h"
