@@ -1,6 +1,9 @@
 // The kernels that read weights, as entries of the list.
 #pragma once
 
+#include <algorithm>
+#include <utility>
+
 #include "backend/kernel_work.h"
 #include "backend/row_groups.h"
 
@@ -128,43 +131,49 @@ inline KernelWork MatMulOfGroupsWork(DType type, const KernelShape& shape) {
   return MatMulWorkOf(data, shape);
 }
 
-inline std::vector<int> LastToFirst(int tokens) {
-  std::vector<int> order;
-  for (int token = tokens - 1; token >= 0; --token) order.push_back(token);
-  return order;
+inline std::vector<int> FirstRows(int count) {
+  std::vector<int> rows;
+  for (int row = 0; row < count; ++row) rows.push_back(row);
+  return rows;
 }
 
-// Gate and up of some experts.
+inline std::vector<int> LastToFirst(int count) {
+  std::vector<int> rows = FirstRows(count);
+  std::reverse(rows.begin(), rows.end());
+  return rows;
+}
+
+// Some gated units of those rows of activations, the last with biases, and the up projection of
+// the middle one of a type of its own.
 struct GatedUnits {
   static constexpr int kUnits = 3;
 
-  GatedUnits(DType type, const KernelShape& shape)
-      : rows(shape.rows),
-        chosen(LastToFirst(shape.tokens)),
+  GatedUnits(DType type, DType middle_up, int rows_of_each, int cols, std::vector<int> in_rows)
+      : rows(rows_of_each),
+        chosen(std::move(in_rows)),
         gate_bias(GaussianValues(rows, 51)),
         up_bias(GaussianValues(rows, 52)),
-        up_values(kUnits * shape.tokens, rows),
-        out(kUnits * shape.tokens, rows, 2) {
-    for (int i = 0; i < 2 * kUnits; ++i) {
-      matrices.push_back(RandomMatrix(type, rows, shape.cols, 60u + static_cast<unsigned>(i)));
+        up_values(kUnits * tokens(), rows),
+        out(kUnits * tokens(), rows, 2) {
+    for (unsigned i = 0; i < 2 * kUnits; ++i) {
+      matrices.push_back(RandomMatrix(i == 3 ? middle_up : type, rows, cols, 60 + i));
     }
     for (int i = 0; i < kUnits; ++i) {
       const auto first = static_cast<std::size_t>(2 * i);
       units.push_back({.rows = chosen,
                        .gate = &matrices[first].view,
                        .up = &matrices[first + 1].view,
-                       .gate_bias = i == 1 ? gate_bias : std::span<const float>(),
-                       .up_bias = i == 1 ? up_bias : std::span<const float>(),
-                       .up_values = RowsAt(up_values, i, shape.tokens),
-                       .out = RowsAt(out, i, shape.tokens)});
+                       .gate_bias = i == 2 ? gate_bias : std::span<const float>(),
+                       .up_bias = i == 2 ? up_bias : std::span<const float>(),
+                       .up_values = RowsOfUnit(up_values, i),
+                       .out = RowsOfUnit(out, i)});
     }
   }
   GatedUnits(const GatedUnits&) = delete;
   GatedUnits& operator=(const GatedUnits&) = delete;
 
-  static Rows RowsAt(OwnedRows& all, int unit, int tokens) {
-    return {all.view().Row(unit * tokens), tokens, all.view().cols, all.view().stride};
-  }
+  int tokens() const { return static_cast<int>(chosen.size()); }
+  Rows RowsOfUnit(OwnedRows& all, int unit) const { return all.Slice(unit * tokens(), tokens()); }
 
   int rows;
   std::vector<int> chosen;
@@ -180,8 +189,9 @@ struct GatedUnits {
 inline KernelWork GatedWork(DType type, const KernelShape& shape, bool kept) {
   const auto in = std::make_shared<OwnedRows>(shape.tokens, shape.cols,
                                               ExactActivations(shape.tokens * shape.cols, 2), 3);
-  const auto data = std::make_shared<GatedUnits>(type, shape);
-  if (!kept) std::reverse(data->chosen.begin(), data->chosen.end());
+  const auto data =
+      std::make_shared<GatedUnits>(type, type, shape.rows, shape.cols,
+                                   kept ? LastToFirst(shape.tokens) : FirstRows(shape.tokens));
   KernelWork work;
   work.limits = {.tokens = shape.tokens, .cols = shape.cols, .kept_cols = shape.cols};
   work.results = [data] { return FlatValues(data->out.view()); };

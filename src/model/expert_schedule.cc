@@ -157,7 +157,6 @@ void ExpertSchedule::ReadNextLayer() {
 // other projections can be computed together.
 void ExpertSchedule::FindRunnable() {
   const std::span<ExpertTask> acquired = tasks_.first(acquired_);
-  most_in_batch_ = together_ ? kMostInBatch : 1;
   const std::size_t resident = together_ ? 0 : std::min(resident_, acquired_);
   in_batch_ = 0;
   for (const std::span<ExpertTask> among : {acquired.subspan(resident), acquired.first(resident)}) {
@@ -168,8 +167,9 @@ void ExpertSchedule::FindRunnable() {
 }
 
 void ExpertSchedule::FindRunnable(std::span<ExpertTask> among, ExpertStage stage) {
+  const std::size_t most = together_ ? batch_.size() : 1;
   for (ExpertTask& task : among) {
-    if (in_batch_ == most_in_batch_) return;
+    if (in_batch_ == most) return;
     if (task.next != stage || !IsThere(task)) continue;
     if (task.row < 0) task.row = FreeRow(task.tokens);
     if (task.row >= 0) batch_[in_batch_++] = &task;

@@ -19,9 +19,6 @@ namespace doppler {
 
 class ExpertSchedule {
  public:
-  // The most tasks that Next gives at once.
-  static constexpr std::size_t kMostInBatch = kMostExpertsTogether;
-
   // `tasks` are the chosen experts, ascending, each with the number of its tokens; `wanted` and
   // `leases` are scratch of the same length. `rows` is how many tokens can be under way at once, at
   // least those of any one task.
@@ -58,9 +55,8 @@ class ExpertSchedule {
   const std::span<ExpertLease> leases_;
   const int rows_;
   UseKind use_ = UseKind::kKeep;
-  std::array<ExpertTask*, kMostInBatch> batch_;
-  std::size_t in_batch_ = 0;  // of batch_, from the front
-  std::size_t most_in_batch_ = 1;
+  std::array<ExpertTask*, kMostExpertsTogether> batch_;
+  std::size_t in_batch_ = 0;      // of batch_, from the front
   bool together_ = false;         // all are acquired in one call
   bool read_next_layer_ = false;  // which will want nearly all of its experts
   std::size_t resident_ = 0;      // tasks that were when the layer began

@@ -93,7 +93,7 @@ using Batch = std::span<ExpertTask* const>;
 // normed activations.
 void RunGatedUnits(const Model& model, LayerId layer, Batch batch, Activations& activations) {
   const ExpertBiases& biases = model.weights.layers[layer.index()].expert_biases;
-  std::array<GatedProduct, ExpertSchedule::kMostInBatch> units;
+  std::array<GatedProduct, kMostExpertsTogether> units;
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const ExpertTask& task = *batch[i];
     const ExpertView& expert = task.lease.view();
@@ -114,7 +114,7 @@ void RunGatedUnits(const Model& model, LayerId layer, Batch batch, Activations& 
 // The down projections, into the experts' rows of expert_out.
 void RunDown(const Model& model, LayerId layer, Batch batch, Activations& activations) {
   const ExpertBiases& biases = model.weights.layers[layer.index()].expert_biases;
-  std::array<Product, ExpertSchedule::kMostInBatch> products;
+  std::array<Product, kMostExpertsTogether> products;
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const ExpertTask& task = *batch[i];
     const int first = activations.first_assignment[task.expert.index()];

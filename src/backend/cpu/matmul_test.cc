@@ -99,12 +99,6 @@ TEST_P(MatMulTest, OneTokenHasTheSameBitsInAnyCompanyAndOnAnyThreads) {
   }
 }
 
-std::vector<int> FirstRows(int count) {
-  std::vector<int> rows;
-  for (int i = 0; i < count; ++i) rows.push_back(i);
-  return rows;
-}
-
 // Row i of `found` has the bits of row rows[i] of `expected`.
 void ExpectSameRows(ConstRows found, OwnedRows expected, const std::vector<int>& rows) {
   ASSERT_EQ(found.rows, static_cast<int>(rows.size()));
@@ -113,47 +107,6 @@ void ExpectSameRows(ConstRows found, OwnedRows expected, const std::vector<int>&
     for (int c = 0; c < found.cols; ++c) ASSERT_EQ(found.Row(i)[c], row[c]) << i << ' ' << c;
   }
 }
-
-// Several gated units of one input, those of another type among them.
-struct SomeUnits {
-  static constexpr int kUnits = 3;
-  static constexpr int kRows = 35;
-
-  SomeUnits(DType type, DType other_type, int cols, const std::vector<int>& rows)
-      : biases(GaussianValues(2 * kRows, 13)),
-        tokens(static_cast<int>(rows.size())),
-        out(kUnits * tokens, kRows),
-        up(kUnits * tokens, kRows) {
-    for (unsigned i = 0; i < 2 * kUnits; ++i) {
-      matrices.push_back(RandomMatrix(i == 3 ? other_type : type, kRows, cols, 20 + i));
-    }
-    const std::span<const float> all = biases;
-    for (int i = 0; i < kUnits; ++i) {
-      const auto first = static_cast<std::size_t>(2 * i);
-      const auto bias = [&](std::size_t at) {
-        return i == 2 ? all.subspan(at * kRows, kRows) : std::span<const float>();
-      };
-      units.push_back({.rows = rows,
-                       .gate = &matrices[first].view,
-                       .up = &matrices[first + 1].view,
-                       .gate_bias = bias(0),
-                       .up_bias = bias(1),
-                       .up_values = RowsOfUnit(up, i),
-                       .out = RowsOfUnit(out, i)});
-    }
-  }
-
-  Rows RowsOfUnit(OwnedRows& all, int unit) const {
-    return {all.view().Row(unit * tokens), tokens, kRows, all.view().stride};
-  }
-
-  std::vector<float> biases;
-  int tokens;
-  OwnedRows out;
-  OwnedRows up;
-  std::vector<OwnedMatrix> matrices;
-  std::vector<GatedProduct> units;
-};
 
 // The values of one unit, one kernel after the other.
 OwnedRows StepByStep(Backend& backend, const GatedProduct& unit, const Gating& gating,
@@ -173,6 +126,7 @@ OwnedRows StepByStep(Backend& backend, const GatedProduct& unit, const Gating& g
 }
 
 TEST_P(MatMulTest, GatedUnitsHaveTheBitsOfTheirSteps) {
+  constexpr int kRows = 35;
   const int cols = LongestRow();
   OwnedRows in(kTokens, cols, GaussianValues(kTokens * cols, 11), 3);
   // Read the activations in another way, unless that needs other columns.
@@ -184,7 +138,7 @@ TEST_P(MatMulTest, GatedUnitsHaveTheBitsOfTheirSteps) {
     ThreadPool pool(threads);
     const auto backend = Make(pool, cols);
     const Gating gating = {.clamped = threads == 3, .alpha = 1.7f, .limit = 2};
-    const SomeUnits of_all(dtype(), other, cols, all);
+    const GatedUnits of_all(dtype(), other, kRows, cols, all);
     backend->MatMulGated(of_all.units, gating, in.view());
     std::vector<OwnedRows> expected;
     for (const GatedProduct& unit : of_all.units) {
@@ -193,9 +147,9 @@ TEST_P(MatMulTest, GatedUnitsHaveTheBitsOfTheirSteps) {
     }
     backend->Keep(in.view());
     for (const std::vector<int>& chosen : choices) {
-      const SomeUnits of_kept(dtype(), other, cols, chosen);
+      const GatedUnits of_kept(dtype(), other, kRows, cols, chosen);
       backend->MatMulGatedOfKept(of_kept.units, gating);
-      for (std::size_t u = 0; u < SomeUnits::kUnits; ++u) {
+      for (std::size_t u = 0; u < GatedUnits::kUnits; ++u) {
         ExpectSameRows(of_kept.units[u].out, expected[u], chosen);
       }
     }

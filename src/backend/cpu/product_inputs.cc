@@ -30,8 +30,6 @@ void ProductInputs::Reserve(const KernelLimits& limits) {
   chosen_ = reinterpret_cast<float*>(base + layout.chosen);
 }
 
-bool ProductInputs::AreQuantized(DType weights) const { return FormFor(weights) != Form::kFloats; }
-
 // Makers train in MXFP4, so that its weights are exact; 16 bits keep the activations from being
 // what an answer loses by.
 ProductInputs::Form ProductInputs::FormFor(DType weights) const {
@@ -50,13 +48,13 @@ void ProductInputs::Begin() {
 
 std::optional<ProductInput> ProductInputs::Find(Form form, const void* of, int rows) const {
   for (const Entry& entry : entries_) {
-    if (entry.of == of && entry.rows == rows && entry.form == form) return entry.input;
+    if (entry.of == of && entry.form == form && entry.input.floats.rows == rows) return entry.input;
   }
   return std::nullopt;
 }
 
 ProductInput ProductInputs::Enter(Form form, const void* of, const ProductInput& input) {
-  entries_.push_back({of, input.floats.rows, form, input});
+  entries_.push_back({of, form, input});
   return input;
 }
 

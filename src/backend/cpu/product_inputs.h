@@ -14,7 +14,7 @@
 
 namespace doppler {
 
-// What a product reads: floats, or the same quantised.
+// What a product reads: floats, or the same quantised; that has no rows if it reads floats.
 struct ProductInput {
   ConstRows floats;
   QuantizedRows quantized;
@@ -27,9 +27,6 @@ class ProductInputs {
 
   Bytes ScratchBytes(const KernelLimits& limits) const;
   void Reserve(const KernelLimits& limits);
-
-  // Whether products with these weights read quantised rows and not floats.
-  bool AreQuantized(DType weights) const;
 
   // Forgets what was prepared for the last call.
   void Begin();
@@ -52,7 +49,6 @@ class ProductInputs {
   // Rows that were prepared: floats that begin at `of`, or rows of what is kept whose list does.
   struct Entry {
     const void* of;
-    int rows;
     Form form;
     ProductInput input;
   };

@@ -177,9 +177,7 @@ void CpuProducts::MatMulHeads(const HeadMatrices& weights, ConstRows in, int in_
   ForEachHead(pool_, weights.heads, [&](int head) {
     const int begin = head * weights.stride + weights.first;
     const ProductInput of_head = {.floats = Columns(in, head * in_step, cols),
-                                  .quantized = inputs_.AreQuantized(weights.all.dtype)
-                                                   ? RowsFrom(all.quantized, head * in.rows)
-                                                   : QuantizedRows()};
+                                  .quantized = RowsFrom(all.quantized, head * in.rows)};
     MultiplyInOrder({&weights.all, row_bytes, of_head}, begin, begin + weights.rows,
                     Columns(out, head * out_step, weights.rows));
   });
@@ -213,7 +211,6 @@ void CpuProducts::MultiplyInOrder(const Operands& operands, int begin, int end, 
   // Parts of about the same size: a few tokens left over would cost as much as many.
   const int parts = std::max(1, (out.rows + kTokensAtOnce - 1) / kTokensAtOnce);
   const int step = (out.rows + parts - 1) / parts;
-  const bool quantized = inputs_.AreQuantized(weights->dtype);
   for (int token = 0; token < out.rows; token += step) {
     const MatMulTile tile = {
         .weights = data + static_cast<std::size_t>(begin) * row_bytes,
@@ -228,7 +225,7 @@ void CpuProducts::MultiplyInOrder(const Operands& operands, int begin, int end, 
         .first_row = begin,
         .in = in.floats.Row(token),
         .in_stride = in.floats.stride,
-        .quantized = quantized ? RowsFrom(in.quantized, token) : QuantizedRows(),
+        .quantized = RowsFrom(in.quantized, token),
         .out = out.Row(token),
         .out_stride = out.stride};
     TellOfAccesses(tile);
