@@ -119,6 +119,9 @@ struct KernelLimits {
   int head_dim = 1;
 };
 
+// What tokens are computed for.
+enum class Phase : std::uint8_t { kDecode, kPrompt };
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -131,6 +134,10 @@ class Backend {
   virtual Bytes ScratchBytes(const KernelLimits& limits) const = 0;
   // Sizes scratch memory once. No kernel allocates afterwards.
   virtual void Reserve(const KernelLimits& limits) = 0;
+
+  // What the products to come are for; at first decode. A backend may compute those of prompts in
+  // a way of its own, with the same bits for any number of tokens, one included.
+  virtual void Begin(Phase) {}
 
   // All of them in one go: no thread waits between one and the next.
   // REQUIRES: in.cols == weights.cols, out.cols == weights.rows, in.rows == out.rows <= the limit.
@@ -213,7 +220,7 @@ class Backend {
 };
 
 // Instruction sets of the cpu backend; of those of one kind of processor the best is last.
-enum class CpuPath : std::uint8_t { kPortable, kAvx2, kAvx512Vnni, kAmxInt8, kNeonDot };
+enum class CpuPath : std::uint8_t { kPortable, kAvx2, kAvx512Vnni, kAmxInt8, kAmxBf16, kNeonDot };
 std::string_view CpuPathName(CpuPath path);
 // Those that this processor can run, best last.
 std::vector<CpuPath> RunnableCpuPaths();

@@ -56,7 +56,7 @@ std::string LabelOf(const KernelShape& shape) {
 
 void Time(benchmark::State& state, const KernelCase& entry, const KernelShape& shape) {
   ThreadPool pool(static_cast<int>(state.range(0)));
-  const auto backend = MakeCpuBackend(pool, entry.path);
+  const auto backend = BackendOf(pool, entry.path);
   const KernelWork work = entry.spec.make(entry.type, shape);
   backend->Reserve(work.limits);
   for (auto _ : state) work.run(*backend);

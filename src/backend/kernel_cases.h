@@ -26,6 +26,24 @@ std::vector<float> GaussianValues(Int count, unsigned seed, float deviation = 1)
   return out;
 }
 
+// The phase that tests and benchmarks run a path in: one that has products of its own for prompts
+// decodes as the path before it does.
+inline Phase PhaseOf(CpuPath path) {
+  return KernelsOf(path).to_halves != nullptr ? Phase::kPrompt : Phase::kDecode;
+}
+
+inline std::unique_ptr<Backend> BackendOf(ThreadPool& pool, CpuPath path) {
+  auto backend = MakeCpuBackend(pool, path);
+  backend->Begin(PhaseOf(path));
+  return backend;
+}
+
+// How much a product may be off because weights become bf16, in parts of its size.
+inline double RoundingOfWeights(CpuPath path, DType type) {
+  const bool rounds = KernelsOf(path).prompt_matmul[static_cast<std::size_t>(type)] != nullptr;
+  return rounds && type != DType::kMxfp4 ? 0x1p-8 : 0;
+}
+
 // Offsets of the f16 factors in a block.
 inline std::vector<int> FactorOffsets(DType dtype) {
   switch (dtype) {

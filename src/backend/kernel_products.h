@@ -113,10 +113,11 @@ inline KernelWork MatMulWorkOf(const std::shared_ptr<ProductData>& data, const K
   work.run = [data, out](Backend& backend) {
     backend.MatMul(data->matrix.view, data->in.view(), out->view());
   };
-  work.bound = [data, rows](std::size_t index, float) {
+  work.size = [data, rows](std::size_t index) {
     const auto at = static_cast<int>(index);
-    return 1e-5 * SizeOfProducts(data->matrix.view, at % rows, data->in.view().Row(at / rows));
+    return SizeOfProducts(data->matrix.view, at % rows, data->in.view().Row(at / rows));
   };
+  work.bound = [size = work.size](std::size_t index, float) { return 1e-5 * size(index); };
   return work;
 }
 
@@ -207,8 +208,8 @@ inline KernelWork GatedWork(DType type, const KernelShape& shape, bool kept) {
     }
   };
   // To first order: the error of either product times the largest slope or value of the other's
-  // factor, and that of the gating itself.
-  work.bound = [data, in](std::size_t index, float expected) {
+  // factor.
+  work.size = [data, in](std::size_t index) {
     const std::vector<int>& chosen = data->chosen;
     const auto rows = static_cast<std::size_t>(data->rows);
     const std::size_t unit = index / rows / chosen.size();
@@ -218,7 +219,11 @@ inline KernelWork GatedWork(DType type, const KernelShape& shape, bool kept) {
     };
     const double gate = size(2 * unit);
     const double up = size(2 * unit + 1);
-    return 2.2e-5 * gate * up + 2e-6 * std::abs(expected);
+    return 2.2 * gate * up;
+  };
+  // And that of the gating itself.
+  work.bound = [size = work.size](std::size_t index, float expected) {
+    return 1e-5 * size(index) + 2e-6 * std::abs(expected);
   };
   return work;
 }

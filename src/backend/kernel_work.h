@@ -41,6 +41,9 @@ struct KernelWork {
   std::function<std::vector<float>()> results;
   // By how much result `index`, which the reference says is `expected`, may be off.
   std::function<double(std::size_t index, float expected)> bound;
+  // Where there are products of weights: how much result `index` may be off if each product is off
+  // by all of its size.
+  std::function<double(std::size_t index)> size;
   double operations = 0;  // two per product; 0 if products are not what it does
   Bytes bytes = 0;        // of weights or KV that it reads
 };

@@ -61,19 +61,19 @@ void Session::Begin(std::span<const TokenId> tokens) {
   }
 }
 
-void Session::Step(std::span<const TokenId> tokens) {
+void Session::Step(Phase phase, std::span<const TokenId> tokens) {
   const Model& model = *engine_.model_;
-  Forward(model, long_ ? model.long_rope : model.rope, tokens, length(), kv_,
+  Forward(model, long_ ? model.long_rope : model.rope, phase, tokens, length(), kv_,
           *engine_.activations_);
   history_.insert(history_.end(), tokens.begin(), tokens.end());
 }
 
-std::size_t Session::Run(std::span<const TokenId> tokens) {
+std::size_t Session::Run(Phase phase, std::span<const TokenId> tokens) {
   const auto ubatch = static_cast<std::size_t>(engine_.plan().ubatch);
   std::size_t last = 0;
   while (!tokens.empty()) {
     last = std::min(ubatch, tokens.size());
-    Step(tokens.first(last));
+    Step(phase, tokens.first(last));
     tokens = tokens.subspan(last);
   }
   return last;
@@ -86,7 +86,8 @@ void Session::Replay() {
     if (!kv_.Grow(static_cast<int>(kept.size()))) {
       Throw("no KV blocks are left for {} tokens; end another session first", kept.size());
     }
-    Run(kept);
+    // As if they had been appended together.
+    Run(Phase::kPrompt, kept);
   } catch (...) {
     history_.assign(kept.begin(), kept.end());
     throw;
@@ -98,7 +99,7 @@ std::span<const float> Session::Append(std::span<const TokenId> tokens) {
   Rollback rollback(*this);
   Begin(tokens);
   const NoAllocScope no_alloc;
-  const std::size_t last = Run(tokens);
+  const std::size_t last = Run(PhaseOf(tokens.size()), tokens);
   rollback.Keep();
   return RowSpan(Logits(*engine_.model_, static_cast<int>(last) - 1, 1, *engine_.activations_), 0);
 }
@@ -110,7 +111,7 @@ void Session::AppendAll(std::span<const TokenId> tokens, OnLogits on_logits) {
   const auto ubatch = static_cast<std::size_t>(engine_.plan().ubatch);
   for (std::size_t begin = 0; begin < tokens.size(); begin += ubatch) {
     const int n = static_cast<int>(std::min(ubatch, tokens.size() - begin));
-    Step(tokens.subspan(begin, static_cast<std::size_t>(n)));
+    Step(PhaseOf(tokens.size()), tokens.subspan(begin, static_cast<std::size_t>(n)));
     for (int first = 0; first < n; first += activations.limits.logit_rows) {
       const int rows = std::min(activations.limits.logit_rows, n - first);
       const ConstRows logits = Logits(*engine_.model_, first, rows, activations);

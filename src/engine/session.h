@@ -37,14 +37,18 @@ class Session {
   void Truncate(int length);
 
  private:
+  // Depends on how many tokens are appended, not on the size of an ubatch, which depends on the
+  // budget.
+  static Phase PhaseOf(std::size_t tokens) { return tokens > 1 ? Phase::kPrompt : Phase::kDecode; }
+
   void Begin(std::span<const TokenId> tokens);
   // Computes the KV of the tokens so far anew: Truncate could not keep it, or the text has become
   // long or short for a model with two lists of rotary factors.
   void Replay();
   // Runs tokens at the end of the timeline in ubatches; returns the size of the last one.
-  std::size_t Run(std::span<const TokenId> tokens);
+  std::size_t Run(Phase phase, std::span<const TokenId> tokens);
   // Runs one ubatch at the end of the timeline.
-  void Step(std::span<const TokenId> tokens);
+  void Step(Phase phase, std::span<const TokenId> tokens);
 
   Engine& engine_;
   KvTable kv_;

@@ -152,26 +152,29 @@ void ExpertSchedule::ReadNextLayer() {
   }
 }
 
-// Of a long ubatch those that were missing first: each one done lets the next be read, and what is
-// resident can be computed whenever nothing has arrived. Gate and up first, so that more of the
-// other projections can be computed together.
+// Of a long ubatch those that were missing first and one by one: each one done lets the next be
+// read, and what is resident can be computed whenever nothing has arrived. Gate and up first, so
+// that more of the other projections can be computed together.
 void ExpertSchedule::FindRunnable() {
   const std::span<ExpertTask> acquired = tasks_.first(acquired_);
   const std::size_t resident = together_ ? 0 : std::min(resident_, acquired_);
   in_batch_ = 0;
-  for (const std::span<ExpertTask> among : {acquired.subspan(resident), acquired.first(resident)}) {
-    for (const ExpertStage stage : {ExpertStage::kGateAndUp, ExpertStage::kDown}) {
-      if (in_batch_ == 0) FindRunnable(among, stage);
-    }
+  for (const ExpertStage stage : {ExpertStage::kGateAndUp, ExpertStage::kDown}) {
+    if (in_batch_ == 0)
+      FindRunnable(acquired.subspan(resident), stage, together_ ? kMostExpertsTogether : 1);
+  }
+  for (const ExpertStage stage : {ExpertStage::kGateAndUp, ExpertStage::kDown}) {
+    if (in_batch_ == 0) FindRunnable(acquired.first(resident), stage, kMostExpertsTogether);
   }
 }
 
-void ExpertSchedule::FindRunnable(std::span<ExpertTask> among, ExpertStage stage) {
-  const std::size_t most = together_ ? batch_.size() : 1;
+void ExpertSchedule::FindRunnable(std::span<ExpertTask> among, ExpertStage stage,
+                                  std::size_t most) {
   for (ExpertTask& task : among) {
     if (in_batch_ == most) return;
     if (task.next != stage || !IsThere(task)) continue;
     if (task.row < 0) task.row = FreeRow(task.tokens);
+    if (task.row < 0 && in_batch_ > 0) return;
     if (task.row >= 0) batch_[in_batch_++] = &task;
   }
 }

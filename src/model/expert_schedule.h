@@ -32,8 +32,9 @@ class ExpertSchedule {
   // Acquires what it can without waiting, and says whether that is all. Next does the same.
   bool Acquire();
   // Tasks whose stage `next`, the same for all of them, can be computed now: of a few tokens all
-  // that there are, of a long ubatch one. None when all are done. Waits for bytes if nothing can
-  // be computed. Valid until the next call. Throws Error if they cannot be read.
+  // that there are, of a long ubatch one that was missing or some that were not. None when all are
+  // done. Waits for bytes if nothing can be computed. Valid until the next call. Throws Error if
+  // they cannot be read.
   std::span<ExpertTask* const> Next();
   // That stage has been computed.
   void Done(ExpertTask& task);
@@ -44,7 +45,7 @@ class ExpertSchedule {
   void AcquireOneByOne();
   void ReadNextLayer();
   void FindRunnable();
-  void FindRunnable(std::span<ExpertTask> among, ExpertStage stage);
+  void FindRunnable(std::span<ExpertTask> among, ExpertStage stage, std::size_t most);
   int FreeRow(int count) const;
 
   const Model& model_;

@@ -15,7 +15,7 @@ StreamLease PageIn(const Model& model, LayerId layer) {
 
 }  // namespace
 
-void Forward(const Model& model, const Rope& rope, std::span<const TokenId> tokens,
+void Forward(const Model& model, const Rope& rope, Phase phase, std::span<const TokenId> tokens,
              int first_position, const KvTable& kv, Activations& activations) {
   const Stopwatch watch(model.times.layers);
   const ModelConfig& config = model.config;
@@ -24,6 +24,7 @@ void Forward(const Model& model, const Rope& rope, std::span<const TokenId> toke
   const Rows hidden = Head(activations.hidden, n);
   const LayerFunction run_layer = FamilyByName(config.family).layer;
 
+  model.backend.Begin(phase);
   model.backend.GatherRows(model.weights.embedding, tokens, hidden);
   FillRope(rope, first_position, Head(activations.cos, n), Head(activations.sin, n));
   for (int layer = 0; layer < config.num_layers; ++layer) {
@@ -39,6 +40,7 @@ ConstRows Logits(const Model& model, int first_row, int rows, Activations& activ
   const Stopwatch watch(model.times.head);
   const Rows& normed = activations.normed;
   const Rows out = Head(activations.logits, rows);
+  model.backend.Begin(Phase::kDecode);
   Project(model, model.weights.output, {normed.Row(first_row), rows, normed.cols, normed.stride},
           out);
   return out;

@@ -82,7 +82,7 @@ using LayerFunction = void (*)(const Model& model, LayerId layer, int tokens, in
 // for them, and layers that are not resident. Throws Error when weights cannot be read,
 // InterruptedError on Ctrl-C. Does not allocate, unless it throws. REQUIRES: 1 <= tokens.size() <=
 // the ubatch; ids are in the vocabulary; `kv` has grown to hold them.
-void Forward(const Model& model, const Rope& rope, std::span<const TokenId> tokens,
+void Forward(const Model& model, const Rope& rope, Phase phase, std::span<const TokenId> tokens,
              int first_position, const KvTable& kv, Activations& activations);
 
 // The logits of rows [first_row, first_row + rows) of the last pass, in activations.logits.

@@ -60,12 +60,13 @@ TEST(Window, LongTextsGiveTheSameBitsWithAndWithoutRings) {
   Engine whole(Windowed(), WindowOptions(kWindowContext));
   ASSERT_EQ(ShapeOf(whole).RingBytes(), 0u);
   const std::vector<float> expected = AllLogits(whole, text);
+  const std::vector<float> decoded = AllLogits(whole, text, 190);
   for (const int ubatch : {1, 5, 16, 33}) {
     SCOPED_TRACE(ubatch);
     Engine engine(Windowed(), WindowOptions(ubatch));
     ASSERT_GT(ShapeOf(engine).RingBytes(), 0u);
     ExpectEqualBits(AllLogits(engine, text), expected);
-    ExpectEqualBits(AllLogits(engine, text, 190), expected);
+    ExpectEqualBits(AllLogits(engine, text, 190), decoded);
   }
 }
 

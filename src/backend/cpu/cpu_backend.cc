@@ -31,6 +31,7 @@ class CpuBackend final : public Backend {
   }
   void Reserve(const KernelLimits& limits) override { products_.Reserve(limits); }
 
+  void Begin(Phase phase) override { products_.Begin(phase); }
   void MatMulAll(std::span<const Product> products) override { products_.MatMulAll(products); }
   void MatMulGated(std::span<const GatedProduct> units, const Gating& gating,
                    ConstRows in) override {

@@ -92,7 +92,9 @@ TEST_P(CpuBackendTest, ScratchGrowsWithTheLimits) {
     EXPECT_GT(backend_->ScratchBytes({.tokens = 1, .cols = 8192}), one);
   } else {
     EXPECT_GT(one, 0u);
-    EXPECT_EQ(many, 64 * one);
+    const Bytes few = backend_->ScratchBytes({.tokens = 16, .cols = 4096});
+    EXPECT_EQ(many, 4 * few);
+    EXPECT_EQ(few, (GetParam() == CpuPath::kAmxBf16 ? 1 : 16) * one);
   }
 }
 

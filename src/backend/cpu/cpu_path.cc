@@ -14,6 +14,8 @@ std::string_view CpuPathName(CpuPath path) {
       return "avx512-vnni";
     case CpuPath::kAmxInt8:
       return "amx-int8";
+    case CpuPath::kAmxBf16:
+      return "amx-bf16";
     case CpuPath::kNeonDot:
       return "neon-dot";
   }
@@ -23,7 +25,7 @@ std::string_view CpuPathName(CpuPath path) {
 std::vector<CpuPath> RunnableCpuPaths() {
   std::vector<CpuPath> paths;
   for (const CpuPath path : {CpuPath::kPortable, CpuPath::kAvx2, CpuPath::kAvx512Vnni,
-                             CpuPath::kAmxInt8, CpuPath::kNeonDot}) {
+                             CpuPath::kAmxInt8, CpuPath::kAmxBf16, CpuPath::kNeonDot}) {
     if (CanRun(path)) paths.push_back(path);
   }
   return paths;

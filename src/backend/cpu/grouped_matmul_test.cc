@@ -52,7 +52,7 @@ class GroupedMatMulTest : public testing::TestWithParam<PathAndType> {
   static DType dtype() { return std::get<1>(GetParam()); }
 
   static std::unique_ptr<Backend> Make(ThreadPool& pool, int cols) {
-    auto backend = MakeCpuBackend(pool, std::get<0>(GetParam()));
+    auto backend = BackendOf(pool, std::get<0>(GetParam()));
     backend->Reserve({.tokens = kMostTokens, .cols = cols, .kept_cols = cols});
     return backend;
   }

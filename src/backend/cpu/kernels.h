@@ -39,8 +39,18 @@ struct QuantizedRows {
   // [tokens, cols / 32]: sum of 32 values, or of 256 * value + residual
   std::int32_t* whole_sums = nullptr;
   std::int32_t* whole_sums16 = nullptr;  // [tokens, cols / 16]: sum of 16 values
+  // Instead of all that, for products of bf16: the activations and what rounding left of them, or
+  // null if no one reads that. [tokens / 16, cols / 32, 16, 32], with room for a multiple of 16
+  // tokens; in which order the 32 are, and times what, is a matter of the path.
+  Bf16* halves = nullptr;
+  Bf16* half_residuals = nullptr;
   int cols = 0;
 };
+
+// Where halves of a row begin; the next 32 columns are 16 * 32 halves further on.
+constexpr std::ptrdiff_t HalvesOfRow(int row, int cols) {
+  return std::ptrdiff_t{row / 16 * 16} * cols + row % 16 * 32;
+}
 
 // Some rows of a weight matrix times some tokens. Float weights read `in`, others `quantized`
 // if the table can quantise.
@@ -101,6 +111,10 @@ struct CpuKernels {
 
   // Writes one row of `out`. Null if every product reads floats.
   void (*quantize)(const float* in, const QuantizedRows& out);
+  // Products of prompts: of quantised weights all or none, which then read halves.
+  MatMulKernel prompt_matmul[kTypes] = {};
+  // Writes the halves of one row of `out`, and the residuals if it has any.
+  void (*to_halves)(const float* in, int row, const QuantizedRows& out) = nullptr;
   bool reads_unsigned = false;
   // Whether products take groups of rows as they are.
   bool reads_groups = false;
@@ -129,6 +143,7 @@ extern const CpuKernels kPortableKernels;
 extern const CpuKernels kAvx2Kernels;        // x86-64 only
 extern const CpuKernels kAvx512VnniKernels;  // x86-64 only
 extern const CpuKernels kAmxInt8Kernels;     // x86-64 only
+extern const CpuKernels kAmxBf16Kernels;     // x86-64 only
 extern const CpuKernels kNeonDotKernels;     // AArch64 only
 
 }  // namespace doppler

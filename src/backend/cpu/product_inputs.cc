@@ -32,11 +32,20 @@ void ProductInputs::Reserve(const KernelLimits& limits) {
 
 // Makers train in MXFP4, so that its weights are exact; 16 bits keep the activations from being
 // what an answer loses by.
-ProductInputs::Form ProductInputs::FormFor(DType weights) const {
+ProductInputs::Form ProductInputs::FormFor(DType weights, Phase phase) const {
   if (IsFloat(weights) || HasScaleGrid(weights) || kernels_.quantize == nullptr) {
     return Form::kFloats;
   }
-  return weights == DType::kMxfp4 ? Form::kInt8WithResiduals : Form::kInt8;
+  const bool with_residuals = weights == DType::kMxfp4;
+  if (phase == Phase::kPrompt && kernels_.to_halves != nullptr) {
+    return with_residuals ? Form::kHalvesWithResiduals : Form::kHalves;
+  }
+  return with_residuals ? Form::kInt8WithResiduals : Form::kInt8;
+}
+
+// Tokens that rows take the place of.
+std::ptrdiff_t ProductInputs::RoomFor(Form form, int rows) {
+  return IsHalves(form) ? (rows + 15) / 16 * 16 : rows;
 }
 
 void ProductInputs::Begin() {
@@ -58,12 +67,19 @@ ProductInput ProductInputs::Enter(Form form, const void* of, const ProductInput&
   return input;
 }
 
-bool ProductInputs::Fits(int rows, int cols) const {
-  const auto room = static_cast<std::ptrdiff_t>(limits_.tokens) * limits_.cols;
-  return entries_.size() < kMaxEntries && used_ + static_cast<std::ptrdiff_t>(rows) * cols <= room;
+bool ProductInputs::Fits(Form form, int rows, int cols) const {
+  const std::ptrdiff_t room = RoomFor(form, limits_.tokens) * limits_.cols;
+  return entries_.size() < kMaxEntries && used_ + RoomFor(form, rows) * cols <= room;
 }
 
 QuantizedRows ProductInputs::InForm(Form form, QuantizedRows rows, int cols) {
+  if (IsHalves(form)) {
+    return {.halves = rows.halves,
+            .half_residuals = form == Form::kHalves ? nullptr : rows.half_residuals,
+            .cols = cols};
+  }
+  rows.halves = nullptr;
+  rows.half_residuals = nullptr;
   if (form != Form::kInt8WithResiduals) {
     rows.residuals = nullptr;
     rows.unsigned_residuals = nullptr;
@@ -73,23 +89,28 @@ QuantizedRows ProductInputs::InForm(Form form, QuantizedRows rows, int cols) {
 }
 
 QuantizedRows ProductInputs::Place(Form form, int rows, int cols) {
-  DOPPLER_CHECK(Fits(rows, cols));
+  DOPPLER_CHECK(Fits(form, rows, cols));
   const QuantizedRows place = InForm(form, ValuesFrom(call_scratch_, used_), cols);
-  used_ += static_cast<std::ptrdiff_t>(rows) * cols;
+  used_ += RoomFor(form, rows) * cols;
   return place;
 }
 
 void ProductInputs::Quantize(ConstRows in, const QuantizedRows& out) {
-  ForEachRow(pool_, in.rows, in.cols,
-             [&](int t) { kernels_.quantize(in.Row(t), RowsFrom(out, t)); });
+  ForEachRow(pool_, in.rows, in.cols, [&](int t) {
+    if (out.halves != nullptr) {
+      kernels_.to_halves(in.Row(t), t, out);
+    } else {
+      kernels_.quantize(in.Row(t), RowsFrom(out, t));
+    }
+  });
 }
 
 std::optional<ProductInput> ProductInputs::Prepare(DType weights, ConstRows in) {
-  const Form form = FormFor(weights);
+  const Form form = FormFor(weights, phase_);
   if (form == Form::kFloats) return ProductInput{.floats = in, .quantized = {}};
   DOPPLER_CHECK(in.rows <= limits_.tokens && in.cols <= limits_.cols);
   if (const auto found = Find(form, in.data, in.rows)) return found;
-  if (!Fits(in.rows, in.cols)) return std::nullopt;
+  if (!Fits(form, in.rows, in.cols)) return std::nullopt;
   const QuantizedRows place = Place(form, in.rows, in.cols);
   Quantize(in, place);
   return Enter(form, in.data, {in, place});
@@ -97,7 +118,7 @@ std::optional<ProductInput> ProductInputs::Prepare(DType weights, ConstRows in) 
 
 ProductInput ProductInputs::PrepareHeads(DType weights, ConstRows in, int in_step, int heads,
                                          int cols) {
-  const Form form = FormFor(weights);
+  const Form form = FormFor(weights, Phase::kDecode);
   if (form == Form::kFloats) return {.floats = in, .quantized = {}};
   Begin();
   const QuantizedRows place = Place(form, heads * in.rows, cols);
@@ -127,7 +148,7 @@ bool ProductInputs::AreAllKept(std::span<const int> rows) const {
 std::optional<ProductInput> ProductInputs::PrepareKept(DType weights, std::span<const int> rows) {
   DOPPLER_CHECK(rows.size() <= static_cast<std::size_t>(limits_.tokens));
   for (const int row : rows) DOPPLER_CHECK(row >= 0 && row < kept_in_.rows);
-  const Form form = FormFor(weights);
+  const Form form = FormFor(weights, phase_);
   const auto count = static_cast<int>(rows.size());
   if (const auto found = Find(form, rows.data(), count)) return found;
   if (form == Form::kFloats) {
@@ -135,7 +156,7 @@ std::optional<ProductInput> ProductInputs::PrepareKept(DType weights, std::span<
     if (!floats) return std::nullopt;
     return Enter(form, rows.data(), {.floats = *floats, .quantized = {}});
   }
-  if (!Fits(count, kept_in_.cols) || !QuantizeKept(form)) return std::nullopt;
+  if (!Fits(form, count, kept_in_.cols) || !QuantizeKept(form)) return std::nullopt;
   ConstRows in = kept_in_;
   in.rows = count;
   if (AreAllKept(rows)) {
@@ -165,7 +186,10 @@ std::optional<ConstRows> ProductInputs::GatherFloats(std::span<const int> rows) 
 // False if products of the call read it in another form.
 bool ProductInputs::QuantizeKept(Form form) {
   const QuantizedRows wanted = InForm(form, kept_scratch_, kept_in_.cols);
-  if (kept_.cols == wanted.cols && kept_.residuals == wanted.residuals) return true;
+  if (kept_.cols == wanted.cols && kept_.residuals == wanted.residuals &&
+      kept_.halves == wanted.halves && kept_.half_residuals == wanted.half_residuals) {
+    return true;
+  }
   if (kept_in_use_) return false;
   kept_ = wanted;
   Quantize(kept_in_, kept_);

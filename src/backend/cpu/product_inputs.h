@@ -28,6 +28,9 @@ class ProductInputs {
   Bytes ScratchBytes(const KernelLimits& limits) const;
   void Reserve(const KernelLimits& limits);
 
+  // Of the calls to come; at first decode.
+  void SetPhase(Phase phase) { phase_ = phase; }
+
   // Forgets what was prepared for the last call.
   void Begin();
   // The rows of `in` for these weights; nothing if they no longer fit beside what was prepared
@@ -43,8 +46,15 @@ class ProductInputs {
   std::optional<ProductInput> PrepareKept(DType weights, std::span<const int> rows);
 
  private:
-  // How weights read activations: as they are, or as int8 with residuals or without.
-  enum class Form : std::uint8_t { kFloats, kInt8, kInt8WithResiduals };
+  // How weights read activations: as they are, or as int8 or bf16 with residuals or without. Those
+  // of one call that are not floats are all int8 or all bf16, which share memory.
+  enum class Form : std::uint8_t {
+    kFloats,
+    kInt8,
+    kInt8WithResiduals,
+    kHalves,
+    kHalvesWithResiduals
+  };
 
   // Rows that were prepared: floats that begin at `of`, or rows of what is kept whose list does.
   struct Entry {
@@ -53,14 +63,18 @@ class ProductInputs {
     ProductInput input;
   };
 
-  Form FormFor(DType weights) const;
+  Form FormFor(DType weights, Phase phase) const;
+  static bool IsHalves(Form form) {
+    return form == Form::kHalves || form == Form::kHalvesWithResiduals;
+  }
+  static std::ptrdiff_t RoomFor(Form form, int rows);
   static QuantizedRows InForm(Form form, QuantizedRows rows, int cols);
   // Those rows in that form, if they are there.
   std::optional<ProductInput> Find(Form form, const void* of, int rows) const;
   ProductInput Enter(Form form, const void* of, const ProductInput& input);
   // Place for rows of `cols` values. REQUIRES: Fits.
   QuantizedRows Place(Form form, int rows, int cols);
-  bool Fits(int rows, int cols) const;
+  bool Fits(Form form, int rows, int cols) const;
   void Quantize(ConstRows in, const QuantizedRows& out);
   bool QuantizeKept(Form form);
   // Whether `rows` is all that is kept, in order.
@@ -69,6 +83,7 @@ class ProductInputs {
 
   ThreadPool& pool_;
   const CpuKernels& kernels_;
+  Phase phase_ = Phase::kDecode;
   KernelLimits limits_{.tokens = 0, .cols = 0};
   std::vector<CacheLine> scratch_;
   QuantizedRows call_scratch_;

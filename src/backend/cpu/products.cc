@@ -16,6 +16,9 @@ namespace {
 constexpr std::size_t kMostTogether = 32;
 // Tokens whose activations stay in the second-level cache while the rows of a piece pass by.
 constexpr int kTokensAtOnce = MatMulTile::kMaxTokens;
+// Tokens that a product of halves costs as much for as for fewer.
+constexpr int kTokensOfHalfTile = 16;
+static_assert(kTokensAtOnce % kTokensOfHalfTile == 0);
 
 static_assert(kDTypes.size() == CpuKernels::kTypes && kGridBlock == MatMulTile::kGridBlock);
 
@@ -30,6 +33,13 @@ Bytes RowBytesOf(const WeightMatrix& weights) {
 // Reading the weights costs as much as multiplying them with some tokens.
 RowsOfWork WorkOf(const WeightMatrix& weights, Bytes row_bytes, int tokens) {
   return {weights.rows, row_bytes * static_cast<std::size_t>(std::clamp(tokens, 1, 16))};
+}
+
+// Of parts of about the same size, each a multiple of `unit` tokens but the last: a few tokens left
+// over would cost as much as many.
+int TokensOfPart(int tokens, int unit) {
+  const int parts = std::max(1, (tokens + kTokensAtOnce - 1) / kTokensAtOnce);
+  return ((tokens + parts - 1) / parts + unit - 1) / unit * unit;
 }
 
 const float* GridOf(const WeightMatrix& weights, Bytes row_bytes) {
@@ -207,10 +217,11 @@ void CpuProducts::MultiplyUngrouped(const Operands& operands, int begin, int end
 void CpuProducts::MultiplyInOrder(const Operands& operands, int begin, int end, Rows out) const {
   const auto& [weights, row_bytes, in] = operands;
   const auto* data = reinterpret_cast<const unsigned char*>(weights->data);
-  const MatMulKernel kernel = kernels_.matmul[static_cast<std::size_t>(weights->dtype)];
-  // Parts of about the same size: a few tokens left over would cost as much as many.
-  const int parts = std::max(1, (out.rows + kTokensAtOnce - 1) / kTokensAtOnce);
-  const int step = (out.rows + parts - 1) / parts;
+  const bool of_halves = in.quantized.halves != nullptr;
+  const MatMulKernel kernel =
+      (of_halves ? kernels_.prompt_matmul
+                 : kernels_.matmul)[static_cast<std::size_t>(weights->dtype)];
+  const int step = TokensOfPart(out.rows, of_halves ? kTokensOfHalfTile : 1);
   for (int token = 0; token < out.rows; token += step) {
     const MatMulTile tile = {
         .weights = data + static_cast<std::size_t>(begin) * row_bytes,

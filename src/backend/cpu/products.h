@@ -24,6 +24,7 @@ class CpuProducts {
   Bytes ScratchBytes(const KernelLimits& limits) const;
   void Reserve(const KernelLimits& limits);
 
+  void Begin(Phase phase) { inputs_.SetPhase(phase); }
   void MatMulAll(std::span<const Product> products);
   void MatMulGated(std::span<const GatedProduct> units, const Gating& gating, ConstRows in);
   void Keep(ConstRows in) { inputs_.Keep(in); }

@@ -1,6 +1,7 @@
 #include "backend/cpu/quantized_scratch.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace doppler {
 namespace {
@@ -13,6 +14,14 @@ T* FromIfAny(T* all, std::ptrdiff_t start) {
 template <class T>
 void CopyIfAny(const T* from, int count, T* to) {
   if (from != nullptr) std::copy_n(from, count, to);
+}
+
+void CopyHalves(const Bf16* all, int from, int cols, Bf16* out, int to) {
+  const Bf16* source = all + HalvesOfRow(from, cols);
+  Bf16* place = out + HalvesOfRow(to, cols);
+  for (std::ptrdiff_t at = 0; at < std::ptrdiff_t{16} * cols; at += std::ptrdiff_t{16} * 32) {
+    std::memcpy(place + at, source + at, 32 * sizeof(Bf16));
+  }
 }
 
 }  // namespace
@@ -36,15 +45,19 @@ QuantizedRows QuantizedLayout::At(std::byte* base) const {
   const auto unsigned_at = [&](Bytes offset) {
     return has_unsigned ? reinterpret_cast<std::uint8_t*>(base + offset) : nullptr;
   };
-  return {.values = reinterpret_cast<std::int8_t*>(base + values),
-          .residuals = reinterpret_cast<std::int8_t*>(base + residuals),
-          .unsigned_values = unsigned_at(unsigned_values),
-          .unsigned_residuals = unsigned_at(unsigned_residuals),
-          .scales = reinterpret_cast<float*>(base + scales),
-          .sums32 = reinterpret_cast<float*>(base + sums32),
-          .sums16 = reinterpret_cast<float*>(base + sums16),
-          .whole_sums = reinterpret_cast<std::int32_t*>(base + whole_sums),
-          .whole_sums16 = reinterpret_cast<std::int32_t*>(base + whole_sums16)};
+  return {
+      .values = reinterpret_cast<std::int8_t*>(base + values),
+      .residuals = reinterpret_cast<std::int8_t*>(base + residuals),
+      .unsigned_values = unsigned_at(unsigned_values),
+      .unsigned_residuals = unsigned_at(unsigned_residuals),
+      .scales = reinterpret_cast<float*>(base + scales),
+      .sums32 = reinterpret_cast<float*>(base + sums32),
+      .sums16 = reinterpret_cast<float*>(base + sums16),
+      .whole_sums = reinterpret_cast<std::int32_t*>(base + whole_sums),
+      .whole_sums16 = reinterpret_cast<std::int32_t*>(base + whole_sums16),
+      // In place of all values: either are of one call.
+      .halves = has_unsigned ? reinterpret_cast<Bf16*>(base + values) : nullptr,
+      .half_residuals = has_unsigned ? reinterpret_cast<Bf16*>(base + unsigned_values) : nullptr};
 }
 
 QuantizedRows RowsFrom(const QuantizedRows& all, int row) {
@@ -52,19 +65,28 @@ QuantizedRows RowsFrom(const QuantizedRows& all, int row) {
 }
 
 QuantizedRows ValuesFrom(const QuantizedRows& all, std::ptrdiff_t start) {
-  return {.values = all.values + start,
+  return {.values = FromIfAny(all.values, start),
           .residuals = FromIfAny(all.residuals, start),
           .unsigned_values = FromIfAny(all.unsigned_values, start),
           .unsigned_residuals = FromIfAny(all.unsigned_residuals, start),
-          .scales = all.scales + start / 32,
-          .sums32 = all.sums32 + start / 32,
-          .sums16 = all.sums16 + start / 16,
-          .whole_sums = all.whole_sums + start / 32,
-          .whole_sums16 = all.whole_sums16 + start / 16,
+          .scales = FromIfAny(all.scales, start / 32),
+          .sums32 = FromIfAny(all.sums32, start / 32),
+          .sums16 = FromIfAny(all.sums16, start / 16),
+          .whole_sums = FromIfAny(all.whole_sums, start / 32),
+          .whole_sums16 = FromIfAny(all.whole_sums16, start / 16),
+          .halves = FromIfAny(all.halves, start),
+          .half_residuals = FromIfAny(all.half_residuals, start),
           .cols = all.cols};
 }
 
 void CopyRow(const QuantizedRows& all, int from, const QuantizedRows& out, int to) {
+  if (all.halves != nullptr) {
+    CopyHalves(all.halves, from, all.cols, out.halves, to);
+    if (all.half_residuals != nullptr) {
+      CopyHalves(all.half_residuals, from, all.cols, out.half_residuals, to);
+    }
+    return;
+  }
   const QuantizedRows source = RowsFrom(all, from);
   const QuantizedRows place = RowsFrom(out, to);
   std::copy_n(source.values, all.cols, place.values);

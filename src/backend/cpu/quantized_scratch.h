@@ -26,9 +26,14 @@ struct QuantizedLayout {
 };
 
 struct ScratchLayout {
+  // Halves take the place of a multiple of 16 tokens.
+  static int QuantizedTokens(int tokens, const CpuKernels& kernels) {
+    if (kernels.quantize == nullptr) return 0;
+    return kernels.to_halves == nullptr ? tokens : (tokens + 15) / 16 * 16;
+  }
+
   ScratchLayout(const KernelLimits& limits, const CpuKernels& kernels)
-      : ScratchLayout(limits, kernels.quantize == nullptr ? 0 : limits.tokens,
-                      kernels.reads_unsigned) {}
+      : ScratchLayout(limits, QuantizedTokens(limits.tokens, kernels), kernels.reads_unsigned) {}
   ScratchLayout(const KernelLimits& limits, int quantized_tokens, bool has_unsigned)
       : call(0, quantized_tokens, limits.cols, has_unsigned),
         kept(call.end, quantized_tokens, limits.kept_cols, has_unsigned),

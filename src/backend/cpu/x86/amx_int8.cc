@@ -1,6 +1,7 @@
 // Integer dot products with AMX: the bits of AVX-512 VNNI, with tiles from some tokens on.
 
 #include "backend/cpu/quant_matmul.h"
+#include "backend/cpu/x86/amx_tile_configuration.h"
 #include "backend/cpu/x86/amx_tile_product.h"
 #include "backend/cpu/x86/avx512_codebooks.h"
 #include "backend/cpu/x86/avx512_formats.h"
@@ -8,16 +9,6 @@
 
 namespace doppler {
 namespace {
-
-// What LDTILECFG reads (Intel's Architecture Instruction Set Extensions reference, chapter 3).
-struct alignas(64) TileConfiguration {
-  std::uint8_t palette = 1;
-  std::uint8_t start_row = 0;
-  std::uint8_t reserved[14] = {};
-  std::uint16_t row_bytes[16] = {};
-  std::uint8_t rows[16] = {};
-};
-static_assert(sizeof(TileConfiguration) == 64);
 
 // Tiles 3 * slot to 3 * slot + 2 are the slot's dot products, activations and weights.
 class AmxTiles {
@@ -32,9 +23,9 @@ class AmxTiles {
     tokens_ = tokens;
     TileConfiguration configuration;
     for (int tile = 0; tile < 6; tile += 3) {
-      Describe(configuration, tile, tokens, kRowBytes);
-      Describe(configuration, tile + 1, tokens, 4 * words_);
-      Describe(configuration, tile + 2, words_, kRowBytes);
+      configuration.Describe(tile, tokens, kTileRowBytes);
+      configuration.Describe(tile + 1, tokens, 4 * words_);
+      configuration.Describe(tile + 2, words_, kTileRowBytes);
     }
     MemoryIsRead();
     _tile_loadconfig(&configuration);
@@ -48,26 +39,19 @@ class AmxTiles {
     if constexpr (kSlot == 0) {
       _tile_zero(0);
       _tile_loadd(1, x, stride);
-      _tile_loadd(2, words, kRowBytes);
+      _tile_loadd(2, words, kTileRowBytes);
       _tile_dpbssd(0, 1, 2);
-      _tile_stored(0, dots, kRowBytes);
+      _tile_stored(0, dots, kTileRowBytes);
     } else {
       _tile_zero(3);
       _tile_loadd(4, x, stride);
-      _tile_loadd(5, words, kRowBytes);
+      _tile_loadd(5, words, kTileRowBytes);
       _tile_dpbssd(3, 4, 5);
-      _tile_stored(3, dots, kRowBytes);
+      _tile_stored(3, dots, kTileRowBytes);
     }
   }
 
  private:
-  static constexpr int kRowBytes = 64;
-
-  static void Describe(TileConfiguration& configuration, int tile, int rows, int row_bytes) {
-    configuration.rows[tile] = static_cast<std::uint8_t>(rows);
-    configuration.row_bytes[tile] = static_cast<std::uint16_t>(row_bytes);
-  }
-
   // GCC 12's intrinsics do not say so.
   static void MemoryIsRead() { __asm__ volatile("" : : : "memory"); }
 

@@ -1,5 +1,5 @@
-// The products of amx_int8.cc with tiles written as loops, for processors that have AVX-512 VNNI
-// but no AMX. Only tests have them.
+// The products of amx_int8.cc and amx_bf16.cc with tiles and f16 written as loops, for processors
+// that have AVX-512 VNNI but no AMX. Only tests have them.
 #pragma once
 
 #include "backend/cpu/kernels.h"
@@ -8,5 +8,8 @@ namespace doppler {
 
 // By DType; null where there are no tiles.
 extern const MatMulKernel kEmulatedTileProducts[CpuKernels::kTypes];
+extern const MatMulKernel kEmulatedHalfTileProducts[CpuKernels::kTypes];
+// As CpuKernels::to_halves.
+void EmulatedToHalves(const float* in, int row, const QuantizedRows& out);
 
 }  // namespace doppler

@@ -1,6 +1,7 @@
 #include "backend/cpu/x86/emulated_tiles.h"
 
 #include "backend/cpu/quant_matmul.h"
+#include "backend/cpu/x86/amx_bf16_product.h"
 #include "backend/cpu/x86/amx_tile_product.h"
 #include "backend/cpu/x86/avx512_codebooks.h"
 #include "backend/cpu/x86/avx512_formats.h"
@@ -39,6 +40,91 @@ class EmulatedTiles {
   int tokens_ = 0;
 };
 
+float BfloatToFloat(unsigned bits) {
+  const unsigned shifted = bits << 16;
+  float out;
+  __builtin_memcpy(&out, &shifted, sizeof(out));
+  return out;
+}
+
+// TDPBF16PS, without what it does to numbers too small for floats: row m of the first operand has
+// bf16 2 * k and 2 * k + 1, row k of the second 2 * n and 2 * n + 1. Products of either kind are
+// added up apart, then both to what was there.
+class EmulatedHalfTiles {
+ public:
+  using Sums = float[MatMulTile::kMaxTokens][16];
+
+  void SetTokens(int tokens) { tokens_ = tokens; }
+  void Release() { tokens_ = 0; }
+  void SetZero() { __builtin_memset(sums_, 0, sizeof(sums_)); }
+  void Load(const Sums& sums) { __builtin_memcpy(sums_, sums, sizeof(sums_)); }
+  void Store(Sums& sums) const { __builtin_memcpy(sums, sums_, sizeof(sums_)); }
+
+  void Add(const Bf16* x, std::ptrdiff_t stride, const HalfTile& words) {
+    const auto* weights = reinterpret_cast<const unsigned short*>(words);
+    for (int m = 0; m < tokens_; ++m) {
+      const Bf16* row = x + m / 16 * stride + std::ptrdiff_t{m % 16} * 32;
+      for (int n = 0; n < 16; ++n) {
+        float even = 0;
+        float odd = 0;
+        for (int k = 0; k < 16; ++k) {
+          even = __builtin_fmaf(BfloatToFloat(row[2 * k].bits),
+                                BfloatToFloat(weights[32 * k + 2 * n]), even);
+          odd = __builtin_fmaf(BfloatToFloat(row[2 * k + 1].bits),
+                               BfloatToFloat(weights[32 * k + 2 * n + 1]), odd);
+        }
+        sums_[m][n] += even + odd;
+      }
+    }
+  }
+
+ private:
+  int tokens_ = 0;
+  Sums sums_ = {};
+};
+
+// Numbers of f16 by way of float, where a product of two is exact. A sum is rounded to odd there,
+// so that it is rounded once in the end.
+struct EmulatedFp16Lanes {
+  static float Get(__m512i lanes, int i) {
+    unsigned short bits[32];
+    __builtin_memcpy(bits, &lanes, sizeof(bits));
+    return _cvtsh_ss(bits[i]);
+  }
+
+  template <class Value>
+  static __m512i Each(const Value& value) {
+    unsigned short bits[32];
+    for (int i = 0; i < 32; ++i) bits[i] = _cvtss_sh(value(i), _MM_FROUND_TO_NEAREST_INT);
+    return _mm512_loadu_si512(bits);
+  }
+
+  static __m512i FromInts(__m512i whole) {
+    short ints[32];
+    __builtin_memcpy(ints, &whole, sizeof(ints));
+    return Each([&](int i) { return static_cast<float>(ints[i]); });
+  }
+  static __m512i Multiply(__m512i a, __m512i b) {
+    return Each([&](int i) { return Get(a, i) * Get(b, i); });
+  }
+  static __m512i MultiplyAdd(__m512i a, __m512i b, __m512i c) {
+    return Each([&](int i) {
+      const double exact = static_cast<double>(Get(a, i)) * Get(b, i) + Get(c, i);
+      auto rounded = static_cast<float>(exact);
+      unsigned bits;
+      __builtin_memcpy(&bits, &rounded, sizeof(bits));
+      if (rounded != exact) bits |= 1u;
+      __builtin_memcpy(&rounded, &bits, sizeof(bits));
+      return rounded;
+    });
+  }
+};
+
+template <class Format>
+void EmulateHalves(const MatMulTile& tile) {
+  MultiplyByHalfTiles<Format, EmulatedHalfTiles, EmulatedFp16Lanes>(tile);
+}
+
 template <class Format, MatMulKernel kVnni>
 void Emulate(const MatMulTile& tile) {
   MultiplyByTiles<Format, EmulatedTiles>(tile, kVnni);
@@ -73,5 +159,37 @@ constinit const MatMulKernel kEmulatedTileProducts[CpuKernels::kTypes] = {
     nullptr,                                 // f8_e4m3
     Emulate<Int4G32, avx512::MatMulInt4G32>  // int4_g32
 };
+
+constinit const MatMulKernel kEmulatedHalfTileProducts[CpuKernels::kTypes] = {
+    nullptr,                // f32
+    nullptr,                // f16
+    nullptr,                // bf16
+    EmulateHalves<Q80>,     // q8_0
+    EmulateHalves<Q40>,     // q4_0
+    EmulateHalves<Q4K>,     // q4_k
+    EmulateHalves<Q5K>,     // q5_k
+    EmulateHalves<Q6K>,     // q6_k
+    EmulateHalves<Q41>,     // q4_1
+    EmulateHalves<Q50>,     // q5_0
+    EmulateHalves<Q51>,     // q5_1
+    EmulateHalves<Q2K>,     // q2_k
+    EmulateHalves<Q3K>,     // q3_k
+    EmulateHalves<Iq4Nl>,   // iq4_nl
+    EmulateHalves<Iq4Xs>,   // iq4_xs
+    EmulateHalves<Iq3Xxs>,  // iq3_xxs
+    EmulateHalves<Iq3S>,    // iq3_s
+    EmulateHalves<Iq2Xxs>,  // iq2_xxs
+    EmulateHalves<Iq2Xs>,   // iq2_xs
+    EmulateHalves<Iq2S>,    // iq2_s
+    EmulateHalves<Iq1S>,    // iq1_s
+    EmulateHalves<Iq1M>,    // iq1_m
+    EmulateHalves<Mxfp4>,   // mxfp4
+    nullptr,                // f8_e4m3
+    EmulateHalves<Int4G32>  // int4_g32
+};
+
+void EmulatedToHalves(const float* in, int row, const QuantizedRows& out) {
+  WriteHalves(in, row, out);
+}
 
 }  // namespace doppler

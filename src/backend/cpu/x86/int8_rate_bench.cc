@@ -47,6 +47,7 @@ Int8Kernel Int8Products(CpuPath path) {
       return {RunAvx2, 32 * kChains};
     case CpuPath::kAvx512Vnni:
     case CpuPath::kAmxInt8:
+    case CpuPath::kAmxBf16:
       return {RunAvx512Vnni, 64 * kChains};
     default:
       return CompiledInt8Products();

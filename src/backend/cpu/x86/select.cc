@@ -47,6 +47,18 @@ bool HasAmxInt8() {
   return (edx & kAmxTile) != 0 && (edx & kAmxInt8) != 0 && HasAvx512Vnni() && MayUseTiles();
 }
 
+// Its weights are scaled in f16.
+bool HasAmxBf16() {
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  constexpr unsigned kAmxBf16 = 1u << 22;
+  constexpr unsigned kAvx512Fp16 = 1u << 23;
+  return (edx & kAmxBf16) != 0 && (edx & kAvx512Fp16) != 0 && HasAmxInt8();
+}
+
 }  // namespace
 
 bool CanRun(CpuPath path) {
@@ -59,6 +71,8 @@ bool CanRun(CpuPath path) {
       return HasAvx512Vnni();
     case CpuPath::kAmxInt8:
       return HasAmxInt8();
+    case CpuPath::kAmxBf16:
+      return HasAmxBf16();
     default:
       return false;
   }
@@ -73,6 +87,8 @@ const CpuKernels& KernelsOf(CpuPath path) {
       return kAvx512VnniKernels;
     case CpuPath::kAmxInt8:
       return kAmxInt8Kernels;
+    case CpuPath::kAmxBf16:
+      return kAmxBf16Kernels;
     default:
       return kPortableKernels;
   }
