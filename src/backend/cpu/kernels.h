@@ -61,6 +61,7 @@ struct MatMulTile {
   const unsigned char* weights = nullptr;  // [rows], row_bytes apart
   std::size_t row_bytes = 0;
   bool grouped = false;  // groups of sixteen rows instead, each of 16 * row_bytes (row_groups.h)
+  bool fetches_far = false;  // as CpuKernels
   int rows = 0;
   int cols = 0;
   int tokens = 0;                      // at most kMaxTokens
@@ -118,6 +119,8 @@ struct CpuKernels {
   bool reads_unsigned = false;
   // Whether products take groups of rows as they are.
   bool reads_groups = false;
+  // Whether weights are fetched earlier than by default: a matter of the processor's caches.
+  bool fetches_far = false;
 
   void (*rms_norm)(const float* in, const float* weight, float epsilon, int size,
                    float* out) = nullptr;

@@ -199,6 +199,7 @@ constinit const CpuKernels kAmxInt8Kernels = WithFloatKernels<V>({
     .quantize = QuantizeRow<V>,
     .reads_unsigned = true,
     .reads_groups = true,
+    .fetches_far = true,
 });
 
 // `kernels` with products of halves for prompts.
@@ -233,6 +234,7 @@ constexpr CpuKernels WithHalves(CpuKernels kernels) {
   kernels.name = "amx-bf16";
   for (int i = 0; i < CpuKernels::kTypes; ++i) kernels.prompt_matmul[i] = kProducts[i];
   kernels.to_halves = amx_bf16::ToHalves;
+  kernels.fetches_far = true;
   return kernels;
 }
 constinit const CpuKernels kAmxBf16Kernels = WithHalves(kVnni);

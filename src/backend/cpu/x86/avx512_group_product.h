@@ -64,12 +64,17 @@ struct GroupProduct {
   }
 
   // A step's share of what comes after the chunk.
-  [[gnu::always_inline]] static void FetchNext(const Byte* chunk, const Byte* end, int step) {
+  [[gnu::always_inline]] static void FetchNext(const MatMulTile& tile, const Byte* chunk,
+                                               int step) {
     constexpr int kShare = kRowsOfGroup * Format::kChunkBytes / (kLanes / Group::kLanesAtOnce);
-    if constexpr (Group::kBytesAhead > 0) {
-      FetchAhead<kSecondLevel>(chunk + Group::kBytesAhead + step * kShare, kShare);
+    const Byte* share = chunk + step * kShare;
+    if (tile.fetches_far) {
+      FetchAhead<kSecondLevel>(share + Group::kBytesFarAhead, kShare);
+    } else if constexpr (Group::kBytesAhead > 0) {
+      FetchAhead<kSecondLevel>(share + Group::kBytesAhead, kShare);
     } else {
-      const Byte* next = chunk + AtOfGroup(Format::kChunkBytes) + step * kShare;
+      const Byte* next = share + AtOfGroup(Format::kChunkBytes);
+      const Byte* end = tile.weights + static_cast<std::size_t>(tile.rows) * tile.row_bytes;
       if (next + kShare <= end) ReadAhead(next, kShare);
     }
   }
@@ -78,12 +83,11 @@ struct GroupProduct {
   static void AddChunk(const MatMulTile& tile, const Byte* chunk, int token, int begin,
                        Sums& sums) {
     const int runs = RunsAt<Format>(tile, begin);
-    const Byte* const end = tile.weights + static_cast<std::size_t>(tile.rows) * tile.row_bytes;
     __m512 scales[kLanes];
     __m512 offsets[kLanes];
     Group::LoadHeads(chunk, runs, scales, offsets);
     for (int step = 0; step < runs / Group::kLanesAtOnce; ++step) {
-      FetchNext(chunk, end, step);
+      FetchNext(tile, chunk, step);
       __m512i words[Group::kLanesAtOnce][kWords];
       Group::LoadWords(chunk, runs, step, words);
       for (int i = 0; i < Group::kLanesAtOnce; ++i) {
