@@ -40,8 +40,9 @@ struct QuantizedRows {
   std::int32_t* whole_sums = nullptr;
   std::int32_t* whole_sums16 = nullptr;  // [tokens, cols / 16]: sum of 16 values
   // Instead of all that, for products of bf16: the activations and what rounding left of them, or
-  // null if no one reads that. [tokens / 16, cols / 32, 16, 32], with room for a multiple of 16
-  // tokens; in which order the 32 are, and times what, is a matter of the path.
+  // null if no one reads that. [tokens / 16, cols / 32, 16, 32] with a multiple of 16 tokens; in
+  // which order the 32 are, and times what, is a matter of the path. Those of tokens that are not
+  // there may be anything.
   Bf16* halves = nullptr;
   Bf16* half_residuals = nullptr;
   int cols = 0;
@@ -56,6 +57,7 @@ constexpr std::ptrdiff_t HalvesOfRow(int row, int cols) {
 // if the table can quantise.
 struct MatMulTile {
   static constexpr int kMaxTokens = 64;
+  static constexpr int kMaxPromptTokens = 128;  // of products of halves
   static constexpr int kGridBlock = 128;
 
   const unsigned char* weights = nullptr;  // [rows], row_bytes apart
@@ -64,7 +66,7 @@ struct MatMulTile {
   bool fetches_far = false;  // as CpuKernels
   int rows = 0;
   int cols = 0;
-  int tokens = 0;                      // at most kMaxTokens
+  int tokens = 0;                      // at most kMaxTokens, or kMaxPromptTokens
   const Unpacker* unpacker = nullptr;  // of formats that have one
   // Scales of f8_e4m3, [.., grid_cols]: row r and column c have the one at
   // [(first_row + r) / kGridBlock, c / kGridBlock].

@@ -16,9 +16,6 @@ namespace {
 constexpr std::size_t kMostTogether = 32;
 // Tokens whose activations stay in the second-level cache while the rows of a piece pass by.
 constexpr int kTokensAtOnce = MatMulTile::kMaxTokens;
-// Tokens that a product of halves costs as much for as for fewer.
-constexpr int kTokensOfHalfTile = 16;
-static_assert(kTokensAtOnce % kTokensOfHalfTile == 0);
 
 static_assert(kDTypes.size() == CpuKernels::kTypes && kGridBlock == MatMulTile::kGridBlock);
 
@@ -35,10 +32,12 @@ RowsOfWork WorkOf(const WeightMatrix& weights, Bytes row_bytes, int tokens) {
   return {weights.rows, row_bytes * static_cast<std::size_t>(std::clamp(tokens, 1, 16))};
 }
 
-// Of parts of about the same size, each a multiple of `unit` tokens but the last: a few tokens left
-// over would cost as much as many.
-int TokensOfPart(int tokens, int unit) {
-  const int parts = std::max(1, (tokens + kTokensAtOnce - 1) / kTokensAtOnce);
+// Of parts of about the same size: a few tokens left over would cost as much as many. Halves come
+// in tiles of sixteen tokens.
+int TokensOfPart(int tokens, bool of_halves) {
+  const int most = of_halves ? MatMulTile::kMaxPromptTokens : kTokensAtOnce;
+  const int parts = std::max(1, (tokens + most - 1) / most);
+  const int unit = of_halves ? 16 : 1;
   return ((tokens + parts - 1) / parts + unit - 1) / unit * unit;
 }
 
@@ -221,7 +220,7 @@ void CpuProducts::MultiplyInOrder(const Operands& operands, int begin, int end, 
   const MatMulKernel kernel =
       (of_halves ? kernels_.prompt_matmul
                  : kernels_.matmul)[static_cast<std::size_t>(weights->dtype)];
-  const int step = TokensOfPart(out.rows, of_halves ? kTokensOfHalfTile : 1);
+  const int step = TokensOfPart(out.rows, of_halves);
   for (int token = 0; token < out.rows; token += step) {
     const MatMulTile tile = {
         .weights = data + static_cast<std::size_t>(begin) * row_bytes,

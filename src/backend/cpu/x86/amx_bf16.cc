@@ -10,24 +10,21 @@
 namespace doppler {
 namespace {
 
-// Tiles 0 to 3 are the products of sixteen tokens each; 4 has sixteen tokens' activations, 5 those
-// of the last ones, and 6 weights.
+// Tile 3 * p + t has the sums of panel p and tokens t. With three tiles of tokens 6 has weights and
+// 7 activations; with fewer 6 and 7 have the weights of both panels, and 2 and 5 activations.
 class AmxHalfTiles {
  public:
-  static void Release() { _tile_release(); }
-
-  void SetTokens(int tokens) {
-    last_ = (tokens - 1) / kTileRows;
-    const int left = tokens - last_ * kTileRows;
+  static void Begin() {
     TileConfiguration configuration;
-    for (int i = 0; i < 4; ++i) {
-      configuration.Describe(i, i == last_ ? left : kTileRows, kTileRowBytes);
-    }
-    configuration.Describe(4, kTileRows, kTileRowBytes);
-    configuration.Describe(5, left, kTileRowBytes);
-    configuration.Describe(6, kTileRows, kTileRowBytes);
+    for (int i = 0; i < 8; ++i) configuration.Describe(i, kTileRows, kTileRowBytes);
     MemoryIsRead();
     _tile_loadconfig(&configuration);
+  }
+  static void Release() { _tile_release(); }
+
+  void SetShape(int panels, int count) {
+    panels_ = panels;
+    count_ = count;
   }
 
   static void SetZero() {
@@ -35,63 +32,75 @@ class AmxHalfTiles {
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
+    _tile_zero(4);
+    _tile_zero(5);
   }
 
-  void Load(const float (&sums)[MatMulTile::kMaxTokens][kTileRows]) const {
+  // GCC 12 takes only literal numbers of tiles.
+  static void Load(int p, int t, const float (&sums)[kTileRows][kTileRows]) {
     MemoryIsRead();
-    _tile_loadd(0, sums[0], kTileRowBytes);
-    if (last_ >= 1) _tile_loadd(1, sums[kTileRows], kTileRowBytes);
-    if (last_ >= 2) _tile_loadd(2, sums[2 * kTileRows], kTileRowBytes);
-    if (last_ >= 3) _tile_loadd(3, sums[3 * kTileRows], kTileRowBytes);
+    if (p == 0 && t == 0) _tile_loadd(0, sums, kTileRowBytes);
+    if (p == 0 && t == 1) _tile_loadd(1, sums, kTileRowBytes);
+    if (p == 0 && t == 2) _tile_loadd(2, sums, kTileRowBytes);
+    if (p == 1 && t == 0) _tile_loadd(3, sums, kTileRowBytes);
+    if (p == 1 && t == 1) _tile_loadd(4, sums, kTileRowBytes);
+    if (p == 1 && t == 2) _tile_loadd(5, sums, kTileRowBytes);
+  }
+  static void Store(int p, int t, float (&sums)[kTileRows][kTileRows]) {
+    if (p == 0 && t == 0) _tile_stored(0, sums, kTileRowBytes);
+    if (p == 0 && t == 1) _tile_stored(1, sums, kTileRowBytes);
+    if (p == 0 && t == 2) _tile_stored(2, sums, kTileRowBytes);
+    if (p == 1 && t == 0) _tile_stored(3, sums, kTileRowBytes);
+    if (p == 1 && t == 1) _tile_stored(4, sums, kTileRowBytes);
+    if (p == 1 && t == 2) _tile_stored(5, sums, kTileRowBytes);
+    MemoryIsRead();
   }
 
-  void Store(float (&sums)[MatMulTile::kMaxTokens][kTileRows]) const {
-    _tile_stored(0, sums[0], kTileRowBytes);
-    if (last_ >= 1) _tile_stored(1, sums[kTileRows], kTileRowBytes);
-    if (last_ >= 2) _tile_stored(2, sums[2 * kTileRows], kTileRowBytes);
-    if (last_ >= 3) _tile_stored(3, sums[3 * kTileRows], kTileRowBytes);
+  void LoadWeights(const HalfTile (&words)[2]) {
+    words_ = words;
+    if (count_ == 3) return;
     MemoryIsRead();
+    _tile_loadd(6, words[0], kTileRowBytes);
+    if (panels_ == 2) _tile_loadd(7, words[1], kTileRowBytes);
   }
 
-  void Add(const Bf16* x, std::ptrdiff_t stride, const HalfTile& words) const {
-    MemoryIsRead();
-    _tile_loadd(6, words, kTileRowBytes);
-    for (int i = 0; i < last_; ++i) {
-      _tile_loadd(4, x + i * stride, kTileRowBytes);
-      Multiply(i);
-    }
-    _tile_loadd(5, x + last_ * stride, kTileRowBytes);
-    MultiplyLast();
+  void Add(const Bf16* x, std::ptrdiff_t stride) const {
+    if (count_ == 3) return AddToThree(x, stride);
+    _tile_loadd(2, x, kTileRowBytes);
+    _tile_dpbf16ps(0, 2, 6);
+    if (panels_ == 2) _tile_dpbf16ps(3, 2, 7);
+    if (count_ == 1) return;
+    _tile_loadd(5, x + stride, kTileRowBytes);
+    _tile_dpbf16ps(1, 5, 6);
+    if (panels_ == 2) _tile_dpbf16ps(4, 5, 7);
   }
 
  private:
   // GCC 12's intrinsics do not say so.
   static void MemoryIsRead() { __asm__ volatile("" : : : "memory"); }
 
-  // GCC 12 takes only literal numbers of tiles.
-  static void Multiply(int product) {
-    if (product == 0) {
-      _tile_dpbf16ps(0, 4, 6);
-    } else if (product == 1) {
-      _tile_dpbf16ps(1, 4, 6);
-    } else {
-      _tile_dpbf16ps(2, 4, 6);
-    }
+  void AddToThree(const Bf16* x, std::ptrdiff_t stride) const {
+    MemoryIsRead();
+    _tile_loadd(6, words_[0], kTileRowBytes);
+    _tile_loadd(7, x, kTileRowBytes);
+    _tile_dpbf16ps(0, 7, 6);
+    _tile_loadd(7, x + stride, kTileRowBytes);
+    _tile_dpbf16ps(1, 7, 6);
+    _tile_loadd(7, x + 2 * stride, kTileRowBytes);
+    _tile_dpbf16ps(2, 7, 6);
+    if (panels_ == 1) return;
+    _tile_loadd(6, words_[1], kTileRowBytes);
+    _tile_loadd(7, x, kTileRowBytes);
+    _tile_dpbf16ps(3, 7, 6);
+    _tile_loadd(7, x + stride, kTileRowBytes);
+    _tile_dpbf16ps(4, 7, 6);
+    _tile_loadd(7, x + 2 * stride, kTileRowBytes);
+    _tile_dpbf16ps(5, 7, 6);
   }
 
-  void MultiplyLast() const {
-    if (last_ == 0) {
-      _tile_dpbf16ps(0, 5, 6);
-    } else if (last_ == 1) {
-      _tile_dpbf16ps(1, 5, 6);
-    } else if (last_ == 2) {
-      _tile_dpbf16ps(2, 5, 6);
-    } else {
-      _tile_dpbf16ps(3, 5, 6);
-    }
-  }
-
-  int last_ = 0;  // of the products
+  int panels_ = 0;
+  int count_ = 0;
+  const HalfTile* words_ = nullptr;
 };
 
 struct Fp16Lanes {

@@ -1,5 +1,5 @@
-// Products of quantised weights by tiles of bf16, 64 tokens at a time, for prompts. Only the files
-// that have tiles include this.
+// Products of quantised weights by tiles of bf16, for prompts. Only the files that have tiles
+// include this.
 //
 // Weights become bf16 with their scales and offsets in them, and so do activations: a product of
 // tiles then adds up a row, where one of int8 ends with each run's scale. Either is rounded to 8
@@ -7,15 +7,19 @@
 // residuals the activations have 16 bits, as two tiles. An output is the sum over columns in their
 // order.
 //
-// Activations of sixteen tokens are tiles one after the other, so that those of a chunk stay in the
-// first-level cache while some panels of weights pass by. Sums are stored from chunk to chunk.
+// Two tiles of weights meet up to three of activations, sixteen tokens each: what a product loads
+// is in the first-level cache for the next one, and the sums stay in tiles from one column to the
+// next. Where there are more tokens, the converted weights of a band of columns wait in the
+// second-level cache for the others.
 //
 // Tiles is a struct of an unnamed namespace:
-//   SetTokens(tokens)        of the products to come, at most 64
-//   SetZero(), Load(sums), Store(sums)    the sums [token][row]
-//   Add(x, stride, words)    adds to them the products of 32 activations with the rows' words; x of
-//                            token t is at x + t / 16 * stride + t % 16 * 32
-//   Release()                after the last product
+//   Begin(), Release()         before the first product and after the last
+//   SetShape(panels, count)    one or two panels, and one to three tiles of tokens
+//   SetZero(), Load(p, t, sums), Store(p, t, sums)    the sums of panel p and tile t of tokens,
+//                              [token][row]
+//   LoadWeights(words)         32 columns of each panel, which stay as they are
+//   Add(x, stride)             adds to the sums the products of 32 activations with them; x of
+//                              token t is at x + t / 16 * stride + t % 16 * 32
 #pragma once
 
 #include <immintrin.h>
@@ -62,108 +66,154 @@ void WriteHalves(const float* in, int row, const QuantizedRows& out) {
   }
 }
 
-// A tile that was just stored cannot be loaded yet: the weights of some tiles are converted ahead.
-template <class Weights>
-class TilesAhead {
- public:
-  explicit TilesAhead(Weights& weights) : weights_(weights) {
-    for (unsigned i = 0; i < kAhead; ++i) weights_.Next(tiles_[i]);
-  }
-  const HalfTile& Next() {
-    weights_.Next(tiles_[(next_ + kAhead) % kPlaces]);
-    return tiles_[next_++ % kPlaces];
-  }
-
- private:
-  static constexpr unsigned kAhead = 2;
-  static constexpr unsigned kPlaces = 4;
-  Weights& weights_;
-  unsigned next_ = 0;
-  HalfTile tiles_[kPlaces];
-};
-
-// Rows of some panels times all tokens of a MatMulTile.
+// Rows of one or two panels times all tokens of a MatMulTile.
 template <class Format, class Tiles, class Halves>
 struct HalfTileProduct {
   using Weights = HalfTileWeights<Format, Halves>;
-  using Sums = float[MatMulTile::kMaxTokens][Weights::kRows];
+  using TileSums = float[kHalfTileTokens][Weights::kRows];
+  static constexpr int kPanels = Weights::kMostPanels;
+  // Of tokens. Two leave room for the weights of both panels beside them, which pays where each
+  // meets two kinds of activations.
+  static constexpr int kTilesAtOnce = Format::kReadsResiduals ? 2 : 3;
+  static constexpr int kMostTiles = MatMulTile::kMaxPromptTokens / kHalfTileTokens;
+  static constexpr int kTilesOfBand = Weights::kChunksOfBand * kTilesOfChunk;
+  // A tile that was just stored cannot be loaded yet: weights are converted some tiles ahead.
+  static constexpr int kAhead = 2;
 
-  void Multiply(const MatMulTile& tile, int row, int panels) {
+  // Some columns: tiles [begin, end) of all.
+  struct Band {
+    int begin;
+    int end;
+  };
+  // Some tokens: tiles [first, first + count).
+  struct Tokens {
+    int first;
+    int count;
+  };
+
+  HalfTileProduct(const MatMulTile& all, Tiles& at_hand)
+      : tile(all), tiles(at_hand), token_tiles((all.tokens - 1) / kHalfTileTokens + 1) {}
+
+  void Multiply(int row, int panels) {
     Weights weights(tile, row, panels);
-    TilesAhead<Weights> ahead(weights);
-    for (int chunk = 0; chunk < weights.chunks(); ++chunk) {
-      for (int panel = 0; panel < panels; ++panel) {
-        if (chunk == 0) {
-          tiles.SetZero();
-        } else {
-          if (weights.HasChanged(panel)) Scale(tile.tokens, weights.ChangeOf(panel), sums[panel]);
-          tiles.Load(sums[panel]);
-        }
-        AddChunk(tile.quantized, chunk, weights.TilesOf(chunk), ahead);
-        tiles.Store(sums[panel]);
-      }
+    const int cols = tile.cols / kHalfTileCols;
+    for (int begin = 0; begin < cols; begin += kTilesOfBand) {
+      const int end = cols - begin < kTilesOfBand ? cols : begin + kTilesOfBand;
+      AddBand(weights, {begin, end});
     }
     for (int panel = 0; panel < panels; ++panel) {
-      const __m512 factors = weights.FactorsOfSums(panel, kHalfFactor);
-      float* out = tile.out + row + panel * Weights::kRows;
-      for (int t = 0; t < tile.tokens; ++t) {
-        _mm512_storeu_ps(out + t * tile.out_stride,
-                         _mm512_mul_ps(_mm512_load_ps(sums[panel][t]), factors));
+      Store(weights.FactorsOfSums(panel, kHalfFactor), panel, row + panel * Weights::kRows);
+    }
+  }
+
+  void AddBand(Weights& weights, const Band& band) {
+    const int groups = (token_tiles - 1) / kTilesAtOnce + 1;
+    for (int group = 0; group < groups; ++group) {
+      const int first = group * token_tiles / groups;
+      const Tokens some{first, (group + 1) * token_tiles / groups - first};
+      tiles.SetShape(weights.panels(), some.count);
+      if (band.begin == 0) {
+        tiles.SetZero();
+      } else {
+        ForEachSum(weights, some, [&](int p, int t, TileSums& of) { tiles.Load(p, t, of); });
       }
+      if (first == 0) {
+        AddAndConvert(weights, band, some);
+      } else {
+        for (int i = band.begin; i < band.end; ++i) {
+          Add(weights, some, i, words[i - band.begin]);
+        }
+      }
+      ForEachSum(weights, some, [&](int p, int t, TileSums& of) { tiles.Store(p, t, of); });
     }
   }
 
-  void AddChunk(const QuantizedRows& x, int chunk, int count, TilesAhead<Weights>& ahead) {
-    const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(kHalfTileTokens) * x.cols;
-    std::ptrdiff_t at = static_cast<std::ptrdiff_t>(kHalfTileTokens) * chunk * kChunk;
-    for (int i = 0; i < count; ++i, at += kHalfTileTokens * kHalfTileCols) {
-      const HalfTile& words = ahead.Next();
-      tiles.Add(x.halves + at, stride, words);
-      if constexpr (Format::kReadsResiduals) tiles.Add(x.half_residuals + at, stride, words);
+  void AddAndConvert(Weights& weights, const Band& band, const Tokens& some) {
+    // Few places, which stay in the first-level cache, if no one reads them later.
+    const int mask = token_tiles > kTilesAtOnce ? ~0 : 2 * kAhead - 1;
+    for (int i = 0; i < kAhead && band.begin + i < band.end; ++i) weights.Next(words[i]);
+    for (int i = band.begin; i < band.end; ++i) {
+      const int at = i - band.begin;
+      if (i + kAhead < band.end) weights.Next(words[(at + kAhead) & mask]);
+      Add(weights, some, i, words[at & mask]);
     }
   }
 
-  static void Scale(int tokens, __m512 factors, Sums& of_panel) {
-    for (int t = 0; t < tokens; ++t) {
-      _mm512_store_ps(of_panel[t], _mm512_mul_ps(_mm512_load_ps(of_panel[t]), factors));
+  void Add(const Weights& weights, const Tokens& some, int i, const HalfTile (&of)[kPanels]) {
+    if (i % kTilesOfChunk == 0) ScaleIfChanged(weights, some, i / kTilesOfChunk);
+    const std::ptrdiff_t stride = std::ptrdiff_t{kHalfTileTokens} * tile.cols;
+    const std::ptrdiff_t at =
+        some.first * stride + std::ptrdiff_t{kHalfTileTokens} * kHalfTileCols * i;
+    tiles.LoadWeights(of);
+    tiles.Add(tile.quantized.halves + at, stride);
+    if constexpr (Format::kReadsResiduals) tiles.Add(tile.quantized.half_residuals + at, stride);
+  }
+
+  // Of the tokens at hand.
+  void ScaleIfChanged(const Weights& weights, const Tokens& some, int chunk) {
+    ForEachSum(weights, some, [&](int p, int t, TileSums& of) {
+      const __m512* change = chunk == 0 ? nullptr : weights.ChangeAt(chunk, p);
+      if (change == nullptr) return;
+      tiles.Store(p, t, of);
+      for (auto& token : of) {
+        _mm512_store_ps(token, _mm512_mul_ps(_mm512_load_ps(token), *change));
+      }
+      tiles.Load(p, t, of);
+    });
+  }
+
+  template <class Visit>
+  void ForEachSum(const Weights& weights, const Tokens& some, const Visit& visit) {
+    for (int p = 0; p < weights.panels(); ++p) {
+      for (int t = 0; t < some.count; ++t) visit(p, t, sums[p][some.first + t]);
     }
+  }
+
+  void Store(__m512 factors, int panel, int row) const {
+    for (int t = 0; t < tile.tokens; ++t) {
+      const float* of_token = sums[panel][t / kHalfTileTokens][t % kHalfTileTokens];
+      _mm512_storeu_ps(tile.out + t * tile.out_stride + row,
+                       _mm512_mul_ps(_mm512_load_ps(of_token), factors));
+    }
+  }
+
+  void MultiplyRows() {
+    int row = 0;
+    while (tile.rows - row >= Weights::kRows) {
+      const int left = (tile.rows - row) / Weights::kRows;
+      const int panels = left < kPanels ? left : kPanels;
+      Multiply(row, panels);
+      row += panels * Weights::kRows;
+    }
+    for (; row < tile.rows; ++row) MultiplyRow(tile, row, tiles);
   }
 
   // A row that is not of a panel, as sixteen that are alike, so that it has the bits of one that
   // is.
-  void MultiplyRow(const MatMulTile& tile, int row) {
-    float out[MatMulTile::kMaxTokens][Weights::kRows];
-    MatMulTile alike = tile;
-    alike.weights += static_cast<std::size_t>(row) * tile.row_bytes;
+  static void MultiplyRow(const MatMulTile& all, int row, Tiles& tiles) {
+    float out[MatMulTile::kMaxPromptTokens][Weights::kRows];
+    MatMulTile alike = all;
+    alike.weights += static_cast<std::size_t>(row) * all.row_bytes;
     alike.row_bytes = 0;
     alike.rows = Weights::kRows;
     alike.out = out[0];
     alike.out_stride = Weights::kRows;
-    Multiply(alike, 0, 1);
-    for (int t = 0; t < tile.tokens; ++t) tile.out[t * tile.out_stride + row] = out[t][0];
+    HalfTileProduct(alike, tiles).Multiply(0, 1);
+    for (int t = 0; t < all.tokens; ++t) all.out[t * all.out_stride + row] = out[t][0];
   }
 
-  void MultiplyRows(const MatMulTile& tile) {
-    int row = 0;
-    while (tile.rows - row >= Weights::kRows) {
-      const int left = (tile.rows - row) / Weights::kRows;
-      const int panels = left < Weights::kMostPanels ? left : Weights::kMostPanels;
-      Multiply(tile, row, panels);
-      row += panels * Weights::kRows;
-    }
-    for (; row < tile.rows; ++row) MultiplyRow(tile, row);
-  }
-
+  const MatMulTile& tile;
   Tiles& tiles;
-  alignas(64) Sums sums[Weights::kMostPanels];
+  int token_tiles;
+  alignas(64) TileSums sums[kPanels][kMostTiles];
+  HalfTile words[kTilesOfBand][kPanels];
 };
 
 template <class Format, class Tiles, class Halves>
 void MultiplyByHalfTiles(const MatMulTile& tile) {
   Tiles tiles;
-  tiles.SetTokens(tile.tokens);
-  HalfTileProduct<Format, Tiles, Halves> product{.tiles = tiles, .sums = {}};
-  product.MultiplyRows(tile);
+  tiles.Begin();
+  HalfTileProduct<Format, Tiles, Halves>(tile, tiles).MultiplyRows();
   tiles.Release();
 }
 

@@ -14,7 +14,7 @@
 namespace doppler {
 namespace {
 
-constexpr int kTokensOfHalves = 64;
+constexpr int kTokensOfHalves = 128;
 
 std::vector<DType> TypesOfTiles() {
   std::vector<DType> types;
@@ -111,7 +111,7 @@ TEST_P(HalfTilesTest, TheyAreNearTheProductsInAnyShape) {
   for (const int cols : {block, 512 + block, 768 + block}) {
     const auto weights = RandomMatrix(GetParam(), kRows, cols, 20);
     const HalfTokens x(GetParam(), cols);
-    for (const int tokens : {1, 7, 16, 17, kTokensOfHalves}) {
+    for (const int tokens : {1, 7, 16, 17, 64, 70, kTokensOfHalves}) {
       OwnedRows found = Multiply(Emulated(), weights.view, x, tokens);
       ExpectNearProducts(weights.view, x, found.view());
       ExpectTheBitsOfEmulation(weights.view, x, tokens, found);

@@ -52,18 +52,31 @@ float BfloatToFloat(unsigned bits) {
 // added up apart, then both to what was there.
 class EmulatedHalfTiles {
  public:
-  using Sums = float[MatMulTile::kMaxTokens][16];
+  using Sums = float[16][16];
 
-  void SetTokens(int tokens) { tokens_ = tokens; }
-  void Release() { tokens_ = 0; }
+  static void Begin() {}
+  static void Release() {}
+  void SetShape(int panels, int count) {
+    panels_ = panels;
+    count_ = count;
+  }
   void SetZero() { __builtin_memset(sums_, 0, sizeof(sums_)); }
-  void Load(const Sums& sums) { __builtin_memcpy(sums_, sums, sizeof(sums_)); }
-  void Store(Sums& sums) const { __builtin_memcpy(sums, sums_, sizeof(sums_)); }
+  void Load(int p, int t, const Sums& sums) { __builtin_memcpy(sums_[p][t], sums, sizeof(sums)); }
+  void Store(int p, int t, Sums& sums) const { __builtin_memcpy(sums, sums_[p][t], sizeof(sums)); }
 
-  void Add(const Bf16* x, std::ptrdiff_t stride, const HalfTile& words) {
+  void LoadWeights(const HalfTile (&words)[2]) { words_ = words; }
+
+  void Add(const Bf16* x, std::ptrdiff_t stride) {
+    for (int p = 0; p < panels_; ++p) {
+      for (int t = 0; t < count_; ++t) AddProducts(x + t * stride, words_[p], sums_[p][t]);
+    }
+  }
+
+ private:
+  static void AddProducts(const Bf16* x, const HalfTile& words, Sums& sums) {
     const auto* weights = reinterpret_cast<const unsigned short*>(words);
-    for (int m = 0; m < tokens_; ++m) {
-      const Bf16* row = x + m / 16 * stride + std::ptrdiff_t{m % 16} * 32;
+    for (int m = 0; m < 16; ++m) {
+      const Bf16* row = x + std::ptrdiff_t{m} * 32;
       for (int n = 0; n < 16; ++n) {
         float even = 0;
         float odd = 0;
@@ -73,14 +86,15 @@ class EmulatedHalfTiles {
           odd = __builtin_fmaf(BfloatToFloat(row[2 * k + 1].bits),
                                BfloatToFloat(weights[32 * k + 2 * n + 1]), odd);
         }
-        sums_[m][n] += even + odd;
+        sums[m][n] += even + odd;
       }
     }
   }
 
- private:
-  int tokens_ = 0;
-  Sums sums_ = {};
+  int panels_ = 0;
+  int count_ = 0;
+  const HalfTile* words_ = nullptr;
+  Sums sums_[2][3] = {};
 };
 
 // Numbers of f16 by way of float, where a product of two is exact. A sum is rounded to odd there,

@@ -145,8 +145,7 @@ struct HalfTileOfGroup<Q80> {
   }
 };
 
-// The tiles of some panels of sixteen rows: those of a chunk, panel by panel, then of the next
-// chunk.
+// The tiles of one or two panels of sixteen rows, side by side.
 //
 // Halves is a struct of an unnamed namespace, of f16 numbers, 32 in a register: Multiply(a, b),
 // MultiplyAdd(a, b, c), FromInts(whole numbers of 16 bits).
@@ -155,50 +154,52 @@ class HalfTileWeights {
  public:
   using Of = Panels<Format>;
   static constexpr int kRows = Of::kRows;
-  static constexpr int kMostPanels = 4;
-  static constexpr int kRunsOfTile = kHalfTileCols / Format::kRun;
+  static constexpr int kMostPanels = 2;
+  // Changes are known of as many chunks.
+  static constexpr int kChunksOfBand = 8;
 
   HalfTileWeights(const MatMulTile& tile, int row, int panels)
       : tile_(tile), row_(row), panels_(panels) {}
 
+  int panels() const { return panels_; }
   int chunks() const { return (tile_.cols + kChunk - 1) / kChunk; }
-  int TilesOf(int chunk) const { return RunsAt<Format>(tile_, chunk * kChunk) / kRunsOfTile; }
 
-  // Nothing after the last one.
-  [[gnu::always_inline]] void Next(HalfTile& tile) {
+  // The next 32 columns of all panels; nothing after the last ones.
+  [[gnu::always_inline]] void Next(HalfTile (&tiles)[kMostPanels]) {
     if (chunk_ == chunks()) return;
     if (at_ == 0) {
-      Begin();
-      SetScaling();
+      for (int panel = 0; panel < panels_; ++panel) Begin(panel);
     }
-    Fetch();
-    if (direct()) {
-      if constexpr (HalfTileOfGroup<Format>::kExists) {
-        HalfTileOfGroup<Format>::template LoadTile<Halves>(ChunkOf(chunk_, panel_), runs_, at_,
-                                                           scaling_[at_], tile);
-      }
-    } else {
-      ConvertPanel(tile);
+    for (int panel = 0; panel < panels_; ++panel) {
+      Fetch(panel);
+      Convert(panel, tiles[panel]);
     }
-    if (++at_ == runs_ / kRunsOfTile) End();
+    if (++at_ < runs_ / kRunsOfTile) return;
+    at_ = 0;
+    ++chunk_;
   }
 
-  // Whether the rows of a panel are multiplied by less from its current chunk on, and by which part
-  // of what it was. Asked when the first tile of the chunk is there.
-  bool HasChanged(int panel) const { return has_changed_[panel]; }
-  __m512 ChangeOf(int panel) const { return changes_[panel]; }
+  // What the sums of the rows of a panel are to be multiplied by before the chunk's products are
+  // added; null if nothing changes.
+  const __m512* ChangeAt(int chunk, int panel) const {
+    return has_changed_[chunk % kChunksOfBand][panel] ? &changes_[chunk % kChunksOfBand][panel]
+                                                      : nullptr;
+  }
 
-  // What sums of products are to be multiplied by, if activations are.
+  // What sums of products are to be multiplied by in the end, if activations are.
   __m512 FactorsOfSums(int panel, float of_activations) const {
     const __m512 weights = _mm512_mul_ps(factors_[panel], _mm512_set1_ps(of_activations));
     return _mm512_div_ps(_mm512_set1_ps(0x1p112f), weights);
   }
 
  private:
-  // The largest weights of a row's first chunk become about this, and those of others less than the
+  static constexpr int kRunsOfTile = kHalfTileCols / Format::kRun;
+  // The largest weights of a row's first chunk become about 2^12, and those of others less than the
   // limit.
   static constexpr float kSize = 12;
   static constexpr float kLimit = 0x1p15f;
+
+  using Heads = __m512[Of::kLanes];
 
   bool direct() const { return HalfTileOfGroup<Format>::kExists && tile_.grouped; }
 
@@ -208,41 +209,49 @@ class HalfTileWeights {
   }
 
   // Scales and offsets, and of what is not read directly the values.
-  void Begin() {
+  void Begin(int panel) {
     runs_ = RunsAt<Format>(tile_, chunk_ * kChunk);
-    const typename Of::Part part{.chunk = ChunkOf(chunk_, panel_),
+    Heads scales;
+    Heads offsets;
+    if (direct()) {
+      if constexpr (Grouped<Format>::kExists) {
+        Grouped<Format>::LoadHeads(ChunkOf(chunk_, panel), runs_, scales, offsets);
+      }
+    } else {
+      Unpack(panel, scales, offsets);
+    }
+    SetFactors(panel, scales, offsets);
+    const __m512 factors = factors_[panel];
+    const __m512 of_units = _mm512_mul_ps(factors, _mm512_set1_ps(1 / kUnit));
+    for (int lane = 0; lane < runs_; ++lane) {
+      auto& scaling = scaling_[panel][lane];
+      scaling.scales = TwiceAsFp16(_mm512_mul_ps(scales[lane], of_units));
+      if constexpr (Format::kHasOffsets) {
+        scaling.offsets = TwiceAsFp16(_mm512_mul_ps(offsets[lane], factors));
+      }
+    }
+  }
+
+  void Unpack(int panel, Heads& scales, Heads& offsets) {
+    const typename Of::Part part{.chunk = ChunkOf(chunk_, panel),
                                  .row_bytes = tile_.row_bytes,
                                  .grouped = tile_.grouped,
                                  .runs = runs_,
-                                 .index = 0,
+                                 .index = panel,
                                  .panel = unpacked_};
-    if constexpr (HalfTileOfGroup<Format>::kExists) {
-      if (direct()) {
-        Grouped<Format>::LoadHeads(part.chunk, runs_, scales_, offsets_);
-        return SetFactors();
-      }
-    }
     Of::Unpack(part);
     for (int lane = 0; lane < runs_; ++lane) {
-      scales_[lane] = part.RunOf(lane).scales;
-      if constexpr (Format::kHasOffsets) offsets_[lane] = part.RunOf(lane).offsets;
+      scales[lane] = part.RunOf(lane).scales;
+      if constexpr (Format::kHasOffsets) offsets[lane] = part.RunOf(lane).offsets;
     }
-    SetFactors();
-  }
-
-  void End() {
-    at_ = 0;
-    if (++panel_ < panels_) return;
-    panel_ = 0;
-    ++chunk_;
   }
 
   // A share of the panel's next chunk, or of the first one of the panel that takes its place.
-  [[gnu::always_inline]] void Fetch() const {
+  [[gnu::always_inline]] void Fetch(int panel) const {
     const bool last = chunk_ + 1 == chunks();
-    const int panel = last ? panel_ + panels_ : panel_;
-    if (row_ + (panel + 1) * kRows > tile_.rows) return;
-    const Byte* next = ChunkOf(last ? 0 : chunk_ + 1, panel);
+    const int next_panel = last ? panel + panels_ : panel;
+    if (row_ + (next_panel + 1) * kRows > tile_.rows) return;
+    const Byte* next = ChunkOf(last ? 0 : chunk_ + 1, next_panel);
     constexpr int kShare = kRows / kTilesOfChunk;
     if (tile_.grouped) {
       constexpr int kBytes = kShare * Format::kChunkBytes;
@@ -254,48 +263,43 @@ class HalfTileWeights {
     }
   }
 
-  void SetFactors() {
+  void SetFactors(int panel, const Heads& scales, const Heads& offsets) {
     __m512 largest = _mm512_set1_ps(0x1p-100f);
     for (int lane = 0; lane < runs_; ++lane) {
-      __m512 size = _mm512_mul_ps(_mm512_abs_ps(scales_[lane]), _mm512_set1_ps(128));
-      if constexpr (Format::kHasOffsets) size = _mm512_add_ps(size, _mm512_abs_ps(offsets_[lane]));
+      __m512 size = _mm512_mul_ps(_mm512_abs_ps(scales[lane]), _mm512_set1_ps(128));
+      if constexpr (Format::kHasOffsets) size = _mm512_add_ps(size, _mm512_abs_ps(offsets[lane]));
       largest = _mm512_max_ps(largest, size);
     }
     const __m512 wanted = _mm512_scalef_ps(
         _mm512_set1_ps(1), _mm512_sub_ps(_mm512_set1_ps(kSize), _mm512_getexp_ps(largest)));
-    __m512& factors = factors_[panel_];
-    has_changed_[panel_] = false;
+    const int place = chunk_ % kChunksOfBand;
+    has_changed_[place][panel] = false;
     if (chunk_ == 0) {
-      factors = wanted;
+      factors_[panel] = wanted;
       return;
     }
+    const __m512 before = factors_[panel];
     const __mmask16 too_large =
-        _mm512_cmp_ps_mask(_mm512_mul_ps(largest, factors), _mm512_set1_ps(kLimit), _CMP_GE_OQ);
+        _mm512_cmp_ps_mask(_mm512_mul_ps(largest, before), _mm512_set1_ps(kLimit), _CMP_GE_OQ);
     if (too_large == 0) return;
-    has_changed_[panel_] = true;
-    const __m512 next = _mm512_mask_mov_ps(factors, too_large, wanted);
-    changes_[panel_] = _mm512_div_ps(next, factors);
-    factors = next;
+    factors_[panel] = _mm512_mask_mov_ps(before, too_large, wanted);
+    has_changed_[place][panel] = true;
+    changes_[place][panel] = _mm512_div_ps(factors_[panel], before);
   }
 
-  void SetScaling() {
-    const __m512 factors = factors_[panel_];
-    const __m512 of_units = _mm512_mul_ps(factors, _mm512_set1_ps(1 / kUnit));
-    for (int lane = 0; lane < runs_; ++lane) {
-      scaling_[lane].scales = TwiceAsFp16(_mm512_mul_ps(scales_[lane], of_units));
-      if constexpr (Format::kHasOffsets) {
-        scaling_[lane].offsets = TwiceAsFp16(_mm512_mul_ps(offsets_[lane], factors));
+  [[gnu::always_inline]] void Convert(int panel, HalfTile& tile) const {
+    if (direct()) {
+      if constexpr (HalfTileOfGroup<Format>::kExists) {
+        HalfTileOfGroup<Format>::template LoadTile<Halves>(ChunkOf(chunk_, panel), runs_, at_,
+                                                           scaling_[panel][at_], tile);
       }
+      return;
     }
-  }
-
-  void ConvertPanel(HalfTile& tile) const {
     for (int r = 0; r < kRunsOfTile; ++r) {
       const int lane = at_ * kRunsOfTile + r;
-      const auto& scaling = scaling_[lane];
-      const auto& run = unpacked_.runs[lane][0];
+      const auto& run = unpacked_.runs[lane][panel];
       for (int i = 0; i < Of::kWords; ++i) {
-        ConvertBytes<Halves>(run.words[i], scaling, tile + 2 * (r * Of::kWords + i));
+        ConvertBytes<Halves>(run.words[i], scaling_[panel][lane], tile + 2 * (r * Of::kWords + i));
       }
     }
   }
@@ -304,17 +308,14 @@ class HalfTileWeights {
   int row_;
   int panels_;
   int chunk_ = 0;
-  int panel_ = 0;
-  int at_ = 0;  // tile of the chunk
-  int runs_ = 0;
+  int at_ = 0;    // tile of the chunk
+  int runs_ = 0;  // of the chunk
   __m512 factors_[kMostPanels];
-  __m512 changes_[kMostPanels];
-  bool has_changed_[kMostPanels] = {};
+  bool has_changed_[kChunksOfBand][kMostPanels] = {};
+  __m512 changes_[kChunksOfBand][kMostPanels];
   // Of the current chunk.
-  __m512 scales_[Of::kLanes];
-  __m512 offsets_[Of::kLanes];
-  RunScaling<Format, Halves> scaling_[Of::kLanes];
-  typename Of::Panel unpacked_;
+  RunScaling<Format, Halves> scaling_[kMostPanels][Of::kLanes];
+  typename Of::Panel unpacked_;  // a panel of weights is a chunk of it
 };
 
 }  // namespace
