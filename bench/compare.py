@@ -38,7 +38,7 @@ def run_doppler(options, size, prefill, decode, repetitions):
 
 def measure_doppler(options, size):
     # Decodes from an empty context, as peers do.
-    prompt, prompt_peak = run_doppler(options, size, options.prefill, 0, 3)
+    prompt, prompt_peak = run_doppler(options, size, options.prefill, 0, 5)
     report, peak = run_doppler(options, size, 1, options.decode, 5)
     decode = report["decode"]
     return {"prefill": prompt["prefill"]["tokens_per_second"],

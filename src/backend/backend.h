@@ -3,8 +3,8 @@
 //   the model asks, the tier provides, the kernel computes
 //
 // A kernel sees spans and never learns where they lived. Every implementation must give, for one
-// token, the same bits whatever the number of threads and whatever other tokens stand in the same
-// call: residency and batching then never change an answer.
+// token and within a phase, the same bits whatever the number of threads and whatever other tokens
+// stand in the same call: residency and batching then never change an answer.
 #pragma once
 
 #include <cstddef>
@@ -119,7 +119,7 @@ struct KernelLimits {
   int head_dim = 1;
 };
 
-// What tokens are computed for.
+// What tokens are computed for: one that follows a text, or those of a text.
 enum class Phase : std::uint8_t { kDecode, kPrompt };
 
 class Backend {
