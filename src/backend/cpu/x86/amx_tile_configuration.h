@@ -4,6 +4,7 @@
 #include <cstdint>
 
 namespace doppler {
+// NOLINTBEGIN(misc-definitions-in-headers)
 namespace {
 
 constexpr int kTileRows = 16;
@@ -24,4 +25,5 @@ struct alignas(64) TileConfiguration {
 static_assert(sizeof(TileConfiguration) == 64);
 
 }  // namespace
+// NOLINTEND(misc-definitions-in-headers)
 }  // namespace doppler
