@@ -109,7 +109,10 @@ struct EmulatedFp16Lanes {
   template <class Value>
   static __m512i Each(const Value& value) {
     unsigned short bits[32];
-    for (int i = 0; i < 32; ++i) bits[i] = _cvtss_sh(value(i), _MM_FROUND_TO_NEAREST_INT);
+    for (int i = 0; i < 32; ++i) {
+      const __m128i f16 = _mm_cvtps_ph(_mm_set_ss(value(i)), _MM_FROUND_TO_NEAREST_INT);
+      bits[i] = static_cast<unsigned short>(_mm_cvtsi128_si32(f16));
+    }
     return _mm512_loadu_si512(bits);
   }
 
