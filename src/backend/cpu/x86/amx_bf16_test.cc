@@ -14,7 +14,7 @@
 namespace doppler {
 namespace {
 
-constexpr int kTokensOfHalves = 128;
+constexpr int kTokensOfHalves = 80;
 
 std::vector<DType> TypesOfTiles() {
   std::vector<DType> types;
@@ -105,13 +105,14 @@ class HalfTilesTest : public testing::TestWithParam<DType> {
 };
 
 TEST_P(HalfTilesTest, TheyAreNearTheProductsInAnyShape) {
-  // One block, part of a chunk behind others; five panels and five rows.
+  // One block, part of a chunk behind others; three panels and two rows; one tile of tokens, two,
+  // three, and more than meet at once.
   const int block = Traits(GetParam()).block_elements;
-  constexpr int kRows = 85;
+  constexpr int kRows = 50;
   for (const int cols : {block, 512 + block, 768 + block}) {
     const auto weights = RandomMatrix(GetParam(), kRows, cols, 20);
     const HalfTokens x(GetParam(), cols);
-    for (const int tokens : {1, 7, 16, 17, 64, 70, kTokensOfHalves}) {
+    for (const int tokens : {1, 17, 40, 70}) {
       OwnedRows found = Multiply(Emulated(), weights.view, x, tokens);
       ExpectNearProducts(weights.view, x, found.view());
       ExpectTheBitsOfEmulation(weights.view, x, tokens, found);
@@ -123,7 +124,7 @@ TEST_P(HalfTilesTest, GroupsOfRowsHaveTheBitsOfRowsInOrder) {
   if (!CanGroupRows(GetParam(), kGroupRows)) return;
   const int block = Traits(GetParam()).block_elements;
   const int cols = 512 + block;
-  const auto weights = RandomMatrix(GetParam(), 6 * kGroupRows, cols, 20);
+  const auto weights = RandomMatrix(GetParam(), 3 * kGroupRows, cols, 20);
   OwnedMatrix groups;
   groups.bytes = weights.bytes;
   groups.view = weights.view;
