@@ -39,9 +39,10 @@ inline std::unique_ptr<Backend> BackendOf(ThreadPool& pool, CpuPath path) {
 }
 
 // How much a product may be off because weights become bf16, in parts of its size.
+inline double RoundingToHalves(DType type) { return type == DType::kMxfp4 ? 0 : 0x1p-8; }
 inline double RoundingOfWeights(CpuPath path, DType type) {
   const bool rounds = KernelsOf(path).prompt_matmul[static_cast<std::size_t>(type)] != nullptr;
-  return rounds && type != DType::kMxfp4 ? 0x1p-8 : 0;
+  return rounds ? RoundingToHalves(type) : 0;
 }
 
 // Offsets of the f16 factors in a block.
@@ -193,5 +194,21 @@ class OwnedRows {
   int stride_;
   std::vector<float> data_;
 };
+
+// The products of a whole matrix by a kernel of quantised weights.
+inline OwnedRows RunKernel(MatMulKernel kernel, const WeightMatrix& weights, const QuantizedRows& x,
+                           int tokens) {
+  OwnedRows out(tokens, weights.rows, 3);
+  kernel({.weights = reinterpret_cast<const unsigned char*>(weights.data),
+          .row_bytes = *RowBytes(weights.dtype, static_cast<std::uint64_t>(weights.cols)),
+          .grouped = weights.layout == WeightLayout::kRows16,
+          .rows = weights.rows,
+          .cols = weights.cols,
+          .tokens = tokens,
+          .quantized = x,
+          .out = out.view().data,
+          .out_stride = out.view().stride});
+  return out;
+}
 
 }  // namespace doppler

@@ -158,13 +158,13 @@ void ExpertSchedule::ReadNextLayer() {
 void ExpertSchedule::FindRunnable() {
   const std::span<ExpertTask> acquired = tasks_.first(acquired_);
   const std::size_t resident = together_ ? 0 : std::min(resident_, acquired_);
+  const std::size_t all = batch_.size();
   in_batch_ = 0;
-  for (const ExpertStage stage : {ExpertStage::kGateAndUp, ExpertStage::kDown}) {
-    if (in_batch_ == 0)
-      FindRunnable(acquired.subspan(resident), stage, together_ ? kMostExpertsTogether : 1);
-  }
-  for (const ExpertStage stage : {ExpertStage::kGateAndUp, ExpertStage::kDown}) {
-    if (in_batch_ == 0) FindRunnable(acquired.first(resident), stage, kMostExpertsTogether);
+  for (const auto& [among, most] : {std::pair(acquired.subspan(resident), together_ ? all : 1),
+                                    std::pair(acquired.first(resident), all)}) {
+    for (const ExpertStage stage : {ExpertStage::kGateAndUp, ExpertStage::kDown}) {
+      if (in_batch_ == 0) FindRunnable(among, stage, most);
+    }
   }
 }
 

@@ -48,6 +48,9 @@ struct QuantizedRows {
   int cols = 0;
 };
 
+// Tokens that halves take the place of: they come in tiles of sixteen.
+constexpr int InHalfTiles(int tokens) { return (tokens + 15) / 16 * 16; }
+
 // Where halves of a row begin; the next 32 columns are 16 * 32 halves further on.
 constexpr std::ptrdiff_t HalvesOfRow(int row, int cols) {
   return std::ptrdiff_t{row / 16 * 16} * cols + row % 16 * 32;

@@ -38,8 +38,9 @@ inline void TellOfAccesses(const MatMulTile& tile) {
   TellOfReads(x.sums16, tokens * (cols / 16) * sizeof(float));
   TellOfReads(x.whole_sums, tokens * (cols / 32) * sizeof(std::int32_t));
   TellOfReads(x.whole_sums16, tokens * (cols / 16) * sizeof(std::int32_t));
-  TellOfReads(x.halves, tokens * cols * sizeof(Bf16));
-  TellOfReads(x.half_residuals, tokens * cols * sizeof(Bf16));
+  const auto half_tokens = static_cast<std::size_t>(InHalfTiles(tile.tokens));
+  TellOfReads(x.halves, half_tokens * cols * sizeof(Bf16));
+  TellOfReads(x.half_residuals, half_tokens * cols * sizeof(Bf16));
   for (int t = 0; t < tile.tokens; ++t) {
     if (x.cols == 0) TellOfReads(tile.in + t * tile.in_stride, cols * sizeof(float));
     __tsan_write_range(tile.out + t * tile.out_stride,

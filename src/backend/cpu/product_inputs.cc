@@ -45,7 +45,7 @@ ProductInputs::Form ProductInputs::FormFor(DType weights, Phase phase) const {
 
 // Tokens that rows take the place of.
 std::ptrdiff_t ProductInputs::RoomFor(Form form, int rows) {
-  return IsHalves(form) ? (rows + 15) / 16 * 16 : rows;
+  return IsHalves(form) ? InHalfTiles(rows) : rows;
 }
 
 void ProductInputs::Begin() {

@@ -37,8 +37,8 @@ RowsOfWork WorkOf(const WeightMatrix& weights, Bytes row_bytes, int tokens) {
 int TokensOfPart(int tokens, bool of_halves) {
   const int most = of_halves ? MatMulTile::kMaxPromptTokens : kTokensAtOnce;
   const int parts = std::max(1, (tokens + most - 1) / most);
-  const int unit = of_halves ? 16 : 1;
-  return ((tokens + parts - 1) / parts + unit - 1) / unit * unit;
+  const int part = (tokens + parts - 1) / parts;
+  return of_halves ? InHalfTiles(part) : part;
 }
 
 const float* GridOf(const WeightMatrix& weights, Bytes row_bytes) {

@@ -29,7 +29,7 @@ struct ScratchLayout {
   // Halves take the place of a multiple of 16 tokens.
   static int QuantizedTokens(int tokens, const CpuKernels& kernels) {
     if (kernels.quantize == nullptr) return 0;
-    return kernels.to_halves == nullptr ? tokens : (tokens + 15) / 16 * 16;
+    return kernels.to_halves == nullptr ? tokens : InHalfTiles(tokens);
   }
 
   ScratchLayout(const KernelLimits& limits, const CpuKernels& kernels)

@@ -56,21 +56,6 @@ class HalfTokens {
 
 class HalfTilesTest : public testing::TestWithParam<DType> {
  protected:
-  static OwnedRows Multiply(MatMulKernel kernel, const WeightMatrix& weights, const HalfTokens& x,
-                            int tokens) {
-    OwnedRows out(tokens, weights.rows, 3);
-    kernel({.weights = reinterpret_cast<const unsigned char*>(weights.data),
-            .row_bytes = *RowBytes(weights.dtype, static_cast<std::uint64_t>(weights.cols)),
-            .grouped = weights.layout == WeightLayout::kRows16,
-            .rows = weights.rows,
-            .cols = weights.cols,
-            .tokens = tokens,
-            .quantized = x.rows(),
-            .out = out.view().data,
-            .out_stride = out.view().stride});
-    return out;
-  }
-
   static MatMulKernel Emulated() {
     return kEmulatedHalfTileProducts[static_cast<std::size_t>(GetParam())];
   }
@@ -79,14 +64,14 @@ class HalfTilesTest : public testing::TestWithParam<DType> {
                                        OwnedRows& emulated) {
     if (!CanRun(CpuPath::kAmxBf16)) return;
     const CpuKernels& kernels = KernelsOf(CpuPath::kAmxBf16);
-    OwnedRows found =
-        Multiply(kernels.prompt_matmul[static_cast<std::size_t>(GetParam())], weights, x, tokens);
+    OwnedRows found = RunKernel(kernels.prompt_matmul[static_cast<std::size_t>(GetParam())],
+                                weights, x.rows(), tokens);
     EXPECT_EQ(found.Bits(), emulated.Bits()) << weights.cols << " columns, " << tokens << " tokens";
   }
 
   static void ExpectNearProducts(const WeightMatrix& weights, const HalfTokens& x, Rows found) {
     const double activations = weights.dtype == DType::kMxfp4 ? 0x1p-16 : 0x1p-8;
-    const double rounding = activations + RoundingOfHalves(weights.dtype) + 1e-5;
+    const double rounding = activations + RoundingToHalves(weights.dtype) + 1e-5;
     std::vector<float> row(static_cast<std::size_t>(weights.cols));
     for (int r = 0; r < weights.rows; ++r) {
       DequantizeColumns(weights, static_cast<std::size_t>(r), 0, row);
@@ -100,8 +85,6 @@ class HalfTilesTest : public testing::TestWithParam<DType> {
       }
     }
   }
-
-  static double RoundingOfHalves(DType type) { return type == DType::kMxfp4 ? 0 : 0x1p-8; }
 };
 
 TEST_P(HalfTilesTest, TheyAreNearTheProductsInAnyShape) {
@@ -113,7 +96,7 @@ TEST_P(HalfTilesTest, TheyAreNearTheProductsInAnyShape) {
     const auto weights = RandomMatrix(GetParam(), kRows, cols, 20);
     const HalfTokens x(GetParam(), cols);
     for (const int tokens : {1, 17, 40, 70}) {
-      OwnedRows found = Multiply(Emulated(), weights.view, x, tokens);
+      OwnedRows found = RunKernel(Emulated(), weights.view, x.rows(), tokens);
       ExpectNearProducts(weights.view, x, found.view());
       ExpectTheBitsOfEmulation(weights.view, x, tokens, found);
     }
@@ -125,15 +108,12 @@ TEST_P(HalfTilesTest, GroupsOfRowsHaveTheBitsOfRowsInOrder) {
   const int block = Traits(GetParam()).block_elements;
   const int cols = 512 + block;
   const auto weights = RandomMatrix(GetParam(), 3 * kGroupRows, cols, 20);
-  OwnedMatrix groups;
-  groups.bytes = weights.bytes;
-  groups.view = weights.view;
-  groups.view.data = groups.bytes.data();
+  auto groups = RandomMatrix(GetParam(), 3 * kGroupRows, cols, 20);
   GroupAllRows(groups);
   const HalfTokens x(GetParam(), cols);
   for (const int tokens : {1, 19}) {
-    OwnedRows in_order = Multiply(Emulated(), weights.view, x, tokens);
-    OwnedRows found = Multiply(Emulated(), groups.view, x, tokens);
+    OwnedRows in_order = RunKernel(Emulated(), weights.view, x.rows(), tokens);
+    OwnedRows found = RunKernel(Emulated(), groups.view, x.rows(), tokens);
     EXPECT_EQ(found.Bits(), in_order.Bits()) << tokens << " tokens";
     ExpectTheBitsOfEmulation(groups.view, x, tokens, found);
   }
@@ -158,7 +138,7 @@ TEST_P(HalfTilesTest, WeightsMayGrowAlongARow) {
     }
   }
   const HalfTokens x(GetParam(), kCols);
-  OwnedRows found = Multiply(Emulated(), weights.view, x, 18);
+  OwnedRows found = RunKernel(Emulated(), weights.view, x.rows(), 18);
   ExpectNearProducts(weights.view, x, found.view());
   ExpectTheBitsOfEmulation(weights.view, x, 18, found);
 }

@@ -65,26 +65,13 @@ class TilesTest : public testing::TestWithParam<TilesCase> {
                : kEmulatedTileProducts[static_cast<std::size_t>(dtype())];
   }
 
-  static OwnedRows Multiply(MatMulKernel kernel, const WeightMatrix& weights,
-                            const QuantizedTokens& x, int tokens) {
-    OwnedRows out(tokens, kRows, 3);
-    kernel({.weights = reinterpret_cast<const unsigned char*>(weights.data),
-            .row_bytes = *RowBytes(weights.dtype, static_cast<std::uint64_t>(weights.cols)),
-            .rows = weights.rows,
-            .cols = weights.cols,
-            .tokens = tokens,
-            .quantized = x.rows(),
-            .out = out.view().data,
-            .out_stride = out.view().stride});
-    return out;
-  }
-
   static void ExpectTheBitsOfVnni(int cols) {
     const auto weights = RandomMatrix(dtype(), kRows, cols, 20);
     const QuantizedTokens x(dtype(), kMostTokens, cols);
     for (const int tokens : {7, 8, 15, 16, 17, kMostTokens}) {
-      OwnedRows expected = Multiply(KernelOf(CpuPath::kAvx512Vnni), weights.view, x, tokens);
-      OwnedRows found = Multiply(KernelWithTiles(), weights.view, x, tokens);
+      OwnedRows expected =
+          RunKernel(KernelOf(CpuPath::kAvx512Vnni), weights.view, x.rows(), tokens);
+      OwnedRows found = RunKernel(KernelWithTiles(), weights.view, x.rows(), tokens);
       EXPECT_EQ(found.Bits(), expected.Bits()) << cols << " columns, " << tokens << " tokens";
     }
   }

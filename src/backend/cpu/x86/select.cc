@@ -36,27 +36,26 @@ bool MayUseTiles() {
   return kGranted;
 }
 
-bool HasAmxInt8() {
+// EDX of CPUID leaf 7 has all of `bits`.
+bool HasExtendedFeatures(unsigned bits) {
   unsigned eax = 0;
   unsigned ebx = 0;
   unsigned ecx = 0;
   unsigned edx = 0;
-  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & bits) == bits;
+}
+
+bool HasAmxInt8() {
   constexpr unsigned kAmxTile = 1u << 24;
   constexpr unsigned kAmxInt8 = 1u << 25;
-  return (edx & kAmxTile) != 0 && (edx & kAmxInt8) != 0 && HasAvx512Vnni() && MayUseTiles();
+  return HasExtendedFeatures(kAmxTile | kAmxInt8) && HasAvx512Vnni() && MayUseTiles();
 }
 
 // Its weights are scaled in f16.
 bool HasAmxBf16() {
-  unsigned eax = 0;
-  unsigned ebx = 0;
-  unsigned ecx = 0;
-  unsigned edx = 0;
-  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
   constexpr unsigned kAmxBf16 = 1u << 22;
   constexpr unsigned kAvx512Fp16 = 1u << 23;
-  return (edx & kAmxBf16) != 0 && (edx & kAvx512Fp16) != 0 && HasAmxInt8();
+  return HasExtendedFeatures(kAmxBf16 | kAvx512Fp16) && HasAmxInt8();
 }
 
 }  // namespace
