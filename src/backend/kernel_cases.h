@@ -41,7 +41,9 @@ inline std::unique_ptr<Backend> BackendOf(ThreadPool& pool, CpuPath path) {
 // How much a product may be off because weights become bf16, in parts of its size.
 inline double RoundingToHalves(DType type) { return type == DType::kMxfp4 ? 0 : 0x1p-8; }
 inline double RoundingOfWeights(CpuPath path, DType type) {
-  const bool rounds = KernelsOf(path).prompt_matmul[static_cast<std::size_t>(type)] != nullptr;
+  const MatMulKernels* products = KernelsOf(path).prompt_matmul;
+  const bool rounds =
+      products != nullptr && products->of[static_cast<std::size_t>(type)] != nullptr;
   return rounds ? RoundingToHalves(type) : 0;
 }
 

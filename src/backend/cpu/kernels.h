@@ -108,17 +108,23 @@ struct AttentionTask {
 using MatMulKernel = void (*)(const MatMulTile& tile);
 using AttentionKernel = void (*)(const AttentionTask& task);
 
+// By DType.
+struct MatMulKernels {
+  static constexpr int kTypes = 25;
+  MatMulKernel of[kTypes];
+};
+
 struct CpuKernels {
   const char* name;
 
   // By DType.
-  static constexpr int kTypes = 25;
+  static constexpr int kTypes = MatMulKernels::kTypes;
   MatMulKernel matmul[kTypes];
 
   // Writes one row of `out`. Null if every product reads floats.
   void (*quantize)(const float* in, const QuantizedRows& out);
-  // Products of prompts: of quantised weights all or none, which then read halves.
-  MatMulKernel prompt_matmul[kTypes] = {};
+  // Products of prompts, of all quantised weights, which then read halves. Null if there are none.
+  const MatMulKernels* prompt_matmul = nullptr;
   // Writes the halves of one row of `out`, and the residuals if it has any.
   void (*to_halves)(const float* in, int row, const QuantizedRows& out) = nullptr;
   bool reads_unsigned = false;

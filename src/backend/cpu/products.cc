@@ -218,7 +218,7 @@ void CpuProducts::MultiplyInOrder(const Operands& operands, int begin, int end, 
   const auto* data = reinterpret_cast<const unsigned char*>(weights->data);
   const bool of_halves = in.quantized.halves != nullptr;
   const MatMulKernel kernel =
-      (of_halves ? kernels_.prompt_matmul
+      (of_halves ? kernels_.prompt_matmul->of
                  : kernels_.matmul)[static_cast<std::size_t>(weights->dtype)];
   const int step = TokensOfPart(out.rows, of_halves);
   for (int token = 0; token < out.rows; token += step) {

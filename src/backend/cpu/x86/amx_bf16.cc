@@ -3,9 +3,6 @@
 #include "backend/cpu/quant_matmul.h"
 #include "backend/cpu/x86/amx_bf16_product.h"
 #include "backend/cpu/x86/amx_tile_configuration.h"
-#include "backend/cpu/x86/avx512_codebooks.h"
-#include "backend/cpu/x86/avx512_formats.h"
-#include "backend/cpu/x86/avx512_plain_formats.h"
 
 namespace doppler {
 namespace {
@@ -114,36 +111,12 @@ struct Fp16Lanes {
   }
 };
 
-template <class Format>
-void Multiply(const MatMulTile& tile) {
-  MultiplyByHalfTiles<Format, AmxHalfTiles, Fp16Lanes>(tile);
-}
-
 }  // namespace
 
 namespace amx_bf16 {
+constinit const MatMulKernels kProducts = HalfTileProducts<AmxHalfTiles, Fp16Lanes>();
+
 void ToHalves(const float* in, int row, const QuantizedRows& out) { WriteHalves(in, row, out); }
-void MatMulQ80(const MatMulTile& tile) { Multiply<Q80>(tile); }
-void MatMulQ40(const MatMulTile& tile) { Multiply<Q40>(tile); }
-void MatMulQ4K(const MatMulTile& tile) { Multiply<Q4K>(tile); }
-void MatMulQ5K(const MatMulTile& tile) { Multiply<Q5K>(tile); }
-void MatMulQ6K(const MatMulTile& tile) { Multiply<Q6K>(tile); }
-void MatMulQ41(const MatMulTile& tile) { Multiply<Q41>(tile); }
-void MatMulQ50(const MatMulTile& tile) { Multiply<Q50>(tile); }
-void MatMulQ51(const MatMulTile& tile) { Multiply<Q51>(tile); }
-void MatMulQ2K(const MatMulTile& tile) { Multiply<Q2K>(tile); }
-void MatMulQ3K(const MatMulTile& tile) { Multiply<Q3K>(tile); }
-void MatMulIq4Nl(const MatMulTile& tile) { Multiply<Iq4Nl>(tile); }
-void MatMulIq4Xs(const MatMulTile& tile) { Multiply<Iq4Xs>(tile); }
-void MatMulIq3Xxs(const MatMulTile& tile) { Multiply<Iq3Xxs>(tile); }
-void MatMulIq3S(const MatMulTile& tile) { Multiply<Iq3S>(tile); }
-void MatMulIq2Xxs(const MatMulTile& tile) { Multiply<Iq2Xxs>(tile); }
-void MatMulIq2Xs(const MatMulTile& tile) { Multiply<Iq2Xs>(tile); }
-void MatMulIq2S(const MatMulTile& tile) { Multiply<Iq2S>(tile); }
-void MatMulIq1S(const MatMulTile& tile) { Multiply<Iq1S>(tile); }
-void MatMulIq1M(const MatMulTile& tile) { Multiply<Iq1M>(tile); }
-void MatMulMxfp4(const MatMulTile& tile) { Multiply<Mxfp4>(tile); }
-void MatMulInt4G32(const MatMulTile& tile) { Multiply<Int4G32>(tile); }
 }  // namespace amx_bf16
 
 }  // namespace doppler

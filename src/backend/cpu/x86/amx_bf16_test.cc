@@ -20,7 +20,7 @@ std::vector<DType> TypesOfTiles() {
   std::vector<DType> types;
   if (!CanRun(CpuPath::kAvx512Vnni)) return types;
   for (const DTypeTraits& traits : kDTypes) {
-    if (kEmulatedHalfTileProducts[static_cast<std::size_t>(traits.dtype)] != nullptr) {
+    if (kEmulatedHalfTileProducts.of[static_cast<std::size_t>(traits.dtype)] != nullptr) {
       types.push_back(traits.dtype);
     }
   }
@@ -57,14 +57,14 @@ class HalfTokens {
 class HalfTilesTest : public testing::TestWithParam<DType> {
  protected:
   static MatMulKernel Emulated() {
-    return kEmulatedHalfTileProducts[static_cast<std::size_t>(GetParam())];
+    return kEmulatedHalfTileProducts.of[static_cast<std::size_t>(GetParam())];
   }
 
   static void ExpectTheBitsOfEmulation(const WeightMatrix& weights, const HalfTokens& x, int tokens,
                                        OwnedRows& emulated) {
     if (!CanRun(CpuPath::kAmxBf16)) return;
     const CpuKernels& kernels = KernelsOf(CpuPath::kAmxBf16);
-    OwnedRows found = RunKernel(kernels.prompt_matmul[static_cast<std::size_t>(GetParam())],
+    OwnedRows found = RunKernel(kernels.prompt_matmul->of[static_cast<std::size_t>(GetParam())],
                                 weights, x.rows(), tokens);
     EXPECT_EQ(found.Bits(), emulated.Bits()) << weights.cols << " columns, " << tokens << " tokens";
   }
@@ -162,11 +162,12 @@ TEST(AmxBf16, DecodesAsVnniDoes) {
 TEST(AmxBf16, EveryQuantisedTypeHasAProduct) {
   for (const CpuPath path : RunnableCpuPaths()) {
     const CpuKernels& kernels = KernelsOf(path);
+    EXPECT_EQ(kernels.prompt_matmul != nullptr, kernels.to_halves != nullptr);
+    if (kernels.prompt_matmul == nullptr) continue;
     for (const DTypeTraits& traits : kDTypes) {
-      const bool reads_halves =
-          kernels.to_halves != nullptr && !IsFloat(traits.dtype) && !HasScaleGrid(traits.dtype);
+      const bool reads_halves = !IsFloat(traits.dtype) && !HasScaleGrid(traits.dtype);
       const auto type = static_cast<std::size_t>(traits.dtype);
-      EXPECT_EQ(kernels.prompt_matmul[type] != nullptr, reads_halves) << traits.name;
+      EXPECT_EQ(kernels.prompt_matmul->of[type] != nullptr, reads_halves) << traits.name;
     }
   }
 }

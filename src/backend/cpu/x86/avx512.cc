@@ -204,35 +204,8 @@ constinit const CpuKernels kAmxInt8Kernels = WithFloatKernels<V>({
 
 // `kernels` with products of halves for prompts.
 constexpr CpuKernels WithHalves(CpuKernels kernels) {
-  constexpr MatMulKernel kProducts[CpuKernels::kTypes] = {
-      nullptr,                  // f32
-      nullptr,                  // f16
-      nullptr,                  // bf16
-      amx_bf16::MatMulQ80,      // q8_0
-      amx_bf16::MatMulQ40,      // q4_0
-      amx_bf16::MatMulQ4K,      // q4_k
-      amx_bf16::MatMulQ5K,      // q5_k
-      amx_bf16::MatMulQ6K,      // q6_k
-      amx_bf16::MatMulQ41,      // q4_1
-      amx_bf16::MatMulQ50,      // q5_0
-      amx_bf16::MatMulQ51,      // q5_1
-      amx_bf16::MatMulQ2K,      // q2_k
-      amx_bf16::MatMulQ3K,      // q3_k
-      amx_bf16::MatMulIq4Nl,    // iq4_nl
-      amx_bf16::MatMulIq4Xs,    // iq4_xs
-      amx_bf16::MatMulIq3Xxs,   // iq3_xxs
-      amx_bf16::MatMulIq3S,     // iq3_s
-      amx_bf16::MatMulIq2Xxs,   // iq2_xxs
-      amx_bf16::MatMulIq2Xs,    // iq2_xs
-      amx_bf16::MatMulIq2S,     // iq2_s
-      amx_bf16::MatMulIq1S,     // iq1_s
-      amx_bf16::MatMulIq1M,     // iq1_m
-      amx_bf16::MatMulMxfp4,    // mxfp4
-      nullptr,                  // f8_e4m3
-      amx_bf16::MatMulInt4G32,  // int4_g32
-  };
   kernels.name = "amx-bf16";
-  for (int i = 0; i < CpuKernels::kTypes; ++i) kernels.prompt_matmul[i] = kProducts[i];
+  kernels.prompt_matmul = &amx_bf16::kProducts;
   kernels.to_halves = amx_bf16::ToHalves;
   kernels.fetches_far = true;
   return kernels;

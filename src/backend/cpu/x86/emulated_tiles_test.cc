@@ -137,11 +137,6 @@ struct EmulatedFp16Lanes {
   }
 };
 
-template <class Format>
-void EmulateHalves(const MatMulTile& tile) {
-  MultiplyByHalfTiles<Format, EmulatedHalfTiles, EmulatedFp16Lanes>(tile);
-}
-
 template <class Format, MatMulKernel kVnni>
 void Emulate(const MatMulTile& tile) {
   MultiplyByTiles<Format, EmulatedTiles>(tile, kVnni);
@@ -177,33 +172,8 @@ constinit const MatMulKernel kEmulatedTileProducts[CpuKernels::kTypes] = {
     Emulate<Int4G32, avx512::MatMulInt4G32>  // int4_g32
 };
 
-constinit const MatMulKernel kEmulatedHalfTileProducts[CpuKernels::kTypes] = {
-    nullptr,                // f32
-    nullptr,                // f16
-    nullptr,                // bf16
-    EmulateHalves<Q80>,     // q8_0
-    EmulateHalves<Q40>,     // q4_0
-    EmulateHalves<Q4K>,     // q4_k
-    EmulateHalves<Q5K>,     // q5_k
-    EmulateHalves<Q6K>,     // q6_k
-    EmulateHalves<Q41>,     // q4_1
-    EmulateHalves<Q50>,     // q5_0
-    EmulateHalves<Q51>,     // q5_1
-    EmulateHalves<Q2K>,     // q2_k
-    EmulateHalves<Q3K>,     // q3_k
-    EmulateHalves<Iq4Nl>,   // iq4_nl
-    EmulateHalves<Iq4Xs>,   // iq4_xs
-    EmulateHalves<Iq3Xxs>,  // iq3_xxs
-    EmulateHalves<Iq3S>,    // iq3_s
-    EmulateHalves<Iq2Xxs>,  // iq2_xxs
-    EmulateHalves<Iq2Xs>,   // iq2_xs
-    EmulateHalves<Iq2S>,    // iq2_s
-    EmulateHalves<Iq1S>,    // iq1_s
-    EmulateHalves<Iq1M>,    // iq1_m
-    EmulateHalves<Mxfp4>,   // mxfp4
-    nullptr,                // f8_e4m3
-    EmulateHalves<Int4G32>  // int4_g32
-};
+constinit const MatMulKernels kEmulatedHalfTileProducts =
+    HalfTileProducts<EmulatedHalfTiles, EmulatedFp16Lanes>();
 
 void EmulatedToHalves(const float* in, int row, const QuantizedRows& out) {
   WriteHalves(in, row, out);
