@@ -386,6 +386,20 @@ constexpr Codebook<kPoints, kSize> Unpack(const std::array<std::uint16_t, kPoint
   return out;
 }
 
+template <std::size_t kPoints>
+constexpr PointWords<kPoints> AsWords(const std::array<std::uint16_t, kPoints>& packed,
+                                      const std::array<std::int8_t, 8>& values) {
+  PointWords<kPoints> out{};
+  for (std::size_t point = 0; point < kPoints; ++point) {
+    for (std::size_t i = 0; i < 4; ++i) {
+      const unsigned index = (unsigned{packed[point]} >> (3 * i)) & 7u;
+      out.words[point] |= static_cast<std::uint16_t>(index << (4 * i));
+    }
+  }
+  for (std::size_t i = 0; i < values.size(); ++i) out.sizes[i] = values[i];
+  return out;
+}
+
 constexpr std::array<std::int8_t, 3> kValues2 = {8, 25, 43};
 constexpr std::array<std::int8_t, 3> kValues1 = {-8, 0, 8};
 constexpr std::array<std::int8_t, 8> kValues3Xxs = {4, 12, 20, 28, 36, 44, 52, 62};
@@ -399,5 +413,8 @@ constexpr Codebook<1024, 8> kIq2SPoints = Unpack<1024, 8>(kPacked2S, kValues2);
 constexpr Codebook<2048, 8> kIq1Points = Unpack<2048, 8>(kPacked1, kValues1);
 constexpr Codebook<256, 4> kIq3XxsPoints = Unpack<256, 4>(kPacked3Xxs, kValues3Xxs);
 constexpr Codebook<512, 4> kIq3SPoints = Unpack<512, 4>(kPacked3S, kValues3S);
+
+constexpr PointWords<256> kIq3XxsWords = AsWords(kPacked3Xxs, kValues3Xxs);
+constexpr PointWords<512> kIq3SWords = AsWords(kPacked3S, kValues3S);
 
 }  // namespace doppler

@@ -18,4 +18,15 @@ extern const Codebook<2048, 8> kIq1Points;  // eight times -1, 0 or 1
 extern const Codebook<256, 4> kIq3XxsPoints;
 extern const Codebook<512, 4> kIq3SPoints;
 
+// The points of four once more, as the processor looks them up in registers: the index in `sizes`
+// of value i is at bit 4 * i of a point's word.
+template <std::size_t kPoints>
+struct PointWords {
+  std::uint16_t words[kPoints];
+  std::int8_t sizes[16];
+};
+
+extern const PointWords<256> kIq3XxsWords;
+extern const PointWords<512> kIq3SWords;
+
 }  // namespace doppler

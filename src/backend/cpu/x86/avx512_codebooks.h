@@ -2,8 +2,8 @@
 // avx512_quant.cc includes this.
 //
 // 64 values are eight points of eight, or sixteen of four. An index has no more bits than its
-// codebook needs, so that none lies outside. Points are loaded one by one: a gather takes as long
-// on Zen 4.
+// codebook needs, so that none lies outside. Points of eight are loaded one by one: a gather takes
+// as long on Zen 4. Points of four are looked up in registers, 32 at a time.
 #pragma once
 
 #include <immintrin.h>
@@ -58,19 +58,39 @@ __m512i EightPoints(const Book& book, const Index& index) {
   return FourQuarters(quarters);
 }
 
-// Sixteen points of four.
-template <class Book, class Index>
-__m512i SixteenPoints(const Book& book, const Index& index) {
-  const auto* points = reinterpret_cast<const Byte*>(&book);
-  const auto point = [&](int i) {
-    return _mm_cvtsi32_si128(static_cast<int>(LoadWord(points + 4 * std::size_t{index(i)})));
-  };
-  __m128i quarters[4];
-  for (int i = 0; i < 4; ++i) {
-    quarters[i] = _mm_unpacklo_epi64(_mm_unpacklo_epi32(point(4 * i), point(4 * i + 1)),
-                                     _mm_unpacklo_epi32(point(4 * i + 2), point(4 * i + 3)));
+// The words of `table` that 32 indices stand for. Two registers of them are looked up at a time, by
+// six bits of an index; each bit more chooses between two of these.
+template <std::size_t kPoints>
+__m512i LookUp(const PointWords<kPoints>& table, __m512i indices) {
+  constexpr int kFound = kPoints / 64;
+  __m512i found[kFound];
+  for (int i = 0; i < kFound; ++i) {
+    const std::uint16_t* words = table.words + 64 * i;
+    found[i] = _mm512_permutex2var_epi16(Load64(words), indices, Load64(words + 32));
   }
-  return FourQuarters(quarters);
+  for (int bit = 64, left = kFound / 2; left > 0; bit *= 2, left /= 2) {
+    const __mmask32 upper =
+        _mm512_test_epi16_mask(indices, _mm512_set1_epi16(static_cast<short>(bit)));
+    for (int i = 0; i < left; ++i) {
+      found[i] = _mm512_mask_mov_epi16(found[2 * i], upper, found[2 * i + 1]);
+    }
+  }
+  return found[0];
+}
+
+// The sizes of 32 points of four: the first sixteen points, or the others. Whoever asks for both
+// has the points looked up once.
+template <std::size_t kPoints>
+__m512i SixteenPoints(const PointWords<kPoints>& table, __m512i indices, bool second) {
+  // Bytes are taken from the lower, or the upper, half of each quarter of a register.
+  const __m512i quarters =
+      _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), LookUp(table, indices));
+  const __m512i nibble = _mm512_set1_epi8(15);
+  const __m512i even = _mm512_and_si512(quarters, nibble);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi16(quarters, 4), nibble);
+  const __m512i in_turn =
+      second ? _mm512_unpackhi_epi8(even, odd) : _mm512_unpacklo_epi8(even, odd);
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(Load16(table.sizes)), in_turn);
 }
 
 // The signs of a pair of runs among those of a chunk.
@@ -111,8 +131,9 @@ struct Iq3Xxs : SuperBlocks<32, Iq3XxsLayout::kBytes, kSignedZero> {
     return EightRuns(HalfScales(sub_scales, LoadFp16(block + Iq3XxsLayout::kScale), 0.5f));
   }
   static __m512i Values(const Byte* block, int pair) {
-    const Byte* at = block + Iq3XxsLayout::kPoints + 16 * pair;
-    const __m512i sizes = SixteenPoints(kIq3XxsPoints, [at](int i) { return unsigned{at[i]}; });
+    const Byte* at = block + Iq3XxsLayout::kPoints + 32 * (pair / 2);
+    const __m512i sizes =
+        SixteenPoints(kIq3XxsWords, _mm512_cvtepu8_epi16(Load32(at)), pair % 2 != 0);
     const __m256i signs = EvenSigns(SpreadSevens(Load32(block + Iq3XxsLayout::kSigns)));
     return Signed(sizes, OfPair(signs, pair), kZero);
   }
@@ -126,9 +147,11 @@ struct Iq3S : SuperBlocks<32, Iq3SLayout::kBytes, kSignedZero> {
         OddScales(_mm512_cvtepu8_epi32(nibbles), LoadFp16(block + Iq3SLayout::kScale)));
   }
   static __m512i Values(const Byte* block, int pair) {
-    const Indices<4> indices(block + Iq3SLayout::kPoints + 16 * pair,
-                             LoadShort(block + Iq3SLayout::kHighBits + 2 * pair), 1);
-    const __m512i sizes = SixteenPoints(kIq3SPoints, indices);
+    const int half = pair / 2;
+    const __m512i low = _mm512_cvtepu8_epi16(Load32(block + Iq3SLayout::kPoints + 32 * half));
+    const __mmask32 high = _cvtu32_mask32(LoadWord(block + Iq3SLayout::kHighBits + 4 * half));
+    const __m512i indices = _mm512_mask_add_epi16(low, high, low, _mm512_set1_epi16(256));
+    const __m512i sizes = SixteenPoints(kIq3SWords, indices, pair % 2 != 0);
     return Signed(sizes, LoadLong(block + Iq3SLayout::kSigns + 8 * pair), kZero);
   }
 };
