@@ -56,6 +56,10 @@ constexpr std::ptrdiff_t HalvesOfRow(int row, int cols) {
   return std::ptrdiff_t{row / 16 * 16} * cols + row % 16 * 32;
 }
 
+// How long before they are read weights in groups of rows are fetched from memory: a matter of the
+// processor's caches and of its own prefetcher.
+enum class FetchDistance : std::uint8_t { kNear, kFar, kFarthest };
+
 // Some rows of a weight matrix times some tokens. Float weights read `in`, others `quantized`
 // if the table can quantise.
 struct MatMulTile {
@@ -66,7 +70,7 @@ struct MatMulTile {
   const unsigned char* weights = nullptr;  // [rows], row_bytes apart
   std::size_t row_bytes = 0;
   bool grouped = false;  // groups of sixteen rows instead, each of 16 * row_bytes (row_groups.h)
-  bool fetches_far = false;  // as CpuKernels
+  FetchDistance fetch_distance = FetchDistance::kNear;
   int rows = 0;
   int cols = 0;
   int tokens = 0;                      // at most kMaxTokens, or kMaxPromptTokens
@@ -130,8 +134,7 @@ struct CpuKernels {
   bool reads_unsigned = false;
   // Whether products take groups of rows as they are.
   bool reads_groups = false;
-  // Whether weights are fetched earlier than by default: a matter of the processor's caches.
-  bool fetches_far = false;
+  FetchDistance fetch_distance = FetchDistance::kNear;
 
   void (*rms_norm)(const float* in, const float* weight, float epsilon, int size,
                    float* out) = nullptr;
@@ -156,6 +159,7 @@ struct CpuKernels {
 extern const CpuKernels kPortableKernels;
 extern const CpuKernels kAvx2Kernels;        // x86-64 only
 extern const CpuKernels kAvx512VnniKernels;  // x86-64 only
+extern const CpuKernels kZen5Kernels;        // the same, as Zen 5 wants it
 extern const CpuKernels kAmxInt8Kernels;     // x86-64 only
 extern const CpuKernels kAmxBf16Kernels;     // x86-64 only
 extern const CpuKernels kNeonDotKernels;     // AArch64 only

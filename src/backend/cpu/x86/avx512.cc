@@ -162,9 +162,15 @@ constexpr CpuKernels kVnni = WithFloatKernels<V>({
     .reads_groups = true,
 });
 
+constexpr CpuKernels WithFetchDistance(FetchDistance distance, CpuKernels kernels) {
+  kernels.fetch_distance = distance;
+  return kernels;
+}
+
 }  // namespace
 
 constinit const CpuKernels kAvx512VnniKernels = kVnni;
+constinit const CpuKernels kZen5Kernels = WithFetchDistance(FetchDistance::kFarthest, kVnni);
 
 constinit const CpuKernels kAmxInt8Kernels = WithFloatKernels<V>({
     .name = "amx-int8",
@@ -199,7 +205,7 @@ constinit const CpuKernels kAmxInt8Kernels = WithFloatKernels<V>({
     .quantize = QuantizeRow<V>,
     .reads_unsigned = true,
     .reads_groups = true,
-    .fetches_far = true,
+    .fetch_distance = FetchDistance::kFar,
 });
 
 // `kernels` with products of halves for prompts.
@@ -207,9 +213,9 @@ constexpr CpuKernels WithHalves(CpuKernels kernels) {
   kernels.name = "amx-bf16";
   kernels.prompt_matmul = &amx_bf16::kProducts;
   kernels.to_halves = amx_bf16::ToHalves;
-  kernels.fetches_far = true;
   return kernels;
 }
-constinit const CpuKernels kAmxBf16Kernels = WithHalves(kVnni);
+constinit const CpuKernels kAmxBf16Kernels =
+    WithHalves(WithFetchDistance(FetchDistance::kFar, kVnni));
 
 }  // namespace doppler

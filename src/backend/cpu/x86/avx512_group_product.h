@@ -68,10 +68,9 @@ struct GroupProduct {
                                                int step) {
     constexpr int kShare = kRowsOfGroup * Format::kChunkBytes / (kLanes / Group::kLanesAtOnce);
     const Byte* share = chunk + step * kShare;
-    if (tile.fetches_far) {
-      FetchAhead<kSecondLevel>(share + Group::kBytesFarAhead, kShare);
-    } else if constexpr (Group::kBytesAhead > 0) {
-      FetchAhead<kSecondLevel>(share + Group::kBytesAhead, kShare);
+    const int ahead = Group::kBytesAhead[static_cast<int>(tile.fetch_distance)];
+    if (ahead > 0) {
+      FetchAhead<kSecondLevel>(share + ahead, kShare);
     } else {
       const Byte* next = share + AtOfGroup(Format::kChunkBytes);
       const Byte* end = tile.weights + static_cast<std::size_t>(tile.rows) * tile.row_bytes;

@@ -29,6 +29,17 @@ bool HasAvx512Vnni() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
 
+// AMD's family 1Ah.
+bool IsZen5() {
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  if (!__builtin_cpu_is("amd") || __get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0) return false;
+  const unsigned family = (eax >> 8 & 0xfu) + (eax >> 20 & 0xffu);
+  return family == 0x1a;
+}
+
 // Linux lets a process use tiles once it has asked, and only if the kernel saves them too.
 bool MayUseTiles() {
   constexpr int kTileData = 18;  // the state component, as in XCR0
@@ -83,7 +94,7 @@ const CpuKernels& KernelsOf(CpuPath path) {
     case CpuPath::kAvx2:
       return kAvx2Kernels;
     case CpuPath::kAvx512Vnni:
-      return kAvx512VnniKernels;
+      return IsZen5() ? kZen5Kernels : kAvx512VnniKernels;
     case CpuPath::kAmxInt8:
       return kAmxInt8Kernels;
     case CpuPath::kAmxBf16:
