@@ -31,6 +31,21 @@ std::vector<CpuPath> RunnableCpuPaths() {
   return paths;
 }
 
+MatMulKernel ProductOf(const CpuKernels& kernels, DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return kernels.float_matmul.f32;
+    case DType::kF16:
+      return kernels.float_matmul.f16;
+    case DType::kBf16:
+      return kernels.float_matmul.bf16;
+    case DType::kF8E4M3:
+      return kernels.float_matmul.f8_e4m3;
+    default:
+      return kernels.matmul->of[static_cast<std::size_t>(dtype)];
+  }
+}
+
 CpuPath DetectCpuPath() { return RunnableCpuPaths().back(); }
 
 }  // namespace doppler

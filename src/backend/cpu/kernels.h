@@ -112,22 +112,29 @@ struct AttentionTask {
 using MatMulKernel = void (*)(const MatMulTile& tile);
 using AttentionKernel = void (*)(const AttentionTask& task);
 
-// By DType.
+// Of quantised weights, by DType; null for the others.
 struct MatMulKernels {
   static constexpr int kTypes = 25;
   MatMulKernel of[kTypes];
 };
 
+// Of weights that are floats.
+struct FloatMatMulKernels {
+  MatMulKernel f32 = nullptr;
+  MatMulKernel f16 = nullptr;
+  MatMulKernel bf16 = nullptr;
+  MatMulKernel f8_e4m3 = nullptr;
+};
+
 struct CpuKernels {
   const char* name;
 
-  // By DType.
-  static constexpr int kTypes = MatMulKernels::kTypes;
-  MatMulKernel matmul[kTypes];
+  const MatMulKernels* matmul;
+  FloatMatMulKernels float_matmul = {};
 
   // Writes one row of `out`. Null if every product reads floats.
   void (*quantize)(const float* in, const QuantizedRows& out);
-  // Products of prompts, of all quantised weights, which then read halves. Null if there are none.
+  // Products of prompts, which read halves. Null if there are none.
   const MatMulKernels* prompt_matmul = nullptr;
   // Writes the halves of one row of `out`, and the residuals if it has any.
   void (*to_halves)(const float* in, int row, const QuantizedRows& out) = nullptr;

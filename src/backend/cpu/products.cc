@@ -17,7 +17,7 @@ constexpr std::size_t kMostTogether = 32;
 // Tokens whose activations stay in the second-level cache while the rows of a piece pass by.
 constexpr int kTokensAtOnce = MatMulTile::kMaxTokens;
 
-static_assert(kDTypes.size() == CpuKernels::kTypes && kGridBlock == MatMulTile::kGridBlock);
+static_assert(kDTypes.size() == MatMulKernels::kTypes && kGridBlock == MatMulTile::kGridBlock);
 
 int WidestRow(const KernelLimits& limits) { return std::max(limits.cols, limits.kept_cols); }
 
@@ -218,8 +218,8 @@ void CpuProducts::MultiplyInOrder(const Operands& operands, int begin, int end, 
   const auto* data = reinterpret_cast<const unsigned char*>(weights->data);
   const bool of_halves = in.quantized.halves != nullptr;
   const MatMulKernel kernel =
-      (of_halves ? kernels_.prompt_matmul->of
-                 : kernels_.matmul)[static_cast<std::size_t>(weights->dtype)];
+      of_halves ? kernels_.prompt_matmul->of[static_cast<std::size_t>(weights->dtype)]
+                : ProductOf(kernels_, weights->dtype);
   const int step = TokensOfPart(out.rows, of_halves);
   for (int token = 0; token < out.rows; token += step) {
     const MatMulTile tile = {

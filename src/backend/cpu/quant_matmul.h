@@ -6,85 +6,20 @@
 namespace doppler {
 
 namespace portable {
-void MatMulQ80(const MatMulTile& tile);
-void MatMulQ40(const MatMulTile& tile);
-void MatMulQ4K(const MatMulTile& tile);
-void MatMulQ5K(const MatMulTile& tile);
-void MatMulQ6K(const MatMulTile& tile);
-void MatMulUnpacked(const MatMulTile& tile);
+extern const MatMulKernels kProducts;
 }  // namespace portable
 
 namespace avx2 {
-void MatMulQ80(const MatMulTile& tile);
-void MatMulQ40(const MatMulTile& tile);
-void MatMulQ4K(const MatMulTile& tile);
-void MatMulQ5K(const MatMulTile& tile);
-void MatMulQ6K(const MatMulTile& tile);
-void MatMulIq4Nl(const MatMulTile& tile);
-void MatMulMxfp4(const MatMulTile& tile);
-void MatMulInt4G32(const MatMulTile& tile);
-void MatMulQ41(const MatMulTile& tile);
-void MatMulQ50(const MatMulTile& tile);
-void MatMulQ51(const MatMulTile& tile);
-void MatMulQ2K(const MatMulTile& tile);
-void MatMulQ3K(const MatMulTile& tile);
-void MatMulIq4Xs(const MatMulTile& tile);
-void MatMulIq3Xxs(const MatMulTile& tile);
-void MatMulIq3S(const MatMulTile& tile);
-void MatMulIq2Xxs(const MatMulTile& tile);
-void MatMulIq2Xs(const MatMulTile& tile);
-void MatMulIq2S(const MatMulTile& tile);
-void MatMulIq1S(const MatMulTile& tile);
-void MatMulIq1M(const MatMulTile& tile);
+extern const MatMulKernels kProducts;
 }  // namespace avx2
 
 namespace avx512 {
-void MatMulQ80(const MatMulTile& tile);
-void MatMulQ40(const MatMulTile& tile);
-void MatMulQ4K(const MatMulTile& tile);
-void MatMulQ5K(const MatMulTile& tile);
-void MatMulQ6K(const MatMulTile& tile);
-void MatMulIq4Nl(const MatMulTile& tile);
-void MatMulMxfp4(const MatMulTile& tile);
-void MatMulInt4G32(const MatMulTile& tile);
-void MatMulQ41(const MatMulTile& tile);
-void MatMulQ50(const MatMulTile& tile);
-void MatMulQ51(const MatMulTile& tile);
-void MatMulQ2K(const MatMulTile& tile);
-void MatMulQ3K(const MatMulTile& tile);
-void MatMulIq4Xs(const MatMulTile& tile);
-void MatMulIq3Xxs(const MatMulTile& tile);
-void MatMulIq3S(const MatMulTile& tile);
-void MatMulIq2Xxs(const MatMulTile& tile);
-void MatMulIq2Xs(const MatMulTile& tile);
-void MatMulIq2S(const MatMulTile& tile);
-void MatMulIq1S(const MatMulTile& tile);
-void MatMulIq1M(const MatMulTile& tile);
+extern const MatMulKernels kProducts;
 }  // namespace avx512
 
 // From some tokens on by tiles.
 namespace amx {
-void MatMulQ80(const MatMulTile& tile);
-void MatMulQ40(const MatMulTile& tile);
-void MatMulQ4K(const MatMulTile& tile);
-void MatMulQ5K(const MatMulTile& tile);
-void MatMulQ6K(const MatMulTile& tile);
-void MatMulIq4Nl(const MatMulTile& tile);
-void MatMulMxfp4(const MatMulTile& tile);
-void MatMulInt4G32(const MatMulTile& tile);
-void MatMulQ41(const MatMulTile& tile);
-void MatMulQ50(const MatMulTile& tile);
-void MatMulQ51(const MatMulTile& tile);
-void MatMulQ2K(const MatMulTile& tile);
-void MatMulQ3K(const MatMulTile& tile);
-void MatMulIq4Xs(const MatMulTile& tile);
-void MatMulIq3Xxs(const MatMulTile& tile);
-void MatMulIq3S(const MatMulTile& tile);
-void MatMulIq2Xxs(const MatMulTile& tile);
-void MatMulIq2Xs(const MatMulTile& tile);
-void MatMulIq2S(const MatMulTile& tile);
-void MatMulIq1S(const MatMulTile& tile);
-void MatMulIq1M(const MatMulTile& tile);
+extern const MatMulKernels kProducts;
 }  // namespace amx
 
 // Of halves, for prompts.
@@ -94,27 +29,7 @@ void ToHalves(const float* in, int row, const QuantizedRows& out);
 }  // namespace amx_bf16
 
 namespace neon {
-void MatMulQ80(const MatMulTile& tile);
-void MatMulQ40(const MatMulTile& tile);
-void MatMulQ4K(const MatMulTile& tile);
-void MatMulQ5K(const MatMulTile& tile);
-void MatMulQ6K(const MatMulTile& tile);
-void MatMulIq4Nl(const MatMulTile& tile);
-void MatMulMxfp4(const MatMulTile& tile);
-void MatMulInt4G32(const MatMulTile& tile);
-void MatMulQ41(const MatMulTile& tile);
-void MatMulQ50(const MatMulTile& tile);
-void MatMulQ51(const MatMulTile& tile);
-void MatMulQ2K(const MatMulTile& tile);
-void MatMulQ3K(const MatMulTile& tile);
-void MatMulIq4Xs(const MatMulTile& tile);
-void MatMulIq3Xxs(const MatMulTile& tile);
-void MatMulIq3S(const MatMulTile& tile);
-void MatMulIq2Xxs(const MatMulTile& tile);
-void MatMulIq2Xs(const MatMulTile& tile);
-void MatMulIq2S(const MatMulTile& tile);
-void MatMulIq1S(const MatMulTile& tile);
-void MatMulIq1M(const MatMulTile& tile);
+extern const MatMulKernels kProducts;
 }  // namespace neon
 
 }  // namespace doppler

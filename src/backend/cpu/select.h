@@ -11,4 +11,7 @@ bool CanRun(CpuPath path);
 // REQUIRES: CanRun(path).
 const CpuKernels& KernelsOf(CpuPath path);
 
+// The table's product with weights of a type.
+MatMulKernel ProductOf(const CpuKernels& kernels, DType dtype);
+
 }  // namespace doppler

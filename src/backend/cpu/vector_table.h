@@ -2,15 +2,21 @@
 // V).
 #pragma once
 
+#include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/vector_attention.h"
+#include "backend/cpu/vector_f8.h"
 #include "backend/cpu/vector_kernels.h"
 
 namespace doppler {
 
-// `kernels` with all that works on floats but the matrix products. For constant initialisation:
+// `kernels` with all that works on floats. For constant initialisation:
 // nothing of an instruction set may run before it was chosen.
 template <class V>
 constexpr CpuKernels WithFloatKernels(CpuKernels kernels) {
+  kernels.float_matmul = {.f32 = RunTile<FloatMatMul<V, float>>,
+                          .f16 = RunTile<FloatMatMul<V, Fp16>>,
+                          .bf16 = RunTile<FloatMatMul<V, Bf16>>,
+                          .f8_e4m3 = F8MatMul<V>::Run};
   kernels.rms_norm = RmsNormRun<V>;
   kernels.layer_norm = LayerNormRun<V>;
   kernels.rope = RopeHead<V>;

@@ -2,9 +2,7 @@
 
 #include <arm_neon.h>
 
-#include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/quant_matmul.h"
-#include "backend/cpu/vector_f8.h"
 #include "backend/cpu/vector_kernels.h"
 #include "backend/cpu/vector_table.h"
 
@@ -93,34 +91,7 @@ using V = NeonVector;
 
 constinit const CpuKernels kNeonDotKernels = WithFloatKernels<V>({
     .name = "neon-dot",
-    .matmul =
-        {
-            RunTile<FloatMatMul<V, float>>,  // f32
-            RunTile<FloatMatMul<V, Fp16>>,   // f16
-            RunTile<FloatMatMul<V, Bf16>>,   // bf16
-            neon::MatMulQ80,                 // q8_0
-            neon::MatMulQ40,                 // q4_0
-            neon::MatMulQ4K,                 // q4_k
-            neon::MatMulQ5K,                 // q5_k
-            neon::MatMulQ6K,                 // q6_k
-            neon::MatMulQ41,                 // q4_1
-            neon::MatMulQ50,                 // q5_0
-            neon::MatMulQ51,                 // q5_1
-            neon::MatMulQ2K,                 // q2_k
-            neon::MatMulQ3K,                 // q3_k
-            neon::MatMulIq4Nl,               // iq4_nl
-            neon::MatMulIq4Xs,               // iq4_xs
-            neon::MatMulIq3Xxs,              // iq3_xxs
-            neon::MatMulIq3S,                // iq3_s
-            neon::MatMulIq2Xxs,              // iq2_xxs
-            neon::MatMulIq2Xs,               // iq2_xs
-            neon::MatMulIq2S,                // iq2_s
-            neon::MatMulIq1S,                // iq1_s
-            neon::MatMulIq1M,                // iq1_m
-            neon::MatMulMxfp4,               // mxfp4
-            F8MatMul<V>::Run,                // f8_e4m3
-            neon::MatMulInt4G32,             // int4_g32
-        },
+    .matmul = &neon::kProducts,
     .quantize = QuantizeRow<V>,
     .reads_groups = true,
 });

@@ -49,27 +49,33 @@ void Either(const MatMulTile& tile) {
 }  // namespace
 
 namespace neon {
-void MatMulQ80(const MatMulTile& tile) { Either<Q80, GroupedQ80>(tile); }
-void MatMulQ40(const MatMulTile& tile) { Either<Q40, GroupedQ40>(tile); }
-void MatMulQ4K(const MatMulTile& tile) { Either<Q4K, GroupedQ4K>(tile); }
-void MatMulQ5K(const MatMulTile& tile) { Either<Q5K, GroupedQ5K>(tile); }
-void MatMulQ6K(const MatMulTile& tile) { Either<Q6K, GroupedQ6K>(tile); }
-void MatMulIq4Nl(const MatMulTile& tile) { Either<Iq4Nl, GroupedIq4Nl>(tile); }
-void MatMulMxfp4(const MatMulTile& tile) { Either<Mxfp4, GroupedMxfp4>(tile); }
-void MatMulInt4G32(const MatMulTile& tile) { Either<Int4G32, GroupedInt4G32>(tile); }
-void MatMulQ41(const MatMulTile& tile) { InOrder<Q41>(tile); }
-void MatMulQ50(const MatMulTile& tile) { InOrder<Q50>(tile); }
-void MatMulQ51(const MatMulTile& tile) { InOrder<Q51>(tile); }
-void MatMulQ2K(const MatMulTile& tile) { InOrder<Q2K>(tile); }
-void MatMulQ3K(const MatMulTile& tile) { InOrder<Q3K>(tile); }
-void MatMulIq4Xs(const MatMulTile& tile) { InOrder<Iq4Xs>(tile); }
-void MatMulIq3Xxs(const MatMulTile& tile) { InOrder<Iq3Xxs>(tile); }
-void MatMulIq3S(const MatMulTile& tile) { InOrder<Iq3S>(tile); }
-void MatMulIq2Xxs(const MatMulTile& tile) { InOrder<Iq2Xxs>(tile); }
-void MatMulIq2Xs(const MatMulTile& tile) { InOrder<Iq2Xs>(tile); }
-void MatMulIq2S(const MatMulTile& tile) { InOrder<Iq2S>(tile); }
-void MatMulIq1S(const MatMulTile& tile) { InOrder<Iq1S>(tile); }
-void MatMulIq1M(const MatMulTile& tile) { InOrder<Iq1M>(tile); }
+constinit const MatMulKernels kProducts = {{
+    nullptr,                         // f32
+    nullptr,                         // f16
+    nullptr,                         // bf16
+    Either<Q80, GroupedQ80>,         // q8_0
+    Either<Q40, GroupedQ40>,         // q4_0
+    Either<Q4K, GroupedQ4K>,         // q4_k
+    Either<Q5K, GroupedQ5K>,         // q5_k
+    Either<Q6K, GroupedQ6K>,         // q6_k
+    InOrder<Q41>,                    // q4_1
+    InOrder<Q50>,                    // q5_0
+    InOrder<Q51>,                    // q5_1
+    InOrder<Q2K>,                    // q2_k
+    InOrder<Q3K>,                    // q3_k
+    Either<Iq4Nl, GroupedIq4Nl>,     // iq4_nl
+    InOrder<Iq4Xs>,                  // iq4_xs
+    InOrder<Iq3Xxs>,                 // iq3_xxs
+    InOrder<Iq3S>,                   // iq3_s
+    InOrder<Iq2Xxs>,                 // iq2_xxs
+    InOrder<Iq2Xs>,                  // iq2_xs
+    InOrder<Iq2S>,                   // iq2_s
+    InOrder<Iq1S>,                   // iq1_s
+    InOrder<Iq1M>,                   // iq1_m
+    Either<Mxfp4, GroupedMxfp4>,     // mxfp4
+    nullptr,                         // f8_e4m3
+    Either<Int4G32, GroupedInt4G32>  // int4_g32
+}};
 }  // namespace neon
 
 }  // namespace doppler

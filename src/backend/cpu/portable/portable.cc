@@ -1,8 +1,6 @@
 // The table for any processor: four lanes, which every 64-bit processor has.
 
-#include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/quant_matmul.h"
-#include "backend/cpu/vector_f8.h"
 #include "backend/cpu/vector_kernels.h"
 #include "backend/cpu/vector_table.h"
 #include "base/float16.h"
@@ -75,34 +73,7 @@ using V = Vector4;
 
 constinit const CpuKernels kPortableKernels = WithFloatKernels<V>({
     .name = "portable",
-    .matmul =
-        {
-            RunTile<FloatMatMul<V, float>>,  // f32
-            RunTile<FloatMatMul<V, Fp16>>,   // f16
-            RunTile<FloatMatMul<V, Bf16>>,   // bf16
-            portable::MatMulQ80,             // q8_0
-            portable::MatMulQ40,             // q4_0
-            portable::MatMulQ4K,             // q4_k
-            portable::MatMulQ5K,             // q5_k
-            portable::MatMulQ6K,             // q6_k
-            portable::MatMulUnpacked,        // q4_1
-            portable::MatMulUnpacked,        // q5_0
-            portable::MatMulUnpacked,        // q5_1
-            portable::MatMulUnpacked,        // q2_k
-            portable::MatMulUnpacked,        // q3_k
-            portable::MatMulUnpacked,        // iq4_nl
-            portable::MatMulUnpacked,        // iq4_xs
-            portable::MatMulUnpacked,        // iq3_xxs
-            portable::MatMulUnpacked,        // iq3_s
-            portable::MatMulUnpacked,        // iq2_xxs
-            portable::MatMulUnpacked,        // iq2_xs
-            portable::MatMulUnpacked,        // iq2_s
-            portable::MatMulUnpacked,        // iq1_s
-            portable::MatMulUnpacked,        // iq1_m
-            portable::MatMulUnpacked,        // mxfp4
-            F8MatMul<V>::Run,                // f8_e4m3
-            portable::MatMulUnpacked,        // int4_g32
-        },
+    .matmul = &portable::kProducts,
     .quantize = nullptr,
 });
 

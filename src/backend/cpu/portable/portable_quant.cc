@@ -71,15 +71,42 @@ struct Unpacked {
   }
 };
 
+template <DType kType>
+void MatMulGgml(const MatMulTile& tile) {
+  MatMul(Ggml<kType>{}, tile);
+}
+void MatMulUnpacked(const MatMulTile& tile) { MatMul(Unpacked{*tile.unpacker}, tile); }
+
 }  // namespace
 
 namespace portable {
-void MatMulQ80(const MatMulTile& tile) { MatMul(Ggml<DType::kQ8_0>{}, tile); }
-void MatMulQ40(const MatMulTile& tile) { MatMul(Ggml<DType::kQ4_0>{}, tile); }
-void MatMulQ4K(const MatMulTile& tile) { MatMul(Ggml<DType::kQ4_K>{}, tile); }
-void MatMulQ5K(const MatMulTile& tile) { MatMul(Ggml<DType::kQ5_K>{}, tile); }
-void MatMulQ6K(const MatMulTile& tile) { MatMul(Ggml<DType::kQ6_K>{}, tile); }
-void MatMulUnpacked(const MatMulTile& tile) { MatMul(Unpacked{*tile.unpacker}, tile); }
+constinit const MatMulKernels kProducts = {{
+    nullptr,                   // f32
+    nullptr,                   // f16
+    nullptr,                   // bf16
+    MatMulGgml<DType::kQ8_0>,  // q8_0
+    MatMulGgml<DType::kQ4_0>,  // q4_0
+    MatMulGgml<DType::kQ4_K>,  // q4_k
+    MatMulGgml<DType::kQ5_K>,  // q5_k
+    MatMulGgml<DType::kQ6_K>,  // q6_k
+    MatMulUnpacked,            // q4_1
+    MatMulUnpacked,            // q5_0
+    MatMulUnpacked,            // q5_1
+    MatMulUnpacked,            // q2_k
+    MatMulUnpacked,            // q3_k
+    MatMulUnpacked,            // iq4_nl
+    MatMulUnpacked,            // iq4_xs
+    MatMulUnpacked,            // iq3_xxs
+    MatMulUnpacked,            // iq3_s
+    MatMulUnpacked,            // iq2_xxs
+    MatMulUnpacked,            // iq2_xs
+    MatMulUnpacked,            // iq2_s
+    MatMulUnpacked,            // iq1_s
+    MatMulUnpacked,            // iq1_m
+    MatMulUnpacked,            // mxfp4
+    nullptr,                   // f8_e4m3
+    MatMulUnpacked             // int4_g32
+}};
 }  // namespace portable
 
 }  // namespace doppler

@@ -114,7 +114,8 @@ struct Fp16Lanes {
 }  // namespace
 
 namespace amx_bf16 {
-constinit const MatMulKernels kProducts = HalfTileProducts<AmxHalfTiles, Fp16Lanes>();
+constinit const MatMulKernels kProducts =
+    ProductsByType<HalfTileProducts<AmxHalfTiles, Fp16Lanes>>();
 
 void ToHalves(const float* in, int row, const QuantizedRows& out) { WriteHalves(in, row, out); }
 }  // namespace amx_bf16

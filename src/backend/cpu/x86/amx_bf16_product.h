@@ -25,8 +25,7 @@
 #include <immintrin.h>
 
 #include "backend/cpu/kernels.h"
-#include "backend/cpu/x86/avx512_codebooks.h"
-#include "backend/cpu/x86/avx512_plain_formats.h"
+#include "backend/cpu/x86/avx512_format_list.h"
 #include "backend/cpu/x86/half_tile_weights.h"
 
 namespace doppler {
@@ -211,44 +210,16 @@ struct HalfTileProduct {
   HalfTile words[kTilesOfBand][kPanels];
 };
 
-template <class Format, class Tiles, class Halves>
-void MultiplyByHalfTiles(const MatMulTile& tile) {
-  Tiles tiles;
-  tiles.Begin();
-  HalfTileProduct<Format, Tiles, Halves>(tile, tiles).MultiplyRows();
-  tiles.Release();
-}
-
 template <class Tiles, class Halves>
-constexpr MatMulKernels HalfTileProducts() {
-  return {{
-      nullptr,                                     // f32
-      nullptr,                                     // f16
-      nullptr,                                     // bf16
-      MultiplyByHalfTiles<Q80, Tiles, Halves>,     // q8_0
-      MultiplyByHalfTiles<Q40, Tiles, Halves>,     // q4_0
-      MultiplyByHalfTiles<Q4K, Tiles, Halves>,     // q4_k
-      MultiplyByHalfTiles<Q5K, Tiles, Halves>,     // q5_k
-      MultiplyByHalfTiles<Q6K, Tiles, Halves>,     // q6_k
-      MultiplyByHalfTiles<Q41, Tiles, Halves>,     // q4_1
-      MultiplyByHalfTiles<Q50, Tiles, Halves>,     // q5_0
-      MultiplyByHalfTiles<Q51, Tiles, Halves>,     // q5_1
-      MultiplyByHalfTiles<Q2K, Tiles, Halves>,     // q2_k
-      MultiplyByHalfTiles<Q3K, Tiles, Halves>,     // q3_k
-      MultiplyByHalfTiles<Iq4Nl, Tiles, Halves>,   // iq4_nl
-      MultiplyByHalfTiles<Iq4Xs, Tiles, Halves>,   // iq4_xs
-      MultiplyByHalfTiles<Iq3Xxs, Tiles, Halves>,  // iq3_xxs
-      MultiplyByHalfTiles<Iq3S, Tiles, Halves>,    // iq3_s
-      MultiplyByHalfTiles<Iq2Xxs, Tiles, Halves>,  // iq2_xxs
-      MultiplyByHalfTiles<Iq2Xs, Tiles, Halves>,   // iq2_xs
-      MultiplyByHalfTiles<Iq2S, Tiles, Halves>,    // iq2_s
-      MultiplyByHalfTiles<Iq1S, Tiles, Halves>,    // iq1_s
-      MultiplyByHalfTiles<Iq1M, Tiles, Halves>,    // iq1_m
-      MultiplyByHalfTiles<Mxfp4, Tiles, Halves>,   // mxfp4
-      nullptr,                                     // f8_e4m3
-      MultiplyByHalfTiles<Int4G32, Tiles, Halves>  // int4_g32
-  }};
-}
+struct HalfTileProducts {
+  template <class Format>
+  static void Run(const MatMulTile& tile) {
+    Tiles tiles;
+    tiles.Begin();
+    HalfTileProduct<Format, Tiles, Halves>(tile, tiles).MultiplyRows();
+    tiles.Release();
+  }
+};
 
 }  // namespace
 // NOLINTEND(misc-definitions-in-headers)

@@ -153,7 +153,7 @@ TEST(AmxBf16, DecodesAsVnniDoes) {
   if (!CanRun(CpuPath::kAmxBf16)) return;
   const CpuKernels& vnni = KernelsOf(CpuPath::kAvx512Vnni);
   const CpuKernels& halves = KernelsOf(CpuPath::kAmxBf16);
-  EXPECT_TRUE(std::equal(std::begin(vnni.matmul), std::end(vnni.matmul), halves.matmul));
+  EXPECT_EQ(vnni.matmul, halves.matmul);
   EXPECT_EQ(vnni.quantize, halves.quantize);
   EXPECT_EQ(vnni.attend_f16, halves.attend_f16);
 }

@@ -3,9 +3,6 @@
 #include "backend/cpu/quant_matmul.h"
 #include "backend/cpu/x86/amx_tile_configuration.h"
 #include "backend/cpu/x86/amx_tile_product.h"
-#include "backend/cpu/x86/avx512_codebooks.h"
-#include "backend/cpu/x86/avx512_formats.h"
-#include "backend/cpu/x86/avx512_plain_formats.h"
 
 namespace doppler {
 namespace {
@@ -59,35 +56,10 @@ class AmxTiles {
   int tokens_ = 0;
 };
 
-template <class Format>
-void Multiply(const MatMulTile& tile, MatMulKernel vnni) {
-  MultiplyByTiles<Format, AmxTiles>(tile, vnni);
-}
-
 }  // namespace
 
 namespace amx {
-void MatMulQ80(const MatMulTile& tile) { Multiply<Q80>(tile, avx512::MatMulQ80); }
-void MatMulQ40(const MatMulTile& tile) { Multiply<Q40>(tile, avx512::MatMulQ40); }
-void MatMulQ4K(const MatMulTile& tile) { Multiply<Q4K>(tile, avx512::MatMulQ4K); }
-void MatMulQ5K(const MatMulTile& tile) { Multiply<Q5K>(tile, avx512::MatMulQ5K); }
-void MatMulQ6K(const MatMulTile& tile) { Multiply<Q6K>(tile, avx512::MatMulQ6K); }
-void MatMulQ41(const MatMulTile& tile) { Multiply<Q41>(tile, avx512::MatMulQ41); }
-void MatMulQ50(const MatMulTile& tile) { Multiply<Q50>(tile, avx512::MatMulQ50); }
-void MatMulQ51(const MatMulTile& tile) { Multiply<Q51>(tile, avx512::MatMulQ51); }
-void MatMulQ2K(const MatMulTile& tile) { Multiply<Q2K>(tile, avx512::MatMulQ2K); }
-void MatMulQ3K(const MatMulTile& tile) { Multiply<Q3K>(tile, avx512::MatMulQ3K); }
-void MatMulIq4Nl(const MatMulTile& tile) { Multiply<Iq4Nl>(tile, avx512::MatMulIq4Nl); }
-void MatMulIq4Xs(const MatMulTile& tile) { Multiply<Iq4Xs>(tile, avx512::MatMulIq4Xs); }
-void MatMulIq3Xxs(const MatMulTile& tile) { Multiply<Iq3Xxs>(tile, avx512::MatMulIq3Xxs); }
-void MatMulIq3S(const MatMulTile& tile) { Multiply<Iq3S>(tile, avx512::MatMulIq3S); }
-void MatMulIq2Xxs(const MatMulTile& tile) { Multiply<Iq2Xxs>(tile, avx512::MatMulIq2Xxs); }
-void MatMulIq2Xs(const MatMulTile& tile) { Multiply<Iq2Xs>(tile, avx512::MatMulIq2Xs); }
-void MatMulIq2S(const MatMulTile& tile) { Multiply<Iq2S>(tile, avx512::MatMulIq2S); }
-void MatMulIq1S(const MatMulTile& tile) { Multiply<Iq1S>(tile, avx512::MatMulIq1S); }
-void MatMulIq1M(const MatMulTile& tile) { Multiply<Iq1M>(tile, avx512::MatMulIq1M); }
-void MatMulMxfp4(const MatMulTile& tile) { Multiply<Mxfp4>(tile, avx512::MatMulMxfp4); }
-void MatMulInt4G32(const MatMulTile& tile) { Multiply<Int4G32>(tile, avx512::MatMulInt4G32); }
+constinit const MatMulKernels kProducts = ProductsByType<TileProducts<AmxTiles>>();
 }  // namespace amx
 
 }  // namespace doppler

@@ -20,7 +20,7 @@ using TilesCase = std::tuple<std::string, DType>;
 std::vector<TilesCase> TilesCases() {
   std::vector<TilesCase> cases;
   for (const DTypeTraits& traits : kDTypes) {
-    if (kEmulatedTileProducts[static_cast<std::size_t>(traits.dtype)] == nullptr) continue;
+    if (kEmulatedTileProducts.of[static_cast<std::size_t>(traits.dtype)] == nullptr) continue;
     if (CanRun(CpuPath::kAvx512Vnni)) cases.emplace_back("emulated", traits.dtype);
     if (CanRun(CpuPath::kAmxInt8)) cases.emplace_back("amx", traits.dtype);
   }
@@ -56,13 +56,11 @@ class TilesTest : public testing::TestWithParam<TilesCase> {
   static constexpr int kMostTokens = 35;
 
   static DType dtype() { return std::get<DType>(GetParam()); }
-  static MatMulKernel KernelOf(CpuPath path) {
-    return KernelsOf(path).matmul[static_cast<std::size_t>(dtype())];
-  }
+  static MatMulKernel KernelOf(CpuPath path) { return ProductOf(KernelsOf(path), dtype()); }
   static MatMulKernel KernelWithTiles() {
     return std::get<std::string>(GetParam()) == "amx"
                ? KernelOf(CpuPath::kAmxInt8)
-               : kEmulatedTileProducts[static_cast<std::size_t>(dtype())];
+               : kEmulatedTileProducts.of[static_cast<std::size_t>(dtype())];
   }
 
   static void ExpectTheBitsOfVnni(int cols) {

@@ -18,6 +18,8 @@
 #include <immintrin.h>
 
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/quant_matmul.h"
+#include "backend/cpu/x86/avx512_format_list.h"
 #include "backend/cpu/x86/avx512_panel.h"
 
 namespace doppler {
@@ -137,22 +139,26 @@ struct TileProduct {
   Tiles& tiles;
 };
 
-// `vnni` does the same without tiles.
-template <class Format, class Tiles>
-void MultiplyByTiles(const MatMulTile& tile, MatMulKernel vnni) {
-  if (tile.tokens < kLeastForTiles) return vnni(tile);
-  Tiles tiles(Panels<Format>::kWords);
-  TileProduct<Format, Tiles> product{tiles};
-  const int row = Panels<Format>::MultiplyRows(tile, product);
-  tiles.Release();
-  if (row == tile.rows) return;
-  MatMulTile rest = tile;
-  rest.weights += static_cast<std::size_t>(row) * tile.row_bytes;
-  rest.rows -= row;
-  rest.first_row += row;
-  rest.out += row;
-  vnni(rest);
-}
+// What is left to those without tiles has the same bits.
+template <class Tiles>
+struct TileProducts {
+  template <class Format>
+  static void Run(const MatMulTile& tile) {
+    const MatMulKernel vnni = avx512::kProducts.of[PlaceOf<Format>(FormatsByType{})];
+    if (tile.tokens < kLeastForTiles) return vnni(tile);
+    Tiles tiles(Panels<Format>::kWords);
+    TileProduct<Format, Tiles> product{tiles};
+    const int row = Panels<Format>::MultiplyRows(tile, product);
+    tiles.Release();
+    if (row == tile.rows) return;
+    MatMulTile rest = tile;
+    rest.weights += static_cast<std::size_t>(row) * tile.row_bytes;
+    rest.rows -= row;
+    rest.first_row += row;
+    rest.out += row;
+    vnni(rest);
+  }
+};
 
 }  // namespace
 // NOLINTEND(misc-definitions-in-headers)

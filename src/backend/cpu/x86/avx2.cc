@@ -2,9 +2,7 @@
 
 #include <immintrin.h>
 
-#include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/quant_matmul.h"
-#include "backend/cpu/vector_f8.h"
 #include "backend/cpu/vector_kernels.h"
 #include "backend/cpu/vector_table.h"
 
@@ -99,34 +97,7 @@ using V = Vector8;
 
 constinit const CpuKernels kAvx2Kernels = WithFloatKernels<V>({
     .name = "avx2",
-    .matmul =
-        {
-            RunTile<FloatMatMul<V, float>>,  // f32
-            RunTile<FloatMatMul<V, Fp16>>,   // f16
-            RunTile<FloatMatMul<V, Bf16>>,   // bf16
-            avx2::MatMulQ80,                 // q8_0
-            avx2::MatMulQ40,                 // q4_0
-            avx2::MatMulQ4K,                 // q4_k
-            avx2::MatMulQ5K,                 // q5_k
-            avx2::MatMulQ6K,                 // q6_k
-            avx2::MatMulQ41,                 // q4_1
-            avx2::MatMulQ50,                 // q5_0
-            avx2::MatMulQ51,                 // q5_1
-            avx2::MatMulQ2K,                 // q2_k
-            avx2::MatMulQ3K,                 // q3_k
-            avx2::MatMulIq4Nl,               // iq4_nl
-            avx2::MatMulIq4Xs,               // iq4_xs
-            avx2::MatMulIq3Xxs,              // iq3_xxs
-            avx2::MatMulIq3S,                // iq3_s
-            avx2::MatMulIq2Xxs,              // iq2_xxs
-            avx2::MatMulIq2Xs,               // iq2_xs
-            avx2::MatMulIq2S,                // iq2_s
-            avx2::MatMulIq1S,                // iq1_s
-            avx2::MatMulIq1M,                // iq1_m
-            avx2::MatMulMxfp4,               // mxfp4
-            F8MatMul<V>::Run,                // f8_e4m3
-            avx2::MatMulInt4G32,             // int4_g32
-        },
+    .matmul = &avx2::kProducts,
     .quantize = QuantizeRow<V>,
     .reads_groups = true,
 });

@@ -44,27 +44,33 @@ void Either(const MatMulTile& tile) {
 }  // namespace
 
 namespace avx2 {
-void MatMulQ80(const MatMulTile& tile) { Either<SmallBlocks<Q80>, GroupedQ80>(tile); }
-void MatMulQ40(const MatMulTile& tile) { Either<SmallBlocks<Q40>, GroupedQ40>(tile); }
-void MatMulQ4K(const MatMulTile& tile) { Either<SuperBlocks<Q4K>, GroupedQ4K>(tile); }
-void MatMulQ5K(const MatMulTile& tile) { Either<SuperBlocks<Q5K>, GroupedQ5K>(tile); }
-void MatMulQ6K(const MatMulTile& tile) { Either<SuperBlocks<Q6K>, GroupedQ6K>(tile); }
-void MatMulIq4Nl(const MatMulTile& tile) { Either<SmallBlocks<Iq4Nl>, GroupedIq4Nl>(tile); }
-void MatMulMxfp4(const MatMulTile& tile) { Either<SmallBlocks<Mxfp4>, GroupedMxfp4>(tile); }
-void MatMulInt4G32(const MatMulTile& tile) { Either<SmallBlocks<Int4G32>, GroupedInt4G32>(tile); }
-void MatMulQ41(const MatMulTile& tile) { InOrder<SmallBlocks<Q41>>(tile); }
-void MatMulQ50(const MatMulTile& tile) { InOrder<SmallBlocks<Q50>>(tile); }
-void MatMulQ51(const MatMulTile& tile) { InOrder<SmallBlocks<Q51>>(tile); }
-void MatMulQ2K(const MatMulTile& tile) { InOrder<SuperBlocks<Q2K>>(tile); }
-void MatMulQ3K(const MatMulTile& tile) { InOrder<SuperBlocks<Q3K>>(tile); }
-void MatMulIq4Xs(const MatMulTile& tile) { InOrder<SuperBlocks<Iq4Xs>>(tile); }
-void MatMulIq3Xxs(const MatMulTile& tile) { InOrder<SuperBlocks<Iq3Xxs>>(tile); }
-void MatMulIq3S(const MatMulTile& tile) { InOrder<SuperBlocks<Iq3S>>(tile); }
-void MatMulIq2Xxs(const MatMulTile& tile) { InOrder<SuperBlocks<Iq2Xxs>>(tile); }
-void MatMulIq2Xs(const MatMulTile& tile) { InOrder<SuperBlocks<Iq2Xs>>(tile); }
-void MatMulIq2S(const MatMulTile& tile) { InOrder<SuperBlocks<Iq2S>>(tile); }
-void MatMulIq1S(const MatMulTile& tile) { InOrder<SuperBlocks<Iq1S>>(tile); }
-void MatMulIq1M(const MatMulTile& tile) { InOrder<SuperBlocks<Iq1M>>(tile); }
+constinit const MatMulKernels kProducts = {{
+    nullptr,                                      // f32
+    nullptr,                                      // f16
+    nullptr,                                      // bf16
+    Either<SmallBlocks<Q80>, GroupedQ80>,         // q8_0
+    Either<SmallBlocks<Q40>, GroupedQ40>,         // q4_0
+    Either<SuperBlocks<Q4K>, GroupedQ4K>,         // q4_k
+    Either<SuperBlocks<Q5K>, GroupedQ5K>,         // q5_k
+    Either<SuperBlocks<Q6K>, GroupedQ6K>,         // q6_k
+    InOrder<SmallBlocks<Q41>>,                    // q4_1
+    InOrder<SmallBlocks<Q50>>,                    // q5_0
+    InOrder<SmallBlocks<Q51>>,                    // q5_1
+    InOrder<SuperBlocks<Q2K>>,                    // q2_k
+    InOrder<SuperBlocks<Q3K>>,                    // q3_k
+    Either<SmallBlocks<Iq4Nl>, GroupedIq4Nl>,     // iq4_nl
+    InOrder<SuperBlocks<Iq4Xs>>,                  // iq4_xs
+    InOrder<SuperBlocks<Iq3Xxs>>,                 // iq3_xxs
+    InOrder<SuperBlocks<Iq3S>>,                   // iq3_s
+    InOrder<SuperBlocks<Iq2Xxs>>,                 // iq2_xxs
+    InOrder<SuperBlocks<Iq2Xs>>,                  // iq2_xs
+    InOrder<SuperBlocks<Iq2S>>,                   // iq2_s
+    InOrder<SuperBlocks<Iq1S>>,                   // iq1_s
+    InOrder<SuperBlocks<Iq1M>>,                   // iq1_m
+    Either<SmallBlocks<Mxfp4>, GroupedMxfp4>,     // mxfp4
+    nullptr,                                      // f8_e4m3
+    Either<SmallBlocks<Int4G32>, GroupedInt4G32>  // int4_g32
+}};
 }  // namespace avx2
 
 }  // namespace doppler

@@ -3,9 +3,7 @@
 
 #include <immintrin.h>
 
-#include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/quant_matmul.h"
-#include "backend/cpu/vector_f8.h"
 #include "backend/cpu/vector_kernels.h"
 #include "backend/cpu/vector_table.h"
 
@@ -129,34 +127,7 @@ using V = Vector16;
 
 constexpr CpuKernels kVnni = WithFloatKernels<V>({
     .name = "avx512-vnni",
-    .matmul =
-        {
-            RunTile<FloatMatMul<V, float>>,  // f32
-            RunTile<FloatMatMul<V, Fp16>>,   // f16
-            RunTile<FloatMatMul<V, Bf16>>,   // bf16
-            avx512::MatMulQ80,               // q8_0
-            avx512::MatMulQ40,               // q4_0
-            avx512::MatMulQ4K,               // q4_k
-            avx512::MatMulQ5K,               // q5_k
-            avx512::MatMulQ6K,               // q6_k
-            avx512::MatMulQ41,               // q4_1
-            avx512::MatMulQ50,               // q5_0
-            avx512::MatMulQ51,               // q5_1
-            avx512::MatMulQ2K,               // q2_k
-            avx512::MatMulQ3K,               // q3_k
-            avx512::MatMulIq4Nl,             // iq4_nl
-            avx512::MatMulIq4Xs,             // iq4_xs
-            avx512::MatMulIq3Xxs,            // iq3_xxs
-            avx512::MatMulIq3S,              // iq3_s
-            avx512::MatMulIq2Xxs,            // iq2_xxs
-            avx512::MatMulIq2Xs,             // iq2_xs
-            avx512::MatMulIq2S,              // iq2_s
-            avx512::MatMulIq1S,              // iq1_s
-            avx512::MatMulIq1M,              // iq1_m
-            avx512::MatMulMxfp4,             // mxfp4
-            F8MatMul<V>::Run,                // f8_e4m3
-            avx512::MatMulInt4G32,           // int4_g32
-        },
+    .matmul = &avx512::kProducts,
     .quantize = QuantizeRow<V>,
     .reads_unsigned = true,
     .reads_groups = true,
@@ -174,34 +145,7 @@ constinit const CpuKernels kZen5Kernels = WithFetchDistance(FetchDistance::kFart
 
 constinit const CpuKernels kAmxInt8Kernels = WithFloatKernels<V>({
     .name = "amx-int8",
-    .matmul =
-        {
-            RunTile<FloatMatMul<V, float>>,  // f32
-            RunTile<FloatMatMul<V, Fp16>>,   // f16
-            RunTile<FloatMatMul<V, Bf16>>,   // bf16
-            amx::MatMulQ80,                  // q8_0
-            amx::MatMulQ40,                  // q4_0
-            amx::MatMulQ4K,                  // q4_k
-            amx::MatMulQ5K,                  // q5_k
-            amx::MatMulQ6K,                  // q6_k
-            amx::MatMulQ41,                  // q4_1
-            amx::MatMulQ50,                  // q5_0
-            amx::MatMulQ51,                  // q5_1
-            amx::MatMulQ2K,                  // q2_k
-            amx::MatMulQ3K,                  // q3_k
-            amx::MatMulIq4Nl,                // iq4_nl
-            amx::MatMulIq4Xs,                // iq4_xs
-            amx::MatMulIq3Xxs,               // iq3_xxs
-            amx::MatMulIq3S,                 // iq3_s
-            amx::MatMulIq2Xxs,               // iq2_xxs
-            amx::MatMulIq2Xs,                // iq2_xs
-            amx::MatMulIq2S,                 // iq2_s
-            amx::MatMulIq1S,                 // iq1_s
-            amx::MatMulIq1M,                 // iq1_m
-            amx::MatMulMxfp4,                // mxfp4
-            F8MatMul<V>::Run,                // f8_e4m3
-            amx::MatMulInt4G32,              // int4_g32
-        },
+    .matmul = &amx::kProducts,
     .quantize = QuantizeRow<V>,
     .reads_unsigned = true,
     .reads_groups = true,

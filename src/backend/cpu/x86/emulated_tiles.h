@@ -7,7 +7,7 @@
 namespace doppler {
 
 // By DType; null where there are no tiles.
-extern const MatMulKernel kEmulatedTileProducts[CpuKernels::kTypes];
+extern const MatMulKernels kEmulatedTileProducts;
 extern const MatMulKernels kEmulatedHalfTileProducts;
 // As CpuKernels::to_halves.
 void EmulatedToHalves(const float* in, int row, const QuantizedRows& out);
