@@ -220,7 +220,15 @@ class Backend {
 };
 
 // Instruction sets of the cpu backend; of those of one kind of processor the best is last.
-enum class CpuPath : std::uint8_t { kPortable, kAvx2, kAvx512Vnni, kAmxInt8, kAmxBf16, kNeonDot };
+enum class CpuPath : std::uint8_t {
+  kPortable,
+  kAvx2,
+  kAvxVnni,
+  kAvx512Vnni,
+  kAmxInt8,
+  kAmxBf16,
+  kNeonDot
+};
 std::string_view CpuPathName(CpuPath path);
 // Those that this processor can run, best last.
 std::vector<CpuPath> RunnableCpuPaths();

@@ -10,6 +10,8 @@ std::string_view CpuPathName(CpuPath path) {
       return "portable";
     case CpuPath::kAvx2:
       return "avx2";
+    case CpuPath::kAvxVnni:
+      return "avx-vnni";
     case CpuPath::kAvx512Vnni:
       return "avx512-vnni";
     case CpuPath::kAmxInt8:
@@ -24,8 +26,9 @@ std::string_view CpuPathName(CpuPath path) {
 
 std::vector<CpuPath> RunnableCpuPaths() {
   std::vector<CpuPath> paths;
-  for (const CpuPath path : {CpuPath::kPortable, CpuPath::kAvx2, CpuPath::kAvx512Vnni,
-                             CpuPath::kAmxInt8, CpuPath::kAmxBf16, CpuPath::kNeonDot}) {
+  for (const CpuPath path :
+       {CpuPath::kPortable, CpuPath::kAvx2, CpuPath::kAvxVnni, CpuPath::kAvx512Vnni,
+        CpuPath::kAmxInt8, CpuPath::kAmxBf16, CpuPath::kNeonDot}) {
     if (CanRun(path)) paths.push_back(path);
   }
   return paths;

@@ -165,6 +165,7 @@ struct CpuKernels {
 
 extern const CpuKernels kPortableKernels;
 extern const CpuKernels kAvx2Kernels;        // x86-64 only
+extern const CpuKernels kAvxVnniKernels;     // x86-64 only
 extern const CpuKernels kAvx512VnniKernels;  // x86-64 only
 extern const CpuKernels kZen5Kernels;        // the same, as Zen 5 wants it
 extern const CpuKernels kAmxInt8Kernels;     // x86-64 only

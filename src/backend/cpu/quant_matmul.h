@@ -13,6 +13,10 @@ namespace avx2 {
 extern const MatMulKernels kProducts;
 }  // namespace avx2
 
+namespace avx_vnni {
+extern const MatMulKernels kProducts;
+}  // namespace avx_vnni
+
 namespace avx512 {
 extern const MatMulKernels kProducts;
 }  // namespace avx512

@@ -1,4 +1,5 @@
-// The table for AVX2, FMA and F16C: eight lanes, tails through a small buffer.
+// The tables for AVX2, FMA and F16C, and for AVX-VNNI beside these: eight lanes, tails through a
+// small buffer.
 
 #include <immintrin.h>
 
@@ -93,13 +94,14 @@ struct Vector8 {
 
 using V = Vector8;
 
+constexpr CpuKernels WithProducts(const char* name, const MatMulKernels* products) {
+  return WithFloatKernels<V>(
+      {.name = name, .matmul = products, .quantize = QuantizeRow<V>, .reads_groups = true});
+}
+
 }  // namespace
 
-constinit const CpuKernels kAvx2Kernels = WithFloatKernels<V>({
-    .name = "avx2",
-    .matmul = &avx2::kProducts,
-    .quantize = QuantizeRow<V>,
-    .reads_groups = true,
-});
+constinit const CpuKernels kAvx2Kernels = WithProducts("avx2", &avx2::kProducts);
+constinit const CpuKernels kAvxVnniKernels = WithProducts("avx-vnni", &avx_vnni::kProducts);
 
 }  // namespace doppler

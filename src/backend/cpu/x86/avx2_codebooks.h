@@ -1,5 +1,5 @@
-// The formats that pick points from codebooks, as avx2_formats.h has the others. Only avx2_quant.cc
-// includes this.
+// The formats that pick points from codebooks, as avx2_formats.h has the others. Only
+// avx2_products.h includes this.
 //
 // 32 values are four points of eight, or eight of four. An index has no more bits than its codebook
 // needs, so that none lies outside. Those of more than eight bits are put together for a whole

@@ -1,4 +1,4 @@
-// The block formats of 256 values as AVX2 reads them, 32 values at a time. Only avx2_quant.cc
+// The block formats of 256 values as AVX2 reads them, 32 values at a time. Only avx2_products.h
 // includes this.
 //
 // A Format has what avx2_row_product.h says, but for

@@ -1,5 +1,5 @@
 // The block formats in groups of sixteen rows, as avx2_group_product.h reads them. Only
-// avx2_quant.cc includes this.
+// avx2_products.h includes this.
 #pragma once
 
 #include <immintrin.h>
@@ -37,12 +37,21 @@ struct SmallGroups {
   }
 };
 
-struct GroupedQ80 : SmallGroups<Q80> {
-  static constexpr bool kSigned = true;
+// Blocks of signed bytes. VNNI takes them unsigned.
+template <class Row>
+struct SignedGroups : SmallGroups<Row> {
+  static constexpr bool kSigned = !kHasVnni;
+  static constexpr int kZero = kHasVnni ? 128 : 0;
   static constexpr int kAddable = 1;
+  static __m256i Stored(__m256i bytes) {
+    return kHasVnni ? _mm256_xor_si256(bytes, _mm256_set1_epi8(-128)) : bytes;
+  }
+};
+
+struct GroupedQ80 : SignedGroups<Q80> {
   static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
     const Byte* from = chunk.Units<Q80Layout::kValues, 32>(run, 0) + kWordsOfHalf * half;
-    for (int i = 0; i < 8; ++i) words[i] = Load32(from + 64 * i);
+    for (int i = 0; i < 8; ++i) words[i] = Stored(Load32(from + 64 * i));
   }
 };
 
@@ -74,12 +83,10 @@ void LevelWords(__m128i levels, __m256i* words) {
   for (int i = 0; i < 8; ++i) words[i] = _mm256_shuffle_epi8(table, words[i]);
 }
 
-struct GroupedIq4Nl : SmallGroups<Iq4Nl> {
-  static constexpr bool kSigned = true;
-  static constexpr int kAddable = 1;
+struct GroupedIq4Nl : SignedGroups<Iq4Nl> {
   static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
     NibbleWords<Iq4NlLayout::kNibbles>(chunk, run, half, words);
-    LevelWords(Load16(kIq4Levels), words);
+    LevelWords(_mm256_castsi256_si128(Stored(_mm256_castsi128_si256(Load16(kIq4Levels)))), words);
   }
 };
 

@@ -1,6 +1,6 @@
 // Sixteen rows at a time from matrices in groups (row_groups.h): a register holds four weights of
-// each of eight rows, and meets the same four activations in all lanes. Only avx2_quant.cc includes
-// this; see there for the order of sums.
+// each of eight rows, and meets the same four activations in all lanes. Only avx2_products.h
+// includes this; see there for the order of sums.
 //
 // A Format has
 //   kRun               values that share a scale, 32 or 16
@@ -8,8 +8,8 @@
 //   kReadsResiduals    whether the activations have 16 bits
 //   kSigned            whether weights are signed
 //   kZero              how much more than weights stand for is in Words
-//   kAddable           products of pairs of unsigned weights that int16 can add up; they divide the
-//                      words of a run
+//   kAddable           products of pairs of unsigned weights that int16 can add up, without VNNI;
+//                      they divide the words of a run
 //   kHasOffsets        whether GroupScales has offsets
 //   Load(chunk, scales)               what is unpacked once for a chunk
 //   Words(chunk, run, half, words)    the weights of a run of eight rows
@@ -62,8 +62,20 @@ struct GroupProduct {
     return _mm256_maddubs_epi16(words, FourOfAll(x));
   }
 
+  // A product waits for the one before it of the same sum, so that there are two sums.
+  static __m256i VnniDot(const Words& words, const std::int8_t* x) {
+    static_assert(!kHasVnni || !Format::kSigned);
+    __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+#pragma GCC unroll 8
+    for (int i = 0; i < kWords; ++i) {
+      sums[i % 2] = AddProducts(sums[i % 2], words[i], FourOfAll(x + 4 * i));
+    }
+    return _mm256_add_epi32(sums[0], sums[1]);
+  }
+
   // The run's dot products with the activations from `x` on.
   static __m256i Dot(const Words& words, const std::int8_t* x) {
+    if constexpr (kHasVnni) return VnniDot(words, x);
     __m256i sum = _mm256_setzero_si256();
 #pragma GCC unroll 8
     for (int first = 0; first < kWords; first += Format::kAddable) {

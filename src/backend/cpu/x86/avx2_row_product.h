@@ -1,5 +1,5 @@
 // One or two rows of quantised weights at a time, with a register for 32 of them. Only
-// avx2_quant.cc includes this; see there for the order of sums.
+// avx2_products.h includes this; see there for the order of sums.
 //
 // A Format has
 //   kRun               values that share a scale, 32 or 16
@@ -14,6 +14,7 @@
 #include <immintrin.h>
 
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/x86/avx2_dot.h"
 #include "backend/cpu/x86/avx2_formats.h"
 
 namespace doppler {
@@ -39,8 +40,7 @@ template <bool kSigned>
 __m256i Product(const Weights& weights, __m256i activations) {
   // The weight's sign moves to the activation, since one side has to be unsigned.
   const __m256i others = kSigned ? _mm256_sign_epi8(activations, weights.signs) : activations;
-  const __m256i pairs = _mm256_maddubs_epi16(weights.sizes, others);
-  return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+  return AddProducts(_mm256_setzero_si256(), weights.sizes, others);
 }
 
 // Sums of the four lanes of each half: those of the lower halves, then those of the upper ones.

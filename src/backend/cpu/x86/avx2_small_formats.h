@@ -1,4 +1,4 @@
-// The block formats of 32 values with one scale as AVX2 reads them. Only avx2_quant.cc includes
+// The block formats of 32 values with one scale as AVX2 reads them. Only avx2_products.h includes
 // this.
 //
 // A Block has

@@ -25,6 +25,17 @@ __attribute__((target("avx2"))) int RunAvx2(int rounds) {
   return _mm256_extract_epi32(sums[0], 0);
 }
 
+__attribute__((target("avx2,avxvnni"))) int RunAvxVnni(int rounds) {
+  __m256i sums[kChains] = {};
+  const __m256i weights = _mm256_set1_epi8(3);
+  for (int round = 0; round < rounds; ++round) {
+#pragma GCC unroll 12
+    for (__m256i& sum : sums) sum = _mm256_dpbusd_avx_epi32(sum, weights, weights);
+  }
+  for (int i = 1; i < kChains; ++i) sums[0] = _mm256_add_epi32(sums[0], sums[i]);
+  return _mm256_extract_epi32(sums[0], 0);
+}
+
 __attribute__((target("avx512f,avx512vnni"))) int RunAvx512Vnni(int rounds) {
   __m512i sums[kChains];
   for (__m512i& sum : sums) sum = _mm512_setzero_si512();
@@ -45,6 +56,8 @@ Int8Kernel Int8Products(CpuPath path) {
   switch (path) {
     case CpuPath::kAvx2:
       return {RunAvx2, 32 * kChains};
+    case CpuPath::kAvxVnni:
+      return {RunAvxVnni, 32 * kChains};
     case CpuPath::kAvx512Vnni:
     case CpuPath::kAmxInt8:
     case CpuPath::kAmxBf16:

@@ -23,6 +23,16 @@ bool HasAvx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && HasF16c();
 }
 
+// EAX of CPUID leaf 7, subleaf 1.
+bool HasAvxVnni() {
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  return HasAvx2() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 &&
+         (eax & (1u << 4)) != 0;
+}
+
 bool HasAvx512Vnni() {
   return HasAvx2() && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("avx512f") &&
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
@@ -77,6 +87,8 @@ bool CanRun(CpuPath path) {
       return true;
     case CpuPath::kAvx2:
       return HasAvx2();
+    case CpuPath::kAvxVnni:
+      return HasAvxVnni();
     case CpuPath::kAvx512Vnni:
       return HasAvx512Vnni();
     case CpuPath::kAmxInt8:
@@ -93,6 +105,8 @@ const CpuKernels& KernelsOf(CpuPath path) {
   switch (path) {
     case CpuPath::kAvx2:
       return kAvx2Kernels;
+    case CpuPath::kAvxVnni:
+      return kAvxVnniKernels;
     case CpuPath::kAvx512Vnni:
       return IsZen5() ? kZen5Kernels : kAvx512VnniKernels;
     case CpuPath::kAmxInt8:
