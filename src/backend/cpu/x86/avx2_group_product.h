@@ -48,6 +48,7 @@ struct GroupProduct {
   static constexpr int kTogether = 32 / Format::kRun;
   static constexpr int kColumnsOfBlock = kColumnsOfChunk / Format::kBlocks;
 
+  static constexpr int kBytesAhead = 4096;
   static constexpr int kBytesOfChunk = kRowsOfGroup * Format::kBlocks * Format::kBytes;
 
   using Words = __m256i[kWords];
@@ -133,9 +134,11 @@ struct GroupProduct {
   [[gnu::always_inline]] static void AddChunk(const MatMulTile& tile, const GroupChunk& chunk,
                                               int begin, int token, int tokens, Sums& sums) {
     // The processor's own prefetcher does not follow the order in which the parts of blocks of 256
-    // values are read.
+    // values are read, and with VNNI it comes late for the others.
     if constexpr (Format::kBlocks == 1) {
       FetchAhead<kSecondLevel>(chunk.data + kBytesOfChunk, kBytesOfChunk);
+    } else if constexpr (kHasVnni) {
+      FetchAhead<kSecondLevel>(chunk.data + kBytesAhead, kBytesOfChunk);
     }
     GroupScales scales;
     Format::Load(chunk, scales);
