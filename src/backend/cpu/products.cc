@@ -7,6 +7,7 @@
 #include "backend/checks.h"
 #include "backend/cpu/product_accesses.h"
 #include "backend/cpu/row_pieces.h"
+#include "backend/cpu/select.h"
 #include "base/error.h"
 
 namespace doppler {
