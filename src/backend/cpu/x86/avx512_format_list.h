@@ -12,21 +12,20 @@ namespace {
 template <class... Formats>
 struct FormatList {};
 
+// Types whose weights are floats.
 struct NoFormat {};
 
 using FormatsByType = FormatList<NoFormat, NoFormat, NoFormat, Q80, Q40, Q4K, Q5K, Q6K, Q41, Q50,
                                  Q51, Q2K, Q3K, Iq4Nl, Iq4Xs, Iq3Xxs, Iq3S, Iq2Xxs, Iq2Xs, Iq2S,
                                  Iq1S, Iq1M, Mxfp4, NoFormat, Int4G32>;
 
-// Which place of the list a format has.
+// Which place of the list a format has, which has to be there.
 template <class Format, class... Formats>
 consteval int PlaceOf(FormatList<Formats...>) {
+  constexpr bool kIsIt[] = {__is_same(Format, Formats)...};
   int place = 0;
-  for (const bool is_it : {__is_same(Format, Formats)...}) {
-    if (is_it) return place;
-    ++place;
-  }
-  return -1;
+  while (!kIsIt[place]) ++place;
+  return place;
 }
 
 template <class Products, class Format>
