@@ -65,7 +65,7 @@ endfunction()
 # Each case is a ctest test. Under a sanitizer or an emulator, where a process takes long to start, a
 # ctest test is a quarter of the program's cases; the perplexity of whole texts, the long texts that would show
 # quadratic time, the demo model in two layouts and families in three shardings, which do not depend on the build, are left out. So are, for the thread sanitizer, cases with one
-# compute thread, and families and formats of weights whose threads do what others' do. With LONG they are started before those of other programs.
+# compute thread, kernels that are compared in one thread, and families and formats of weights whose threads do what others' do. With LONG they are started before those of other programs.
 # With DEMO they read the demo model that the test `demo_model` converts for all of them (tests/).
 # Test data is found under DOPPLER_SOURCE_DIR. Outside the sanitizers decode may not allocate.
 function(doppler_test TARGET)
@@ -100,7 +100,8 @@ function(doppler_test TARGET)
   set(left_out "*Perplexity*:*NoQuadraticTime:GroupsResidency.GiveTheSameBitsAsRows:*FamilyTest*_layer_*:*FamilyTest*_fixed_*")
   if(DOPPLER_SANITIZE STREQUAL "thread")
     string(APPEND left_out ":Window.*:*LatentTest*:*1Thread*:*/phimoe:*/gpt_oss:*/deepseek_v3"
-                           ":List/KernelListTest.*:*/portable_iq*:*/portable_q?_k")
+                           ":List/KernelListTest.*:*/portable_iq*:*/portable_q?_k:*/avx_vnni_*"
+                           ":Tiles/*:HalfTiles/*:*AvxVnniTest*")
   endif()
   foreach(quarter RANGE 3)
     add_test(NAME ${TARGET}.${quarter}

@@ -10,27 +10,30 @@
 namespace doppler {
 namespace {
 
-// Clang 14 does not know the name "f16c".
-bool HasF16c() {
+struct Registers {
   unsigned eax = 0;
   unsigned ebx = 0;
   unsigned ecx = 0;
   unsigned edx = 0;
-  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & (1u << 29)) != 0;
+};
+
+// Zeros where the processor does not have the leaf.
+Registers CpuId(unsigned leaf, unsigned subleaf = 0) {
+  Registers found;
+  __get_cpuid_count(leaf, subleaf, &found.eax, &found.ebx, &found.ecx, &found.edx);
+  return found;
 }
+
+// Clang 14 does not know the name "f16c".
+bool HasF16c() { return (CpuId(1).ecx & (1u << 29)) != 0; }
 
 bool HasAvx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && HasF16c();
 }
 
-// EAX of CPUID leaf 7, subleaf 1.
 bool HasAvxVnni() {
-  unsigned eax = 0;
-  unsigned ebx = 0;
-  unsigned ecx = 0;
-  unsigned edx = 0;
-  return HasAvx2() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 &&
-         (eax & (1u << 4)) != 0;
+  constexpr unsigned kAvxVnni = 1u << 4;
+  return HasAvx2() && (CpuId(7, 1).eax & kAvxVnni) != 0;
 }
 
 bool HasAvx512Vnni() {
@@ -41,13 +44,9 @@ bool HasAvx512Vnni() {
 
 // AMD's family 1Ah.
 bool IsZen5() {
-  unsigned eax = 0;
-  unsigned ebx = 0;
-  unsigned ecx = 0;
-  unsigned edx = 0;
-  if (!__builtin_cpu_is("amd") || __get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0) return false;
-  const unsigned family = (eax >> 8 & 0xfu) + (eax >> 20 & 0xffu);
-  return family == 0x1a;
+  const unsigned signature = CpuId(1).eax;
+  const unsigned family = (signature >> 8 & 0xfu) + (signature >> 20 & 0xffu);
+  return __builtin_cpu_is("amd") && family == 0x1a;
 }
 
 // Linux lets a process use tiles once it has asked, and only if the kernel saves them too.
@@ -58,13 +57,7 @@ bool MayUseTiles() {
 }
 
 // EDX of CPUID leaf 7 has all of `bits`.
-bool HasExtendedFeatures(unsigned bits) {
-  unsigned eax = 0;
-  unsigned ebx = 0;
-  unsigned ecx = 0;
-  unsigned edx = 0;
-  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & bits) == bits;
-}
+bool HasExtendedFeatures(unsigned bits) { return (CpuId(7).edx & bits) == bits; }
 
 bool HasAmxInt8() {
   constexpr unsigned kAmxTile = 1u << 24;
