@@ -28,13 +28,12 @@ __m512i FourQuarters(const __m128i (&quarters)[4]) {
   return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
-// Indices of more than eight bits, four to a word: bytes of `low`, and `high_bits` bits each of
-// `high`. Computed like this, since values take long from vector registers to the others.
-template <int kFours>
+// Eight indices of more than eight bits, four to a word: bytes of `low`, and `high_bits` bits each
+// of `high`. Computed like this, since values take long from vector registers to the others.
 struct Indices {
   Indices(const Byte* low, unsigned high, int high_bits) {
     const std::uint64_t upper = 0x0100010001000100u * ((1u << high_bits) - 1);
-    for (int i = 0; i < kFours; ++i) {
+    for (int i = 0; i < 2; ++i) {
       fours[i] = _pdep_u64(LoadWord(low + 4 * i), 0x00ff00ff00ff00ffu) |
                  _pdep_u64(high >> (4 * high_bits * i), upper);
     }
@@ -43,7 +42,7 @@ struct Indices {
     return static_cast<unsigned>(fours[i / 4] >> (16 * (i % 4))) & 0xffffu;
   }
 
-  std::uint64_t fours[kFours];
+  std::uint64_t fours[2];
 };
 
 // Eight points of eight; `index(i)` is that of point i.
@@ -196,8 +195,8 @@ struct Iq2S : SuperBlocks<16, Iq2SLayout::kBytes, kSignedZero> {
             _mm512_setzero_ps()};
   }
   static __m512i Values(const Byte* block, int pair) {
-    const Indices<2> indices(block + Iq2SLayout::kPoints + 8 * pair,
-                             LoadShort(block + Iq2SLayout::kHighBits + 2 * pair), 2);
+    const Indices indices(block + Iq2SLayout::kPoints + 8 * pair,
+                          LoadShort(block + Iq2SLayout::kHighBits + 2 * pair), 2);
     return Signed(EightPoints(kIq2SPoints, indices),
                   LoadLong(block + Iq2SLayout::kSigns + 8 * pair), kSignedZero);
   }
@@ -224,7 +223,7 @@ struct Iq1S : SuperBlocks<32, Iq1SLayout::kBytes, kMovedZero> {
   static __m512i Values(const Byte* block, int pair) {
     const unsigned words = LoadWord(block + Iq1SLayout::kHighBits + 4 * pair);
     const unsigned high = (words & 0xfffu) | (words >> 16 & 0xfffu) << 12;
-    const Indices<2> indices(block + Iq1SLayout::kPoints + 8 * pair, high, 3);
+    const Indices indices(block + Iq1SLayout::kPoints + 8 * pair, high, 3);
     // A run's sign for each of its four points.
     const unsigned down = ((words >> 15 & 1u) * 0x0fu) | ((words >> 31) * 0xf0u);
     return Moved(EightPoints(kIq1Points, indices), static_cast<__mmask8>(down));
@@ -248,8 +247,7 @@ struct Iq1M : SuperBlocks<16, Iq1MLayout::kBytes, kMovedZero> {
   }
   static __m512i Values(const Byte* block, int pair) {
     const unsigned word = LoadWord(block + Iq1MLayout::kHighBits + 4 * pair);
-    const Indices<2> indices(block + Iq1MLayout::kPoints + 8 * pair, _pext_u32(word, 0x77777777u),
-                             3);
+    const Indices indices(block + Iq1MLayout::kPoints + 8 * pair, _pext_u32(word, 0x77777777u), 3);
     const unsigned down = _pext_u32(word, 0x88888888u);
     return Moved(EightPoints(kIq1Points, indices), static_cast<__mmask8>(down));
   }
