@@ -5,8 +5,11 @@
 
 Every engine runs in a memory control group of the budget's size, page cache included, after the page
 cache was dropped; the disk's rate is measured before each round. Peers are programs with the command
-line of llama.cpp's llama-bench, and map the file. Needs root, python3 and fio. Prints a table in
-Markdown, and with --json FILE writes every run.
+line of llama.cpp's llama-bench. Needs root, python3 and fio. Prints a table in Markdown, and with
+--json FILE writes every run.
+
+Both decode from an empty context, or with --after-prompt after the prompt that is measured too. Then
+memory holds what a model of any size has room for, which few tokens of decode would not read.
 """
 
 import argparse
@@ -32,14 +35,17 @@ def run_doppler(options, size, prefill, decode, repetitions):
     output, peak = run_in_group(
         [options.doppler, "bench", options.artifact, "--json", "--repetitions", str(repetitions),
          "--host-memory", str(size), "--threads", str(options.threads),
-         "--prefill", str(prefill), "--decode", str(decode)], memory=size)
+         "--prefill", str(prefill), "--decode", str(decode)] + options.doppler_argument, memory=size)
     return json.loads(output), peak
 
 
 def measure_doppler(options, size):
-    # Decodes from an empty context, as peers do.
-    prompt, prompt_peak = run_doppler(options, size, options.prefill, 0, 5)
-    report, peak = run_doppler(options, size, 1, options.decode, 5)
+    if options.after_prompt:
+        prompt, prompt_peak = run_doppler(options, size, options.prefill, options.decode, 5)
+        report, peak = prompt, prompt_peak
+    else:
+        prompt, prompt_peak = run_doppler(options, size, options.prefill, 0, 5)
+        report, peak = run_doppler(options, size, 1, options.decode, 5)
     decode = report["decode"]
     return {"prefill": prompt["prefill"]["tokens_per_second"],
             "decode": decode["tokens_per_second"], "peak": max(peak, prompt_peak),
@@ -47,12 +53,15 @@ def measure_doppler(options, size):
 
 
 def measure_peer(program, options, size):
+    prompt, decode = str(options.prefill), str(options.decode)
+    tests = ["-p", prompt] + (["-n", "0", "-gp", f"{prompt},{decode}"] if options.after_prompt
+                              else ["-n", decode])
     output, peak = run_in_group(
-        [program, "-m", options.gguf, "-p", str(options.prefill), "-n", str(options.decode),
-         "-t", str(options.threads), "-r", "1", "-o", "json"] + options.peer_argument, memory=size)
+        [program, "-m", options.gguf, "-t", str(options.threads), "-r", "1", "-o", "json"] + tests +
+        options.peer_argument, memory=size)
     speeds = {"peak": peak}
     for test in json.loads(output):
-        speeds["prefill" if test["n_prompt"] else "decode"] = test["avg_ts"]
+        speeds["decode" if test["n_gen"] else "prefill"] = test["avg_ts"]
     return speeds
 
 
@@ -119,6 +128,10 @@ def main():
                         help="a program with llama-bench's command line; may be repeated")
     parser.add_argument("--peer-argument", action="append", default=[],
                         help="passed to every peer; may be repeated")
+    parser.add_argument("--doppler-argument", action="append", default=[],
+                        help="passed to doppler bench, as --cpu-path=avx2; may be repeated")
+    parser.add_argument("--after-prompt", action="store_true",
+                        help="decode after the prompt; peers need llama-bench's -gp")
     parser.add_argument("--budgets", default="4G,6G,8G,12G")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--prefill", type=int, default=512)

@@ -13,6 +13,7 @@
 #include "backend/backend.h"
 #include "backend/block_layout.h"
 #include "backend/cpu/select.h"
+#include "backend/row_groups.h"
 #include "base/float16.h"
 
 namespace doppler {
@@ -197,13 +198,39 @@ class OwnedRows {
   std::vector<float> data_;
 };
 
+// The matrix in groups of sixteen rows. REQUIRES: CanGroupRows.
+inline OwnedMatrix InGroups(const WeightMatrix& rows) {
+  OwnedMatrix out;
+  const std::size_t bytes =
+      kGroupRows * *RowBytes(rows.dtype, static_cast<std::uint64_t>(rows.cols));
+  const std::size_t groups = static_cast<std::size_t>(rows.rows) / kGroupRows;
+  out.bytes.resize(groups * bytes);
+  for (std::size_t i = 0; i < groups; ++i) {
+    GroupRows(rows.dtype, rows.cols, {rows.data + i * bytes, bytes},
+              std::span(out.bytes).subspan(i * bytes, bytes));
+  }
+  out.view = rows;
+  out.view.data = out.bytes.data();
+  out.view.layout = WeightLayout::kRows16;
+  return out;
+}
+
+inline std::vector<DType> GroupedTypes() {
+  std::vector<DType> out;
+  for (const DTypeTraits& traits : kDTypes) {
+    if (CanGroupRows(traits.dtype, kGroupRows)) out.push_back(traits.dtype);
+  }
+  return out;
+}
+
 // The products of a whole matrix by a kernel of quantised weights.
 inline OwnedRows RunKernel(MatMulKernel kernel, const WeightMatrix& weights, const QuantizedRows& x,
-                           int tokens) {
+                           int tokens, FetchDistance distance = {}) {
   OwnedRows out(tokens, weights.rows, 3);
   kernel({.weights = reinterpret_cast<const unsigned char*>(weights.data),
           .row_bytes = *RowBytes(weights.dtype, static_cast<std::uint64_t>(weights.cols)),
           .grouped = weights.layout == WeightLayout::kRows16,
+          .fetch_distance = distance,
           .rows = weights.rows,
           .cols = weights.cols,
           .tokens = tokens,

@@ -15,14 +15,6 @@ inline std::vector<DType> EveryType() {
   return types;
 }
 
-inline std::vector<DType> GroupedTypes() {
-  std::vector<DType> types;
-  for (const DTypeTraits& traits : kDTypes) {
-    if (CanGroupRows(traits.dtype, kGroupRows)) types.push_back(traits.dtype);
-  }
-  return types;
-}
-
 // One block, an odd number of blocks, more than a kernel takes at once; for floats also lengths
 // that fill no register.
 inline std::vector<int> OddColumns(DType type) {
@@ -72,17 +64,6 @@ inline int RowCount(DType type, const KernelShape& shape) {
          16;
 }
 
-inline void GroupAllRows(OwnedMatrix& matrix) {
-  const auto rows = matrix.bytes;
-  const std::size_t group =
-      kGroupRows * *RowBytes(matrix.view.dtype, static_cast<unsigned>(matrix.view.cols));
-  for (std::size_t at = 0; at < rows.size(); at += group) {
-    GroupRows(matrix.view.dtype, matrix.view.cols, std::span(rows).subspan(at, group),
-              std::span(matrix.bytes).subspan(at, group));
-  }
-  matrix.view.layout = WeightLayout::kRows16;
-}
-
 // A matrix and its activations, which int8 holds exactly.
 struct ProductData {
   ProductData(DType type, const KernelShape& shape, int in_cols)
@@ -128,7 +109,7 @@ inline KernelWork MatMulWork(DType type, const KernelShape& shape) {
 // The same of a matrix in groups of rows.
 inline KernelWork MatMulOfGroupsWork(DType type, const KernelShape& shape) {
   const auto data = std::make_shared<ProductData>(type, shape, shape.cols);
-  GroupAllRows(data->matrix);
+  data->matrix = InGroups(data->matrix.view);
   return MatMulWorkOf(data, shape);
 }
 

@@ -8,41 +8,16 @@
 
 #include "backend/kernel_cases.h"
 #include "backend/kernel_products.h"
-#include "backend/row_groups.h"
 
 namespace doppler {
 namespace {
 
 constexpr int kMostTokens = 19;  // more than any kernel takes at once
 
-OwnedMatrix InGroups(const WeightMatrix& rows) {
-  OwnedMatrix out;
-  const std::size_t bytes =
-      kGroupRows * *RowBytes(rows.dtype, static_cast<std::uint64_t>(rows.cols));
-  const std::size_t groups = static_cast<std::size_t>(rows.rows) / kGroupRows;
-  out.bytes.resize(groups * bytes);
-  for (std::size_t i = 0; i < groups; ++i) {
-    GroupRows(rows.dtype, rows.cols, {rows.data + i * bytes, bytes},
-              std::span(out.bytes).subspan(i * bytes, bytes));
-  }
-  out.view = rows;
-  out.view.data = out.bytes.data();
-  out.view.layout = WeightLayout::kRows16;
-  return out;
-}
-
 // A block; less than a chunk, several chunks and blocks that are no multiple of anything.
 std::vector<int> ColumnsOf(DType dtype) {
   if (Traits(dtype).block_elements == 256) return {256, 768};
   return {32, 96, 256, 736, 1056};
-}
-
-std::vector<DType> GroupedTypes() {
-  std::vector<DType> out;
-  for (const DTypeTraits& traits : kDTypes) {
-    if (CanGroupRows(traits.dtype, kGroupRows)) out.push_back(traits.dtype);
-  }
-  return out;
 }
 
 using PathAndType = std::tuple<CpuPath, DType>;

@@ -56,9 +56,10 @@ constexpr std::ptrdiff_t HalvesOfRow(int row, int cols) {
   return std::ptrdiff_t{row / 16 * 16} * cols + row % 16 * 32;
 }
 
-// How long before they are read weights in groups of rows are fetched from memory: a matter of the
-// processor's caches and of its own prefetcher.
-enum class FetchDistance : std::uint8_t { kNear, kFar, kFarthest };
+// How long before they are read weights in groups of rows are fetched from memory, as one kind of
+// processor wants it: a matter of its caches and of its own prefetcher.
+enum class FetchDistance : std::uint8_t { kZen4, kIntel, kZen5 };
+constexpr int kFetchDistances = 3;
 
 // Some rows of a weight matrix times some tokens. Float weights read `in`, others `quantized`
 // if the table can quantise.
@@ -70,7 +71,7 @@ struct MatMulTile {
   const unsigned char* weights = nullptr;  // [rows], row_bytes apart
   std::size_t row_bytes = 0;
   bool grouped = false;  // groups of sixteen rows instead, each of 16 * row_bytes (row_groups.h)
-  FetchDistance fetch_distance = FetchDistance::kNear;
+  FetchDistance fetch_distance = FetchDistance::kZen4;
   int rows = 0;
   int cols = 0;
   int tokens = 0;                      // at most kMaxTokens, or kMaxPromptTokens
@@ -141,7 +142,6 @@ struct CpuKernels {
   bool reads_unsigned = false;
   // Whether products take groups of rows as they are.
   bool reads_groups = false;
-  FetchDistance fetch_distance = FetchDistance::kNear;
 
   void (*rms_norm)(const float* in, const float* weight, float epsilon, int size,
                    float* out) = nullptr;
@@ -167,7 +167,6 @@ extern const CpuKernels kPortableKernels;
 extern const CpuKernels kAvx2Kernels;        // x86-64 only
 extern const CpuKernels kAvxVnniKernels;     // x86-64 only
 extern const CpuKernels kAvx512VnniKernels;  // x86-64 only
-extern const CpuKernels kZen5Kernels;        // the same, as Zen 5 wants it
 extern const CpuKernels kAmxInt8Kernels;     // x86-64 only
 extern const CpuKernels kAmxBf16Kernels;     // x86-64 only
 extern const CpuKernels kNeonDotKernels;     // AArch64 only

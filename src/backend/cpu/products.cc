@@ -51,7 +51,7 @@ const float* GridOf(const WeightMatrix& weights, Bytes row_bytes) {
 }  // namespace
 
 CpuProducts::CpuProducts(ThreadPool& pool, const CpuKernels& kernels)
-    : pool_(pool), kernels_(kernels), inputs_(pool, kernels) {
+    : pool_(pool), kernels_(kernels), fetch_distance_(FetchDistanceHere()), inputs_(pool, kernels) {
   products_.reserve(kMostTogether);
   units_.reserve(kMostTogether);
 }
@@ -227,7 +227,7 @@ void CpuProducts::MultiplyInOrder(const Operands& operands, int begin, int end, 
         .weights = data + static_cast<std::size_t>(begin) * row_bytes,
         .row_bytes = row_bytes,
         .grouped = weights->layout == WeightLayout::kRows16,
-        .fetch_distance = kernels_.fetch_distance,
+        .fetch_distance = fetch_distance_,
         .rows = end - begin,
         .cols = weights->cols,
         .tokens = std::min(step, out.rows - token),

@@ -66,6 +66,7 @@ class CpuProducts {
 
   ThreadPool& pool_;
   const CpuKernels& kernels_;
+  const FetchDistance fetch_distance_;
   ProductInputs inputs_;
   UngroupedRows ungrouped_;  // unless kernels read groups
   // What the next loop of the threads computes.

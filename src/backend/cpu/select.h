@@ -11,6 +11,9 @@ bool CanRun(CpuPath path);
 // REQUIRES: CanRun(path).
 const CpuKernels& KernelsOf(CpuPath path);
 
+// What suits this processor; one that is not known is taken for Zen 4.
+FetchDistance FetchDistanceHere();
+
 // The table's product with weights of a type.
 MatMulKernel ProductOf(const CpuKernels& kernels, DType dtype);
 

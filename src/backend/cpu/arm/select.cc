@@ -33,4 +33,6 @@ const CpuKernels& KernelsOf(CpuPath path) {
   return path == CpuPath::kNeonDot ? kNeonDotKernels : kPortableKernels;
 }
 
+FetchDistance FetchDistanceHere() { return {}; }
+
 }  // namespace doppler

@@ -11,4 +11,6 @@ const CpuKernels& KernelsOf(CpuPath path) {
   return kPortableKernels;
 }
 
+FetchDistance FetchDistanceHere() { return {}; }
+
 }  // namespace doppler

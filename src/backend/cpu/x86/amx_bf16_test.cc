@@ -108,8 +108,7 @@ TEST_P(HalfTilesTest, GroupsOfRowsHaveTheBitsOfRowsInOrder) {
   const int block = Traits(GetParam()).block_elements;
   const int cols = 512 + block;
   const auto weights = RandomMatrix(GetParam(), 3 * kGroupRows, cols, 20);
-  auto groups = RandomMatrix(GetParam(), 3 * kGroupRows, cols, 20);
-  GroupAllRows(groups);
+  const OwnedMatrix groups = InGroups(weights.view);
   const HalfTokens x(GetParam(), cols);
   for (const int tokens : {1, 19}) {
     OwnedRows in_order = RunKernel(Emulated(), weights.view, x.rows(), tokens);

@@ -7,8 +7,8 @@
 
 #include <gtest/gtest.h>
 
-#include "backend/cpu/quantized_scratch.h"
 #include "backend/cpu/x86/emulated_tiles.h"
+#include "backend/cpu/x86/vnni_tokens.h"
 #include "backend/kernel_cases.h"
 
 namespace doppler {
@@ -27,29 +27,6 @@ std::vector<TilesCase> TilesCases() {
   return cases;
 }
 
-// Activations of AVX-512 VNNI in memory of their own.
-class QuantizedTokens {
- public:
-  QuantizedTokens(DType weights, int tokens, int cols) {
-    const QuantizedLayout layout(0, tokens, cols, true);
-    memory_.resize(layout.end / sizeof(CacheLine));
-    rows_ = layout.At(reinterpret_cast<std::byte*>(memory_.data()));
-    if (weights != DType::kMxfp4) rows_.residuals = nullptr;
-    rows_.cols = cols;
-    const std::vector<float> values = GaussianValues(tokens * cols, 21);
-    for (int t = 0; t < tokens; ++t) {
-      KernelsOf(CpuPath::kAvx512Vnni)
-          .quantize(values.data() + static_cast<std::ptrdiff_t>(t) * cols, RowsFrom(rows_, t));
-    }
-  }
-
-  const QuantizedRows& rows() const { return rows_; }
-
- private:
-  std::vector<CacheLine> memory_;
-  QuantizedRows rows_;
-};
-
 class TilesTest : public testing::TestWithParam<TilesCase> {
  protected:
   static constexpr int kRows = 37;  // two panels and five rows
@@ -65,7 +42,7 @@ class TilesTest : public testing::TestWithParam<TilesCase> {
 
   static void ExpectTheBitsOfVnni(int cols) {
     const auto weights = RandomMatrix(dtype(), kRows, cols, 20);
-    const QuantizedTokens x(dtype(), kMostTokens, cols);
+    const VnniTokens x(dtype(), kMostTokens, cols);
     for (const int tokens : {7, 8, 15, 16, 17, kMostTokens}) {
       OwnedRows expected =
           RunKernel(KernelOf(CpuPath::kAvx512Vnni), weights.view, x.rows(), tokens);

@@ -133,15 +133,9 @@ constexpr CpuKernels kVnni = WithFloatKernels<V>({
     .reads_groups = true,
 });
 
-constexpr CpuKernels WithFetchDistance(FetchDistance distance, CpuKernels kernels) {
-  kernels.fetch_distance = distance;
-  return kernels;
-}
-
 }  // namespace
 
 constinit const CpuKernels kAvx512VnniKernels = kVnni;
-constinit const CpuKernels kZen5Kernels = WithFetchDistance(FetchDistance::kFarthest, kVnni);
 
 constinit const CpuKernels kAmxInt8Kernels = WithFloatKernels<V>({
     .name = "amx-int8",
@@ -149,7 +143,6 @@ constinit const CpuKernels kAmxInt8Kernels = WithFloatKernels<V>({
     .quantize = QuantizeRow<V>,
     .reads_unsigned = true,
     .reads_groups = true,
-    .fetch_distance = FetchDistance::kFar,
 });
 
 // `kernels` with products of halves for prompts.
@@ -159,7 +152,6 @@ constexpr CpuKernels WithHalves(CpuKernels kernels) {
   kernels.to_halves = amx_bf16::ToHalves;
   return kernels;
 }
-constinit const CpuKernels kAmxBf16Kernels =
-    WithHalves(WithFetchDistance(FetchDistance::kFar, kVnni));
+constinit const CpuKernels kAmxBf16Kernels = WithHalves(kVnni);
 
 }  // namespace doppler

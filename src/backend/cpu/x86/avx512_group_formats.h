@@ -4,10 +4,11 @@
 // Grouped<Format> has, for formats that are stored in groups,
 //   kExists        true
 //   kLanesAtOnce   runs of a chunk that are unpacked together
-//   kBytesAhead    how far ahead weights are fetched, by MatMulTile::fetch_distance; 0: the next
-//                  chunk is read instead. The processor's own prefetcher follows loads in order. It
-//                  does not follow the parts of a chunk that a step of q5_k or q6_k reads, nor what
-//                  is only fetched; what is best is a matter of measuring (docs/kernels.md).
+//   kAhead         how far ahead weights are fetched, by MatMulTile::fetch_distance; nothing: the
+//                  next chunk is read instead. The processor's own prefetcher follows loads in
+//                  order. It does not follow the parts of a chunk that a step of q5_k or q6_k
+//                  reads, nor what is only fetched into the second-level cache; what is best is a
+//                  matter of measuring (docs/kernels.md).
 //   LaneOf(step, i)                       which run of the chunk is the i-th of a step
 //   LoadHeads(chunk, runs, scales, offsets)   of the chunk's runs
 //   LoadWords(chunk, runs, step, words)   four weights of each row in a word, as Format::Values has
@@ -31,6 +32,12 @@ constexpr std::ptrdiff_t AtOfGroup(int bytes) { return std::ptrdiff_t{kRowsOfGro
 template <class Format>
 struct Grouped {
   static constexpr bool kExists = false;
+};
+
+// In bytes, into each cache; 0: not fetched into that one.
+struct FetchedAhead {
+  int second_level = 0;
+  int first_level = 0;
 };
 
 // An f16 number of each row.
@@ -57,7 +64,7 @@ struct GroupedSubScales {
 
 template <>
 struct Grouped<Q4K> : GroupedSubScales {
-  static constexpr int kBytesAhead[] = {1024, 4096, 8192};
+  static constexpr FetchedAhead kAhead[] = {{1024}, {2048}, {8192}};
   static void LoadWords(const Byte* chunk, int, int step, __m512i (&words)[2][8]) {
     const Byte* nibbles = chunk + AtOfGroup(Q4KLayout::kNibbles + 32 * step);
     for (int i = 0; i < 8; ++i) {
@@ -70,7 +77,7 @@ struct Grouped<Q4K> : GroupedSubScales {
 
 template <>
 struct Grouped<Q5K> : GroupedSubScales {
-  static constexpr int kBytesAhead[] = {8192, 8192, 8192};
+  static constexpr FetchedAhead kAhead[] = {{8192}, {2048}, {8192}};
   static void LoadWords(const Byte* chunk, int, int step, __m512i (&words)[2][8]) {
     const Byte* nibbles = chunk + AtOfGroup(Q5KLayout::kNibbles + 32 * step);
     const Byte* high_bits = chunk + AtOfGroup(Q5KLayout::kHighBits);
@@ -91,7 +98,7 @@ struct Grouped<Q5K> : GroupedSubScales {
 template <>
 struct Grouped<Q6K> {
   static constexpr bool kExists = true;
-  static constexpr int kBytesAhead[] = {0, 8192, 8192};
+  static constexpr FetchedAhead kAhead[] = {{}, {3584, 2560}, {8192}};
   static constexpr int kLanesAtOnce = 4;
   static int LaneOf(int step, int i) { return 8 * (step / 2) + 2 * i + step % 2; }
 
@@ -129,7 +136,7 @@ struct Grouped<Q6K> {
 template <class Format, int kScaleBytes>
 struct GroupedBlocks {
   static constexpr bool kExists = true;
-  static constexpr int kBytesAhead[] = {1024, 1024, 4096};
+  static constexpr FetchedAhead kAhead[] = {{1024}, {2048}, {4096}};
   static constexpr int kLanesAtOnce = 1;
   static constexpr int kValueBytes = Format::kBlockBytes - kScaleBytes;
   static int LaneOf(int step, int) { return step; }
@@ -186,7 +193,7 @@ struct Grouped<Int4G32> : GroupedNibbles<Int4G32, 2> {
 
 template <>
 struct Grouped<Mxfp4> : GroupedNibbles<Mxfp4, 1> {
-  static constexpr int kBytesAhead[] = {8192, 8192, 8192};
+  static constexpr FetchedAhead kAhead[] = {{8192}, {2048}, {8192}};
   static __m512 ScalesOfRows(const Byte* from) { return E8M0ToFloat(Load16(from)); }
 };
 

@@ -101,7 +101,7 @@ const CpuKernels& KernelsOf(CpuPath path) {
     case CpuPath::kAvxVnni:
       return kAvxVnniKernels;
     case CpuPath::kAvx512Vnni:
-      return IsZen5() ? kZen5Kernels : kAvx512VnniKernels;
+      return kAvx512VnniKernels;
     case CpuPath::kAmxInt8:
       return kAmxInt8Kernels;
     case CpuPath::kAmxBf16:
@@ -109,6 +109,11 @@ const CpuKernels& KernelsOf(CpuPath path) {
     default:
       return kPortableKernels;
   }
+}
+
+FetchDistance FetchDistanceHere() {
+  if (__builtin_cpu_is("intel")) return FetchDistance::kIntel;
+  return IsZen5() ? FetchDistance::kZen5 : FetchDistance::kZen4;
 }
 
 }  // namespace doppler
