@@ -386,17 +386,27 @@ constexpr Codebook<kPoints, kSize> Unpack(const std::array<std::uint16_t, kPoint
   return out;
 }
 
+// `bits` is what a word has for each of the eight sizes.
 template <std::size_t kPoints>
 constexpr PointWords<kPoints> AsWords(const std::array<std::uint16_t, kPoints>& packed,
-                                      const std::array<std::int8_t, 8>& values) {
+                                      const std::array<std::int8_t, 8>& bits) {
   PointWords<kPoints> out{};
   for (std::size_t point = 0; point < kPoints; ++point) {
     for (std::size_t i = 0; i < 4; ++i) {
       const unsigned index = (unsigned{packed[point]} >> (3 * i)) & 7u;
-      out.words[point] |= static_cast<std::uint16_t>(index << (4 * i));
+      out[point] |= static_cast<std::uint16_t>(static_cast<unsigned>(bits[index]) << (4 * i));
     }
   }
-  for (std::size_t i = 0; i < values.size(); ++i) out.sizes[i] = values[i];
+  return out;
+}
+
+template <std::size_t kPoints>
+constexpr PointBytes<kPoints> AsBytes(const PointWords<kPoints>& words) {
+  PointBytes<kPoints> out{};
+  for (std::size_t point = 0; point < kPoints; ++point) {
+    out.front[point] = static_cast<std::uint8_t>(words[point]);
+    out.back[point] = static_cast<std::uint8_t>(words[point] >> 8);
+  }
   return out;
 }
 
@@ -414,7 +424,10 @@ constexpr Codebook<2048, 8> kIq1Points = Unpack<2048, 8>(kPacked1, kValues1);
 constexpr Codebook<256, 4> kIq3XxsPoints = Unpack<256, 4>(kPacked3Xxs, kValues3Xxs);
 constexpr Codebook<512, 4> kIq3SPoints = Unpack<512, 4>(kPacked3S, kValues3S);
 
-constexpr PointWords<256> kIq3XxsWords = AsWords(kPacked3Xxs, kValues3Xxs);
+constexpr PointWords<256> kIq3XxsWords = AsWords(kPacked3Xxs, {0, 1, 2, 3, 4, 5, 6, 7});
 constexpr PointWords<512> kIq3SWords = AsWords(kPacked3S, kValues3S);
+constexpr PointBytes<256> kIq3XxsBytes = AsBytes(kIq3XxsWords);
+constexpr PointBytes<512> kIq3SBytes = AsBytes(kIq3SWords);
+constexpr std::array<std::int8_t, 16> kIq3XxsSizes = {4, 12, 20, 28, 36, 44, 52, 62};
 
 }  // namespace doppler

@@ -21,6 +21,11 @@ namespace avx512 {
 extern const MatMulKernels kProducts;
 }  // namespace avx512
 
+// Of some types, where bytes can be looked up (AVX-512 VBMI); null for the others.
+namespace avx512_vbmi {
+extern const MatMulKernels kProducts;
+}  // namespace avx512_vbmi
+
 // From some tokens on by tiles.
 namespace amx {
 extern const MatMulKernels kProducts;

@@ -14,6 +14,9 @@ namespace {
 template <class Format>
 constexpr int kLanesOf = kChunk / Format::kRun;
 
+// From so many tokens on unpacking sixteen rows pays.
+constexpr int kLeastForPanels = 4;
+
 // Runs of the chunk that begins at column `begin`.
 template <class Format>
 int RunsAt(const MatMulTile& tile, int begin) {

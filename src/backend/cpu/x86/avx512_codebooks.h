@@ -3,7 +3,8 @@
 //
 // 64 values are eight points of eight, or sixteen of four. An index has no more bits than its
 // codebook needs, so that none lies outside. Points of eight are loaded one by one: a gather takes
-// as long on Zen 4. Points of four are looked up in registers, 32 at a time.
+// as long on Zen 4. Points of four are looked up in registers, 32 at a time, or where bytes can be
+// looked up 64 at a time (avx512_vbmi_quant.cc).
 #pragma once
 
 #include <immintrin.h>
@@ -64,8 +65,8 @@ __m512i LookUp(const PointWords<kPoints>& table, __m512i indices) {
   constexpr int kFound = kPoints / 64;
   __m512i found[kFound];
   for (int i = 0; i < kFound; ++i) {
-    const std::uint16_t* words = table.words + 64 * i;
-    found[i] = _mm512_permutex2var_epi16(Load64(words), indices, Load64(words + 32));
+    const auto* words = reinterpret_cast<const Byte*>(&table) + 128 * i;
+    found[i] = _mm512_permutex2var_epi16(Load64(words), indices, Load64(words + 64));
   }
   for (int bit = 64, left = kFound / 2; left > 0; bit *= 2, left /= 2) {
     const __mmask32 upper =
@@ -77,8 +78,8 @@ __m512i LookUp(const PointWords<kPoints>& table, __m512i indices) {
   return found[0];
 }
 
-// The sizes of 32 points of four: the first sixteen points, or the others. Whoever asks for both
-// has the points looked up once.
+// What 32 points of four have for their values: the first sixteen points, or the others. Whoever
+// asks for both has the points looked up once.
 template <std::size_t kPoints>
 __m512i SixteenPoints(const PointWords<kPoints>& table, __m512i indices, bool second) {
   // Bytes are taken from the lower, or the upper, half of each quarter of a register.
@@ -87,9 +88,7 @@ __m512i SixteenPoints(const PointWords<kPoints>& table, __m512i indices, bool se
   const __m512i nibble = _mm512_set1_epi8(15);
   const __m512i even = _mm512_and_si512(quarters, nibble);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi16(quarters, 4), nibble);
-  const __m512i in_turn =
-      second ? _mm512_unpackhi_epi8(even, odd) : _mm512_unpacklo_epi8(even, odd);
-  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(Load16(table.sizes)), in_turn);
+  return second ? _mm512_unpackhi_epi8(even, odd) : _mm512_unpacklo_epi8(even, odd);
 }
 
 // The signs of a pair of runs among those of a chunk.
@@ -131,10 +130,14 @@ struct Iq3Xxs : SuperBlocks<32, Iq3XxsLayout::kBytes, kSignedZero> {
   }
   static __m512i Values(const Byte* block, int pair) {
     const Byte* at = block + Iq3XxsLayout::kPoints + 32 * (pair / 2);
-    const __m512i sizes =
-        SixteenPoints(kIq3XxsWords, _mm512_cvtepu8_epi16(Load32(at)), pair % 2 != 0);
+    return SignedSizes(
+        block, pair, SixteenPoints(kIq3XxsWords, _mm512_cvtepu8_epi16(Load32(at)), pair % 2 != 0));
+  }
+  // Values from the indices of their sizes.
+  static __m512i SignedSizes(const Byte* block, int pair, __m512i indices) {
+    const __m512i sizes = _mm512_broadcast_i32x4(Load16(&kIq3XxsSizes));
     const __m256i signs = EvenSigns(SpreadSevens(Load32(block + Iq3XxsLayout::kSigns)));
-    return Signed(sizes, OfPair(signs, pair), kZero);
+    return Signed(_mm512_shuffle_epi8(sizes, indices), OfPair(signs, pair), kZero);
   }
 };
 
@@ -150,7 +153,9 @@ struct Iq3S : SuperBlocks<32, Iq3SLayout::kBytes, kSignedZero> {
     const __m512i low = _mm512_cvtepu8_epi16(Load32(block + Iq3SLayout::kPoints + 32 * half));
     const __mmask32 high = _cvtu32_mask32(LoadWord(block + Iq3SLayout::kHighBits + 4 * half));
     const __m512i indices = _mm512_mask_add_epi16(low, high, low, _mm512_set1_epi16(256));
-    const __m512i sizes = SixteenPoints(kIq3SWords, indices, pair % 2 != 0);
+    return SignedSizes(block, pair, SixteenPoints(kIq3SWords, indices, pair % 2 != 0));
+  }
+  static __m512i SignedSizes(const Byte* block, int pair, __m512i sizes) {
     return Signed(sizes, LoadLong(block + Iq3SLayout::kSigns + 8 * pair), kZero);
   }
 };

@@ -22,9 +22,6 @@
 namespace doppler {
 namespace {
 
-// From so many tokens on unpacking sixteen rows pays.
-constexpr int kLeastForPanels = 4;
-
 struct VnniProducts {
   template <class Format>
   static void Run(const MatMulTile& tile) {

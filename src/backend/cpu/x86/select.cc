@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "backend/cpu/quant_matmul.h"
 #include "base/error.h"
 
 namespace doppler {
@@ -24,8 +25,20 @@ Registers CpuId(unsigned leaf, unsigned subleaf = 0) {
   return found;
 }
 
+struct Processor {
+  Registers features = CpuId(1);
+  Registers extended = CpuId(7);
+  Registers more = CpuId(7, 1);
+};
+
+// Asked once: in a virtual machine the host answers, which takes microseconds.
+const Processor& ThisProcessor() {
+  static const Processor kProcessor;
+  return kProcessor;
+}
+
 // Clang 14 does not know the name "f16c".
-bool HasF16c() { return (CpuId(1).ecx & (1u << 29)) != 0; }
+bool HasF16c() { return (ThisProcessor().features.ecx & (1u << 29)) != 0; }
 
 bool HasAvx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && HasF16c();
@@ -33,7 +46,7 @@ bool HasAvx2() {
 
 bool HasAvxVnni() {
   constexpr unsigned kAvxVnni = 1u << 4;
-  return HasAvx2() && (CpuId(7, 1).eax & kAvxVnni) != 0;
+  return HasAvx2() && (ThisProcessor().more.eax & kAvxVnni) != 0;
 }
 
 bool HasAvx512Vnni() {
@@ -42,9 +55,11 @@ bool HasAvx512Vnni() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
 
+bool HasVbmi() { return HasAvx512Vnni() && __builtin_cpu_supports("avx512vbmi"); }
+
 // AMD's family 1Ah.
 bool IsZen5() {
-  const unsigned signature = CpuId(1).eax;
+  const unsigned signature = ThisProcessor().features.eax;
   const unsigned family = (signature >> 8 & 0xfu) + (signature >> 20 & 0xffu);
   return __builtin_cpu_is("amd") && family == 0x1a;
 }
@@ -57,7 +72,7 @@ bool MayUseTiles() {
 }
 
 // EDX of CPUID leaf 7 has all of `bits`.
-bool HasExtendedFeatures(unsigned bits) { return (CpuId(7).edx & bits) == bits; }
+bool HasExtendedFeatures(unsigned bits) { return (ThisProcessor().extended.edx & bits) == bits; }
 
 bool HasAmxInt8() {
   constexpr unsigned kAmxTile = 1u << 24;
@@ -70,6 +85,34 @@ bool HasAmxBf16() {
   constexpr unsigned kAmxBf16 = 1u << 22;
   constexpr unsigned kAvx512Fp16 = 1u << 23;
   return HasExtendedFeatures(kAmxBf16 | kAvx512Fp16) && HasAmxInt8();
+}
+
+// The products of AVX-512 VNNI, those that look up bytes among them if this processor can.
+MatMulKernels VnniProductsHere() {
+  MatMulKernels products = avx512::kProducts;
+  if (!HasVbmi()) return products;
+  for (int type = 0; type < MatMulKernels::kTypes; ++type) {
+    if (avx512_vbmi::kProducts.of[type] != nullptr) {
+      products.of[type] = avx512_vbmi::kProducts.of[type];
+    }
+  }
+  return products;
+}
+
+CpuKernels WithVnniProductsHere(CpuKernels kernels) {
+  static const MatMulKernels kProducts = VnniProductsHere();
+  kernels.matmul = &kProducts;
+  return kernels;
+}
+
+const CpuKernels& VnniKernelsHere() {
+  static const CpuKernels kKernels = WithVnniProductsHere(kAvx512VnniKernels);
+  return kKernels;
+}
+
+const CpuKernels& AmxBf16KernelsHere() {
+  static const CpuKernels kKernels = WithVnniProductsHere(kAmxBf16Kernels);
+  return kKernels;
 }
 
 }  // namespace
@@ -101,11 +144,11 @@ const CpuKernels& KernelsOf(CpuPath path) {
     case CpuPath::kAvxVnni:
       return kAvxVnniKernels;
     case CpuPath::kAvx512Vnni:
-      return kAvx512VnniKernels;
+      return VnniKernelsHere();
     case CpuPath::kAmxInt8:
       return kAmxInt8Kernels;
     case CpuPath::kAmxBf16:
-      return kAmxBf16Kernels;
+      return AmxBf16KernelsHere();
     default:
       return kPortableKernels;
   }

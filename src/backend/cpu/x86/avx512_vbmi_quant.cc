@@ -1,0 +1,84 @@
+// The products of avx512_quant.cc for one token to three with the formats that pick points of four
+// from codebooks, on processors that look up bytes (AVX-512 VBMI). They have the same bits.
+
+#include <immintrin.h>
+
+#include "backend/cpu/quant_matmul.h"
+#include "backend/cpu/x86/avx512_format_list.h"
+#include "backend/cpu/x86/avx512_row_product.h"
+
+namespace doppler {
+namespace {
+
+// The bytes of `table` that 64 indices stand for: seven bits pick from two registers, the eighth
+// picks one of two such bytes, and a ninth, `upper`, the half of the table.
+template <std::size_t kPoints>
+__m512i LookUpBytes(const std::uint8_t (&table)[kPoints], __m512i indices, __mmask64 upper) {
+  __m512i halves[kPoints / 256];
+  const __mmask64 eighth = _mm512_movepi8_mask(indices);
+  for (std::size_t i = 0; i < kPoints / 256; ++i) {
+    const std::uint8_t* half = table + 256 * i;
+    const __m512i low = _mm512_permutex2var_epi8(Load64(half), indices, Load64(half + 64));
+    halves[i] = _mm512_mask_mov_epi8(
+        low, eighth, _mm512_permutex2var_epi8(Load64(half + 128), indices, Load64(half + 192)));
+  }
+  return _mm512_mask_mov_epi8(halves[0], upper, halves[kPoints / 256 - 1]);
+}
+
+// What the 64 points of a block have for the values of a pair of runs. Inlined, so that whoever
+// asks for all four pairs has the points looked up once.
+template <std::size_t kPoints>
+[[gnu::always_inline]] inline __m512i ValuesOfPair(const PointBytes<kPoints>& table,
+                                                   __m512i indices, __mmask64 upper, int pair) {
+  // Words of four points each, so that what is unpacked within quarters of a register is in order.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i front = _mm512_permutexvar_epi32(order, LookUpBytes(table.front, indices, upper));
+  const __m512i back = _mm512_permutexvar_epi32(order, LookUpBytes(table.back, indices, upper));
+  const __m512i words =
+      pair < 2 ? _mm512_unpacklo_epi8(front, back) : _mm512_unpackhi_epi8(front, back);
+  const __m512i nibble = _mm512_set1_epi8(15);
+  const __m512i even = _mm512_and_si512(words, nibble);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi16(words, 4), nibble);
+  return pair % 2 == 0 ? _mm512_unpacklo_epi8(even, odd) : _mm512_unpackhi_epi8(even, odd);
+}
+
+struct Iq3XxsByBytes : Iq3Xxs {
+  static constexpr int kPlace = PlaceOf<Iq3Xxs>(FormatsByType{});
+  static __m512i Values(const Byte* block, int pair) {
+    const __m512i indices = Load64(block + Iq3XxsLayout::kPoints);
+    return SignedSizes(block, pair, ValuesOfPair(kIq3XxsBytes, indices, 0, pair));
+  }
+};
+
+struct Iq3SByBytes : Iq3S {
+  static constexpr int kPlace = PlaceOf<Iq3S>(FormatsByType{});
+  static __m512i Values(const Byte* block, int pair) {
+    const __m512i indices = Load64(block + Iq3SLayout::kPoints);
+    const __mmask64 upper = _cvtu64_mask64(LoadLong(block + Iq3SLayout::kHighBits));
+    return SignedSizes(block, pair, ValuesOfPair(kIq3SBytes, indices, upper, pair));
+  }
+};
+
+template <class Format>
+void Run(const MatMulTile& tile) {
+  if (tile.tokens >= kLeastForPanels) {
+    avx512::kProducts.of[Format::kPlace](tile);
+    return;
+  }
+  for (int row = 0; row < tile.rows; ++row) RowProduct<Format>::AllTokens(tile, row);
+}
+
+consteval MatMulKernels Products() {
+  MatMulKernels products = {};
+  products.of[Iq3XxsByBytes::kPlace] = Run<Iq3XxsByBytes>;
+  products.of[Iq3SByBytes::kPlace] = Run<Iq3SByBytes>;
+  return products;
+}
+
+}  // namespace
+
+namespace avx512_vbmi {
+constinit const MatMulKernels kProducts = Products();
+}  // namespace avx512_vbmi
+
+}  // namespace doppler

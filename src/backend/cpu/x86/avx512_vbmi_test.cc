@@ -1,0 +1,42 @@
+// Products that look up bytes have the bits of those that look up words, which run where there is
+// no AVX-512 VBMI.
+
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "backend/cpu/x86/vnni_tokens.h"
+#include "backend/kernel_cases.h"
+
+namespace doppler {
+namespace {
+
+std::vector<DType> TypesOfPointsOfFour() {
+  if (!CanRun(CpuPath::kAvx512Vnni)) return {};
+  return {DType::kIQ3_XXS, DType::kIQ3_S};
+}
+
+class Avx512VbmiTest : public testing::TestWithParam<DType> {};
+
+TEST_P(Avx512VbmiTest, HasTheBitsOfWords) {
+  const MatMulKernel words = ProductOf(kAvx512VnniKernels, GetParam());
+  const MatMulKernel bytes = ProductOf(KernelsOf(CpuPath::kAvx512Vnni), GetParam());
+  for (const int cols : {256, 768}) {
+    const OwnedMatrix rows = RandomMatrix(GetParam(), 19, cols, 5);
+    for (const int tokens : {1, 2, 3, 4}) {
+      const VnniTokens x(GetParam(), tokens, cols);
+      OwnedRows expected = RunKernel(words, rows.view, x.rows(), tokens);
+      OwnedRows found = RunKernel(bytes, rows.view, x.rows(), tokens);
+      EXPECT_EQ(found.Bits(), expected.Bits()) << cols << " columns, " << tokens << " tokens";
+    }
+  }
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Avx512VbmiTest);
+
+INSTANTIATE_TEST_SUITE_P(Types, Avx512VbmiTest, testing::ValuesIn(TypesOfPointsOfFour()),
+                         [](const auto& test) { return std::string(DTypeName(test.param)); });
+
+}  // namespace
+}  // namespace doppler
