@@ -412,7 +412,6 @@ constexpr PointBytes<kPoints> AsBytes(const PointWords<kPoints>& words) {
 
 constexpr std::array<std::int8_t, 3> kValues2 = {8, 25, 43};
 constexpr std::array<std::int8_t, 3> kValues1 = {-8, 0, 8};
-constexpr std::array<std::int8_t, 8> kValues3Xxs = {4, 12, 20, 28, 36, 44, 52, 62};
 constexpr std::array<std::int8_t, 8> kValues3S = {1, 3, 5, 7, 9, 11, 13, 15};
 
 }  // namespace
@@ -421,13 +420,13 @@ constexpr Codebook<256, 8> kIq2XxsPoints = Unpack<256, 8>(kPacked2Xxs, kValues2)
 constexpr Codebook<512, 8> kIq2XsPoints = Unpack<512, 8>(kPacked2Xs, kValues2);
 constexpr Codebook<1024, 8> kIq2SPoints = Unpack<1024, 8>(kPacked2S, kValues2);
 constexpr Codebook<2048, 8> kIq1Points = Unpack<2048, 8>(kPacked1, kValues1);
-constexpr Codebook<256, 4> kIq3XxsPoints = Unpack<256, 4>(kPacked3Xxs, kValues3Xxs);
+constexpr std::array<std::int8_t, 16> kIq3XxsSizes = {4, 12, 20, 28, 36, 44, 52, 62};
+constexpr Codebook<256, 4> kIq3XxsPoints = Unpack<256, 4>(kPacked3Xxs, kIq3XxsSizes);
 constexpr Codebook<512, 4> kIq3SPoints = Unpack<512, 4>(kPacked3S, kValues3S);
 
 constexpr PointWords<256> kIq3XxsWords = AsWords(kPacked3Xxs, {0, 1, 2, 3, 4, 5, 6, 7});
 constexpr PointWords<512> kIq3SWords = AsWords(kPacked3S, kValues3S);
 constexpr PointBytes<256> kIq3XxsBytes = AsBytes(kIq3XxsWords);
 constexpr PointBytes<512> kIq3SBytes = AsBytes(kIq3SWords);
-constexpr std::array<std::int8_t, 16> kIq3XxsSizes = {4, 12, 20, 28, 36, 44, 52, 62};
 
 }  // namespace doppler
