@@ -37,8 +37,12 @@ DType MixType(const TensorSpec& spec, int layers) {
 
 DType FormatOf(const TensorSpec& spec, const ModelConfig& config, const std::string& quant) {
   if (!IsWeightMatrix(spec)) return DType::kF32;
-  if (spec.role == TensorRole::kEmbedding) return quant == kMix ? DType::kQ4_K : DType::kBf16;
-  return quant == kMix ? MixType(spec, config.num_layers) : *DTypeFromName(quant);
+  if (quant == kMix) {
+    return spec.role == TensorRole::kEmbedding ? DType::kQ4_K : MixType(spec, config.num_layers);
+  }
+  const DType asked = *DTypeFromName(quant);
+  if (Traits(asked).block_elements == 1) return asked;
+  return QuantizedFormat(spec, asked, config.num_experts > 0).value_or(DType::kBf16);
 }
 
 // An expert shard that others can be links to.

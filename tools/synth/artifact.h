@@ -25,8 +25,9 @@ struct SynthTensor {
   WeightLayout layout = WeightLayout::kRow;
 };
 
-// The tensors of a model in the formats of `quant`: a block type's name, "q4_k_m" for ggml's usual
-// mix, or "bf16". Throws UsageError for a name that is none of these.
+// The tensors of a model in the formats of `quant`: a block type's name, with which each matrix has
+// the format that `convert --quant` gives it (QuantizedFormat), "q4_k_m" for ggml's usual mix, or
+// "bf16". Throws UsageError for a name that is none of these.
 std::vector<SynthTensor> PlanSynth(const ModelConfig& config, const std::string& quant,
                                    WeightLayout layout = kDefaultLayout);
 

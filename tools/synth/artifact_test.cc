@@ -49,5 +49,22 @@ TEST(SynthArtifactTest, PartsOfLinkedExpertsCanBeChecked) {
   ExpectPartsCanBeChecked(synth);
 }
 
+DType FormatIn(const SmallSynth& synth, const std::string& name) {
+  for (const SynthTensor& tensor : synth.tensors) {
+    if (tensor.spec.name == name) return tensor.dtype;
+  }
+  ADD_FAILURE() << "no tensor " << name;
+  return DType::kF32;
+}
+
+TEST(SynthArtifactTest, FormatsAreThoseOfConvert) {
+  const TempFolder folder;
+  const SmallSynth synth = MakeSmallSynth(SmallHubConfig("gpt_oss"), folder.path(), "mxfp4");
+  EXPECT_EQ(FormatIn(synth, "layers.0.mlp.experts.0.down_proj.weight"), DType::kMxfp4);
+  EXPECT_EQ(FormatIn(synth, "layers.0.self_attn.q_proj.weight"), DType::kQ8_0);
+  EXPECT_EQ(FormatIn(synth, "embed_tokens.weight"), DType::kQ8_0);
+  EXPECT_EQ(FormatIn(synth, "lm_head.weight"), DType::kQ8_0);
+}
+
 }  // namespace
 }  // namespace doppler
