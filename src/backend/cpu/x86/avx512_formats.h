@@ -73,12 +73,14 @@ void LoadWordsOfRows(const Byte* first, std::size_t row_bytes, __m512i (&words)[
   words[3] = _mm512_unpackhi_epi64(high01, high23);
 }
 
-// Four bytes of each word, times `factors`.
-void ScaleBytes(__m512i words, __m512 factors, __m512* out) {
+// Four bytes of each word, times `factors`. They stay where they are, and it is the factor that
+// moves by powers of two, which is exact. Inlined, since kernels ask for it in each chunk.
+[[gnu::always_inline]] inline void ScaleBytes(__m512i words, __m512 factors, __m512* out) {
   for (int byte = 0; byte < 4; ++byte) {
-    const __m512i alone = _mm512_and_si512(
-        _mm512_srli_epi32(words, static_cast<unsigned>(8 * byte)), _mm512_set1_epi32(0xff));
-    out[byte] = _mm512_mul_ps(_mm512_cvtepi32_ps(alone), factors);
+    const __m512i alone =
+        _mm512_and_si512(words, _mm512_set1_epi32(static_cast<int>(0xffu << (8 * byte))));
+    const __m512 moved = _mm512_mul_ps(factors, _mm512_set1_ps(1.0f / (1u << (8 * byte))));
+    out[byte] = _mm512_mul_ps(_mm512_cvtepi32_ps(alone), moved);
   }
 }
 
@@ -91,8 +93,9 @@ struct SubScaleWords {
 
 // What q4_k and q5_k share: the scales and offsets of the eight runs of a block, a row in each
 // lane.
-void ScaleSubScales(const SubScaleWords& packed, __m512 factors, __m512 negative_minimums,
-                    __m512 (&scales)[8], __m512 (&offsets)[8]) {
+[[gnu::always_inline]] inline void ScaleSubScales(const SubScaleWords& packed, __m512 factors,
+                                                  __m512 negative_minimums, __m512 (&scales)[8],
+                                                  __m512 (&offsets)[8]) {
   const __m512i six_bits = _mm512_set1_epi32(0x3f3f3f3f);
   const __m512i four_bits = _mm512_set1_epi32(0x0f0f0f0f);
   const __m512i upper_bits = _mm512_set1_epi32(0x30303030);
@@ -316,10 +319,10 @@ __m256i UnpackLevels(const Byte* block) {
 // Sixteen exponents of a byte.
 __m512 E8M0ToFloat(__m128i exponents) {
   const __m512i wide = _mm512_cvtepu8_epi32(exponents);
-  const __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(wide, _mm512_set1_epi32(1)), 23);
-  const __m512i subnormal = _mm512_sllv_epi32(_mm512_set1_epi32(0x00200000), wide);
-  const __mmask16 is_subnormal = _mm512_cmplt_epi32_mask(wide, _mm512_set1_epi32(2));
-  return _mm512_castsi512_ps(_mm512_mask_mov_epi32(normal, is_subnormal, subnormal));
+  // The smallest exponent is a subnormal number.
+  const __m512i twice =
+      _mm512_max_epu32(_mm512_slli_epi32(wide, 23), _mm512_set1_epi32(0x00400000));
+  return _mm512_mul_ps(_mm512_castsi512_ps(twice), _mm512_set1_ps(0.5f));
 }
 
 struct Mxfp4 : SmallBlocks<Mxfp4, Mxfp4Layout::kBytes> {

@@ -9,10 +9,12 @@
 //                  order. It does not follow the parts of a chunk that a step of q5_k or q6_k
 //                  reads, nor what is only fetched into the second-level cache; what is best is a
 //                  matter of measuring (docs/kernels.md).
+//   kTimes         by which the words of a step's runs are too large: what is not shifted to its
+//                  place costs nothing, and such factors are exact
 //   LaneOf(step, i)                       which run of the chunk is the i-th of a step
 //   LoadHeads(chunk, runs, scales, offsets)   of the chunk's runs
 //   LoadWords(chunk, runs, step, words)   four weights of each row in a word, as Format::Values has
-//                                         them
+//                                         them, but times kTimes
 #pragma once
 
 #include <immintrin.h>
@@ -40,6 +42,14 @@ struct FetchedAhead {
   int first_level = 0;
 };
 
+// Loaded into a register. GCC loads what two instructions want once for each of them otherwise,
+// and the kernels here are bound by what they load.
+__m512i Load64Once(const Byte* from) {
+  __m512i bytes = Load64(from);
+  asm("" : "+v"(bytes));
+  return bytes;
+}
+
 // An f16 number of each row.
 __m512 LoadFp16OfRows(const Byte* from) { return _mm512_cvtph_ps(Load32(from)); }
 
@@ -50,6 +60,7 @@ __m512i HighNibbles(__m512i bytes) { return LowNibbles(_mm512_srli_epi32(bytes, 
 struct GroupedSubScales {
   static constexpr bool kExists = true;
   static constexpr int kLanesAtOnce = 2;
+  static constexpr int kTimes[] = {1, 1};
   static int LaneOf(int step, int i) { return 2 * step + i; }
 
   static void LoadHeads(const Byte* chunk, int, __m512 (&scales)[8], __m512 (&offsets)[8]) {
@@ -65,12 +76,13 @@ struct GroupedSubScales {
 template <>
 struct Grouped<Q4K> : GroupedSubScales {
   static constexpr FetchedAhead kAhead[] = {{1024}, {2048}, {8192}};
+  static constexpr int kTimes[] = {1, 16};
   static void LoadWords(const Byte* chunk, int, int step, __m512i (&words)[2][8]) {
     const Byte* nibbles = chunk + AtOfGroup(Q4KLayout::kNibbles + 32 * step);
     for (int i = 0; i < 8; ++i) {
-      const __m512i bytes = Load64(nibbles + 64 * i);
+      const __m512i bytes = Load64Once(nibbles + 64 * i);
       words[0][i] = LowNibbles(bytes);
-      words[1][i] = HighNibbles(bytes);
+      words[1][i] = _mm512_and_si512(bytes, _mm512_set1_epi8(-16));
     }
   }
 };
@@ -81,15 +93,16 @@ struct Grouped<Q5K> : GroupedSubScales {
   static void LoadWords(const Byte* chunk, int, int step, __m512i (&words)[2][8]) {
     const Byte* nibbles = chunk + AtOfGroup(Q5KLayout::kNibbles + 32 * step);
     const Byte* high_bits = chunk + AtOfGroup(Q5KLayout::kHighBits);
-    const auto fifth = [](__m512i bits) {
-      return _mm512_and_si512(_mm512_slli_epi32(bits, 4), _mm512_set1_epi8(16));
-    };
+    const __m512i fifth = _mm512_set1_epi8(16);
+    const __m512i first = _mm512_set1_epi32(2 * step);
     for (int i = 0; i < 8; ++i) {
-      const __m512i bytes = Load64(nibbles + 64 * i);
-      const __m512i bits =
-          _mm512_srli_epi32(Load64(high_bits + 64 * i), static_cast<unsigned>(2 * step));
-      words[0][i] = _mm512_or_si512(LowNibbles(bytes), fifth(bits));
-      words[1][i] = _mm512_or_si512(HighNibbles(bytes), fifth(_mm512_srli_epi32(bits, 1)));
+      const __m512i bytes = Load64Once(nibbles + 64 * i);
+      const __m512i bits = _mm512_srlv_epi32(Load64(high_bits + 64 * i), first);
+      const auto with_fifth = [&](__m512i nibble, unsigned left) {
+        return _mm512_or_si512(nibble, _mm512_and_si512(_mm512_slli_epi32(bits, left), fifth));
+      };
+      words[0][i] = with_fifth(LowNibbles(bytes), 4);
+      words[1][i] = with_fifth(HighNibbles(bytes), 3);
     }
   }
 };
@@ -100,6 +113,7 @@ struct Grouped<Q6K> {
   static constexpr bool kExists = true;
   static constexpr FetchedAhead kAhead[] = {{}, {3584, 2560}, {8192}};
   static constexpr int kLanesAtOnce = 4;
+  static constexpr int kTimes[] = {1, 1, 1, 1};
   static int LaneOf(int step, int i) { return 8 * (step / 2) + 2 * i + step % 2; }
 
   static void LoadHeads(const Byte* chunk, int, __m512 (&scales)[16], __m512 (&)[16]) {
@@ -118,9 +132,9 @@ struct Grouped<Q6K> {
     const Byte* high_bits = chunk + AtOfGroup(Q6KLayout::kHighBits + 32 * half + at);
     const __m512i upper = _mm512_set1_epi8(0x30);
     for (int i = 0; i < 4; ++i) {
-      const __m512i even = Load64(nibbles + 64 * i);
-      const __m512i odd = Load64(nibbles + AtOfGroup(32) + 64 * i);
-      const __m512i bits = Load64(high_bits + 64 * i);
+      const __m512i even = Load64Once(nibbles + 64 * i);
+      const __m512i odd = Load64Once(nibbles + AtOfGroup(32) + 64 * i);
+      const __m512i bits = Load64Once(high_bits + 64 * i);
       const auto join = [&](__m512i low, __m512i high) {
         return _mm512_or_si512(low, _mm512_and_si512(high, upper));
       };
@@ -138,6 +152,7 @@ struct GroupedBlocks {
   static constexpr bool kExists = true;
   static constexpr FetchedAhead kAhead[] = {{1024}, {2048}, {4096}};
   static constexpr int kLanesAtOnce = 1;
+  static constexpr int kTimes[] = {1};
   static constexpr int kValueBytes = Format::kBlockBytes - kScaleBytes;
   static int LaneOf(int step, int) { return step; }
 
@@ -158,7 +173,7 @@ struct GroupedNibbles : GroupedBlocks<Format, kScaleBytes> {
   static void LoadWords(const Byte* chunk, int runs, int step, __m512i (&words)[1][8]) {
     const Byte* nibbles = GroupedBlocks<Format, kScaleBytes>::ValuesOf(chunk, runs, step);
     for (int i = 0; i < 4; ++i) {
-      const __m512i bytes = Load64(nibbles + 64 * i);
+      const __m512i bytes = Load64Once(nibbles + 64 * i);
       words[0][i] = Format::FromNibbles(LowNibbles(bytes));
       words[0][i + 4] = Format::FromNibbles(HighNibbles(bytes));
     }

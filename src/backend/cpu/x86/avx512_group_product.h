@@ -21,10 +21,10 @@ struct GroupProduct {
   static constexpr int kMostTokens = 2;
   using Sums = __m512[kLanes][kMostTokens];
 
-  // The products of one run with a token. A product waits for the one before it of the same sum, so
-  // that there are two sums.
-  static __m512i Dot(const __m512i (&words)[kWords], const std::int8_t* x) {
-    __m512i sums[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+  // What `first` and the products of one run with a token add up to. A product waits for the one
+  // before it of the same sum, so that there are two sums.
+  static __m512i Dot(const __m512i (&words)[kWords], const std::int8_t* x, __m512i first) {
+    __m512i sums[2] = {first, _mm512_setzero_si512()};
     for (int i = 0; i < kWords; ++i) {
       int four;
       __builtin_memcpy(&four, x + 4 * i, sizeof(four));
@@ -36,14 +36,14 @@ struct GroupProduct {
   // The same without what is added to the weights to store them.
   static __m512i AllDots(const __m512i (&words)[kWords], const QuantizedRows& x,
                          std::ptrdiff_t first) {
-    __m512i dots = Dot(words, x.values + first);
-    if constexpr (Format::kReadsResiduals) {
-      dots = _mm512_add_epi32(_mm512_slli_epi32(dots, 8), Dot(words, x.residuals + first));
-    }
-    if constexpr (Format::kZero == 0) return dots;
+    const __m512i none = _mm512_setzero_si512();
+    if constexpr (Format::kZero == 0) return Dot(words, x.values + first, none);
     const std::int32_t sum =
         Format::kRun == 16 ? x.whole_sums16[first / 16] : x.whole_sums[first / 32];
-    return _mm512_sub_epi32(dots, _mm512_set1_epi32(sum * Format::kZero));
+    const __m512i of_zeros = _mm512_set1_epi32(-sum * Format::kZero);
+    if constexpr (!Format::kReadsResiduals) return Dot(words, x.values + first, of_zeros);
+    return _mm512_add_epi32(_mm512_slli_epi32(Dot(words, x.values + first, none), 8),
+                            Dot(words, x.residuals + first, of_zeros));
   }
 
   // One run of N tokens, which begins at column `begin`.
@@ -57,7 +57,7 @@ struct GroupProduct {
         const float of_run = Format::kRun == 16 ? x.sums16[first / 16] : x.sums32[first / 32];
         sums[n] = _mm512_fmadd_ps(offsets, _mm512_set1_ps(of_run), sums[n]);
       }
-      const __m512 x_scale = _mm512_set1_ps(x.scales[first / 32] * kStep<Format>);
+      const __m512 x_scale = _mm512_set1_ps(x.scales[first / 32]);
       sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(AllDots(words, x, first)),
                                 _mm512_mul_ps(scales, x_scale), sums[n]);
     }
@@ -92,7 +92,11 @@ struct GroupProduct {
       Group::LoadWords(chunk, runs, step, words);
       for (int i = 0; i < Group::kLanesAtOnce; ++i) {
         const int lane = Group::LaneOf(step, i);
-        AddRun<N>(tile, token, begin + lane * Format::kRun, words[i], scales[lane], offsets[lane],
+        const __m512 of_words =
+            Group::kTimes[i] == 1
+                ? scales[lane]
+                : _mm512_mul_ps(scales[lane], _mm512_set1_ps(1.0f / Group::kTimes[i]));
+        AddRun<N>(tile, token, begin + lane * Format::kRun, words[i], of_words, offsets[lane],
                   sums[lane]);
       }
     }
@@ -112,7 +116,8 @@ struct GroupProduct {
     for (int n = 0; n < N; ++n) {
       __m512 lanes[kLanes];
       for (int lane = 0; lane < kLanes; ++lane) lanes[lane] = sums[lane][n];
-      _mm512_storeu_ps(tile.out + (token + n) * tile.out_stride + row, AddLanesOfRows(lanes));
+      const __m512 sum = _mm512_mul_ps(AddLanesOfRows(lanes), _mm512_set1_ps(kStep<Format>));
+      _mm512_storeu_ps(tile.out + (token + n) * tile.out_stride + row, sum);
     }
   }
 

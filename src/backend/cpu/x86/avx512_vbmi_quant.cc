@@ -1,10 +1,12 @@
-// The products of avx512_quant.cc for one token to three with the formats that pick points of four
-// from codebooks, on processors that look up bytes (AVX-512 VBMI). They have the same bits.
+// The products of avx512_quant.cc for one token to three on processors that look up bytes (AVX-512
+// VBMI), with the formats that pick points of four from codebooks, and with nibbles that stand for
+// levels in groups of rows. They have the same bits.
 
 #include <immintrin.h>
 
 #include "backend/cpu/quant_matmul.h"
 #include "backend/cpu/x86/avx512_format_list.h"
+#include "backend/cpu/x86/avx512_group_product.h"
 #include "backend/cpu/x86/avx512_row_product.h"
 
 namespace doppler {
@@ -60,7 +62,7 @@ struct Iq3SByBytes : Iq3S {
 };
 
 template <class Format>
-void Run(const MatMulTile& tile) {
+void RunRows(const MatMulTile& tile) {
   if (tile.tokens >= kLeastForPanels) {
     avx512::kProducts.of[Format::kPlace](tile);
     return;
@@ -68,10 +70,49 @@ void Run(const MatMulTile& tile) {
   for (int row = 0; row < tile.rows; ++row) RowProduct<Format>::AllTokens(tile, row);
 }
 
+// What the low nibbles of bytes stand for. Six bits are looked at, so that the table is there four
+// times, and nothing has to be masked.
+__m512i LevelsOfLow(__m512i bytes, const signed char (&levels)[16], int zero) {
+  const __m128i table = _mm_add_epi8(Load16(levels), _mm_set1_epi8(static_cast<char>(zero)));
+  return _mm512_permutexvar_epi8(bytes, _mm512_broadcast_i32x4(table));
+}
+
+template <class Format, const signed char (&kLevels)[16]>
+struct LevelsByBytes : Format {
+  static constexpr int kPlace = PlaceOf<Format>(FormatsByType{});
+};
+
+template <class Format, const signed char (&kLevels)[16]>
+struct Grouped<LevelsByBytes<Format, kLevels>> : Grouped<Format> {
+  static void LoadWords(const Byte* chunk, int runs, int step, __m512i (&words)[1][8]) {
+    const Byte* nibbles = Grouped<Format>::ValuesOf(chunk, runs, step);
+    for (int i = 0; i < 4; ++i) {
+      const __m512i bytes = Load64Once(nibbles + 64 * i);
+      words[0][i] = LevelsOfLow(bytes, kLevels, Format::kZero);
+      words[0][i + 4] = LevelsOfLow(_mm512_srli_epi32(bytes, 4), kLevels, Format::kZero);
+    }
+  }
+};
+
+template <class Format>
+void RunGroups(const MatMulTile& tile) {
+  if (!tile.grouped || tile.tokens >= kLeastForPanels) {
+    avx512::kProducts.of[Format::kPlace](tile);
+    return;
+  }
+  for (int row = 0; row < tile.rows; row += kRowsOfGroup) {
+    GroupProduct<Format>::AllTokens(tile, row);
+  }
+}
+
 consteval MatMulKernels Products() {
+  using Mxfp4ByBytes = LevelsByBytes<Mxfp4, kFp4Levels>;
+  using Iq4NlByBytes = LevelsByBytes<Iq4Nl, kIq4Levels>;
   MatMulKernels products = {};
-  products.of[Iq3XxsByBytes::kPlace] = Run<Iq3XxsByBytes>;
-  products.of[Iq3SByBytes::kPlace] = Run<Iq3SByBytes>;
+  products.of[Iq3XxsByBytes::kPlace] = RunRows<Iq3XxsByBytes>;
+  products.of[Iq3SByBytes::kPlace] = RunRows<Iq3SByBytes>;
+  products.of[Mxfp4ByBytes::kPlace] = RunGroups<Mxfp4ByBytes>;
+  products.of[Iq4NlByBytes::kPlace] = RunGroups<Iq4NlByBytes>;
   return products;
 }
 
