@@ -12,27 +12,30 @@
 namespace doppler {
 namespace {
 
-std::vector<DType> TypesOfPointsOfFour() {
+std::vector<DType> TypesLookedUpByBytes() {
   if (!CanRun(CpuPath::kAvx512Vnni)) return {};
-  return {DType::kIQ3_XXS, DType::kIQ3_S};
+  return {DType::kIQ3_XXS, DType::kIQ3_S, DType::kMxfp4, DType::kIQ4_NL};
 }
 
-std::vector<DType> TypesOfLevels() {
-  if (!CanRun(CpuPath::kAvx512Vnni)) return {};
-  return {DType::kMxfp4, DType::kIQ4_NL};
+// In groups of rows if the type has such.
+OwnedMatrix MatrixOf(DType type, int cols) {
+  OwnedMatrix rows = RandomMatrix(type, 2 * kGroupRows, cols, 5);
+  if (!CanGroupRows(type, kGroupRows)) return rows;
+  return InGroups(rows.view);
 }
 
 class Avx512VbmiTest : public testing::TestWithParam<DType> {};
 
-TEST_P(Avx512VbmiTest, HasTheBitsOfWords) {
-  const MatMulKernel words = ProductOf(kAvx512VnniKernels, GetParam());
+TEST_P(Avx512VbmiTest, HasTheBitsOfPathsWithoutIt) {
+  const MatMulKernel without = ProductOf(kAvx512VnniKernels, GetParam());
   const MatMulKernel bytes = ProductOf(KernelsOf(CpuPath::kAvx512Vnni), GetParam());
-  for (const int cols : {256, 768}) {
-    const OwnedMatrix rows = RandomMatrix(GetParam(), 19, cols, 5);
+  for (const int cols : {256, 768, 800}) {
+    if (!RowBytes(GetParam(), static_cast<std::uint64_t>(cols))) continue;
+    const OwnedMatrix weights = MatrixOf(GetParam(), cols);
     for (const int tokens : {1, 2, 3, 4}) {
       const VnniTokens x(GetParam(), tokens, cols);
-      OwnedRows expected = RunKernel(words, rows.view, x.rows(), tokens);
-      OwnedRows found = RunKernel(bytes, rows.view, x.rows(), tokens);
+      OwnedRows expected = RunKernel(without, weights.view, x.rows(), tokens);
+      OwnedRows found = RunKernel(bytes, weights.view, x.rows(), tokens);
       EXPECT_EQ(found.Bits(), expected.Bits()) << cols << " columns, " << tokens << " tokens";
     }
   }
@@ -40,28 +43,7 @@ TEST_P(Avx512VbmiTest, HasTheBitsOfWords) {
 
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Avx512VbmiTest);
 
-class Avx512VbmiLevelsTest : public testing::TestWithParam<DType> {};
-
-TEST_P(Avx512VbmiLevelsTest, HaveTheBitsOfMaskedNibbles) {
-  const MatMulKernel masked = ProductOf(kAvx512VnniKernels, GetParam());
-  const MatMulKernel bytes = ProductOf(KernelsOf(CpuPath::kAvx512Vnni), GetParam());
-  for (const int cols : {32, 256, 800}) {
-    const OwnedMatrix groups = InGroups(RandomMatrix(GetParam(), 2 * kGroupRows, cols, 5).view);
-    for (const int tokens : {1, 2, 3, 4}) {
-      const VnniTokens x(GetParam(), tokens, cols);
-      OwnedRows expected = RunKernel(masked, groups.view, x.rows(), tokens);
-      OwnedRows found = RunKernel(bytes, groups.view, x.rows(), tokens);
-      EXPECT_EQ(found.Bits(), expected.Bits()) << cols << " columns, " << tokens << " tokens";
-    }
-  }
-}
-
-GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Avx512VbmiLevelsTest);
-
-INSTANTIATE_TEST_SUITE_P(Types, Avx512VbmiLevelsTest, testing::ValuesIn(TypesOfLevels()),
-                         [](const auto& test) { return std::string(DTypeName(test.param)); });
-
-INSTANTIATE_TEST_SUITE_P(Types, Avx512VbmiTest, testing::ValuesIn(TypesOfPointsOfFour()),
+INSTANTIATE_TEST_SUITE_P(Types, Avx512VbmiTest, testing::ValuesIn(TypesLookedUpByBytes()),
                          [](const auto& test) { return std::string(DTypeName(test.param)); });
 
 }  // namespace
