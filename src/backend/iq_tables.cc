@@ -410,20 +410,22 @@ constexpr PointBytes<kPoints> AsBytes(const PointWords<kPoints>& words) {
   return out;
 }
 
-constexpr std::array<std::int8_t, 3> kValues2 = {8, 25, 43};
 constexpr std::array<std::int8_t, 3> kValues1 = {-8, 0, 8};
 constexpr std::array<std::int8_t, 8> kValues3S = {1, 3, 5, 7, 9, 11, 13, 15};
 
 }  // namespace
 
-constexpr Codebook<256, 8> kIq2XxsPoints = Unpack<256, 8>(kPacked2Xxs, kValues2);
-constexpr Codebook<512, 8> kIq2XsPoints = Unpack<512, 8>(kPacked2Xs, kValues2);
-constexpr Codebook<1024, 8> kIq2SPoints = Unpack<1024, 8>(kPacked2S, kValues2);
+constexpr std::array<std::int8_t, 4> kIq2Sizes = {8, 25, 43, 0};
+constexpr Codebook<256, 8> kIq2XxsPoints = Unpack<256, 8>(kPacked2Xxs, kIq2Sizes);
+constexpr Codebook<512, 8> kIq2XsPoints = Unpack<512, 8>(kPacked2Xs, kIq2Sizes);
+constexpr Codebook<1024, 8> kIq2SPoints = Unpack<1024, 8>(kPacked2S, kIq2Sizes);
 constexpr Codebook<2048, 8> kIq1Points = Unpack<2048, 8>(kPacked1, kValues1);
 constexpr std::array<std::int8_t, 16> kIq3XxsSizes = {4, 12, 20, 28, 36, 44, 52, 62};
 constexpr Codebook<256, 4> kIq3XxsPoints = Unpack<256, 4>(kPacked3Xxs, kIq3XxsSizes);
 constexpr Codebook<512, 4> kIq3SPoints = Unpack<512, 4>(kPacked3S, kValues3S);
 
+constexpr PointBytes<256> kIq2XxsBytes = AsBytes(kPacked2Xxs);
+constexpr PointBytes<512> kIq2XsBytes = AsBytes(kPacked2Xs);
 constexpr PointWords<256> kIq3XxsWords = AsWords(kPacked3Xxs, {0, 1, 2, 3, 4, 5, 6, 7});
 constexpr PointWords<512> kIq3SWords = AsWords(kPacked3S, kValues3S);
 constexpr PointBytes<256> kIq3XxsBytes = AsBytes(kIq3XxsWords);

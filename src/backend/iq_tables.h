@@ -30,6 +30,11 @@ struct PointBytes {
   std::uint8_t back[kPoints];
 };
 
+// Two bits for each value, the index of its size in kIq2Sizes.
+extern const PointBytes<256> kIq2XxsBytes;
+extern const PointBytes<512> kIq2XsBytes;
+extern const std::array<std::int8_t, 4> kIq2Sizes;  // the last one is none
+
 extern const PointWords<256> kIq3XxsWords;
 extern const PointWords<512> kIq3SWords;
 extern const PointBytes<256> kIq3XxsBytes;

@@ -3,8 +3,9 @@
 //
 // 64 values are eight points of eight, or sixteen of four. An index has no more bits than its
 // codebook needs, so that none lies outside. Points of eight are loaded one by one: a gather takes
-// as long on Zen 4. Points of four are looked up in registers, 32 at a time, or where bytes can be
-// looked up 64 at a time (avx512_vbmi_quant.cc).
+// as long on Zen 4. Points of four are looked up in registers, 32 at a time. Where bytes can be
+// looked up, points of four come 64 at a time, and those of iq2_xxs and iq2_xs 32
+// (avx512_vbmi_quant.cc).
 #pragma once
 
 #include <immintrin.h>

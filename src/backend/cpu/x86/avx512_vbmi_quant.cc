@@ -61,6 +61,78 @@ struct Iq3SByBytes : Iq3S {
   }
 };
 
+struct SignBytes {
+  std::uint8_t of[128];
+};
+// Seven sign bits with an eighth that makes their number even.
+consteval SignBytes EvenSignBytes() {
+  SignBytes out = {};
+  for (unsigned sevens = 0; sevens < 128; ++sevens) {
+    unsigned parity = 0;
+    for (unsigned bits = sevens; bits != 0; bits &= bits - 1) parity ^= 128u;
+    out.of[sevens] = static_cast<std::uint8_t>(sevens | parity);
+  }
+  return out;
+}
+constexpr SignBytes kEvenSigns = EvenSignBytes();
+
+// In each eighth of a register the number of one byte, eight times.
+__m512i ByteOfEighths(__m512i numbers, int add) {
+  return _mm512_add_epi8(_mm512_mullo_epi64(numbers, _mm512_set1_epi64(0x0101010101010101)),
+                         _mm512_set1_epi8(static_cast<char>(add)));
+}
+
+// The values of a pair of runs of iq2. Byte `at`, in each eighth, has the index of a point in
+// `indices`, and its seven sign bits, with any eighth one, in `sevens`. Signs become a mask without
+// a way through general registers: products wait for them. Inlined as above.
+template <std::size_t kPoints>
+[[gnu::always_inline]] inline __m512i SignedPair(const PointBytes<kPoints>& table, __m512i indices,
+                                                 __mmask64 upper, __m512i sevens, __m512i at) {
+  const __m512i front = LookUpBytes(table.front, indices, upper);
+  const __m512i back = LookUpBytes(table.back, indices, upper);
+  // Both bytes of a point in turn; then each two bits of them are lowest in a byte, with others
+  // above them.
+  const __m512i points =
+      _mm512_permutex2var_epi8(front, _mm512_or_si512(at, _mm512_set1_epi16(0x4000)), back);
+  const __m512i fields =
+      _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x0e0c0a0806040200), points);
+  int sizes;
+  __builtin_memcpy(&sizes, &kIq2Sizes, sizeof(sizes));
+  const __m512i zero = _mm512_set1_epi8(kSignedZero);
+  const __m512i positive =
+      _mm512_permutexvar_epi8(fields, _mm512_add_epi8(_mm512_set1_epi32(sizes), zero));
+  const __m512i even =
+      _mm512_permutex2var_epi8(Load64(kEvenSigns.of), sevens, Load64(kEvenSigns.of + 64));
+  const __mmask64 negative =
+      _mm512_test_epi8_mask(_mm512_permutexvar_epi8(at, even),
+                            _mm512_set1_epi64(static_cast<long long>(0x8040201008040201)));
+  return _mm512_mask_sub_epi8(positive, negative, _mm512_add_epi8(zero, zero), positive);
+}
+
+struct Iq2XxsByBytes : Iq2Xxs {
+  static constexpr int kPlace = PlaceOf<Iq2Xxs>(FormatsByType{});
+  static __m512i Values(const Byte* block, int pair) {
+    // Four bytes of indices, then four times seven bits of signs.
+    const __m512i runs = Load64(block + Iq2XxsLayout::kPoints);
+    const __m512i sevens =
+        _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x352e2720352e2720), runs);
+    const __m512i at = ByteOfEighths(_mm512_setr_epi64(0, 1, 2, 3, 8, 9, 10, 11), 16 * pair);
+    return SignedPair(kIq2XxsBytes, runs, 0, sevens, at);
+  }
+};
+
+struct Iq2XsByBytes : Iq2Xs {
+  static constexpr int kPlace = PlaceOf<Iq2Xs>(FormatsByType{});
+  static __m512i Values(const Byte* block, int pair) {
+    // Nine bits of an index, then seven of signs.
+    const __m512i words = Load64(block + Iq2XsLayout::kPoints);
+    const __mmask64 ninth = _mm512_movepi8_mask(_mm512_srli_epi16(words, 1));
+    const __m512i sevens = _mm512_srli_epi16(words, 9);
+    const __m512i at = ByteOfEighths(_mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), 16 * pair);
+    return SignedPair(kIq2XsBytes, words, ninth, sevens, at);
+  }
+};
+
 template <class Format>
 void RunRows(const MatMulTile& tile) {
   if (tile.tokens >= kLeastForPanels) {
@@ -111,6 +183,8 @@ consteval MatMulKernels Products() {
   MatMulKernels products = {};
   products.of[Iq3XxsByBytes::kPlace] = RunRows<Iq3XxsByBytes>;
   products.of[Iq3SByBytes::kPlace] = RunRows<Iq3SByBytes>;
+  products.of[Iq2XxsByBytes::kPlace] = RunRows<Iq2XxsByBytes>;
+  products.of[Iq2XsByBytes::kPlace] = RunRows<Iq2XsByBytes>;
   products.of[Mxfp4ByBytes::kPlace] = RunGroups<Mxfp4ByBytes>;
   products.of[Iq4NlByBytes::kPlace] = RunGroups<Iq4NlByBytes>;
   return products;

@@ -14,7 +14,8 @@ namespace {
 
 std::vector<DType> TypesLookedUpByBytes() {
   if (!CanRun(CpuPath::kAvx512Vnni)) return {};
-  return {DType::kIQ3_XXS, DType::kIQ3_S, DType::kMxfp4, DType::kIQ4_NL};
+  return {DType::kIQ2_XXS, DType::kIQ2_XS, DType::kIQ3_XXS,
+          DType::kIQ3_S,   DType::kMxfp4,  DType::kIQ4_NL};
 }
 
 // In groups of rows if the type has such.
