@@ -4,11 +4,11 @@
 // Grouped<Format> has, for formats that are stored in groups,
 //   kExists        true
 //   kLanesAtOnce   runs of a chunk that are unpacked together
-//   kAhead         how far ahead weights are fetched, by MatMulTile::fetch_distance; nothing: the
-//                  next chunk is read instead. The processor's own prefetcher follows loads in
-//                  order. It does not follow the parts of a chunk that a step of q5_k or q6_k
-//                  reads, nor what is only fetched into the second-level cache; what is best is a
-//                  matter of measuring (docs/kernels.md).
+//   kAhead         how far ahead weights are fetched, by MatMulTile::fetch_distance. The
+//   processor's
+//                  own prefetcher follows loads in order. It does not follow the parts of a chunk
+//                  that a step of q5_k or q6_k reads, nor what is only fetched into the
+//                  second-level cache; what is best is a matter of measuring (docs/kernels.md).
 //   kTimes         by which the words of a step's runs are too large: what is not shifted to its
 //                  place costs nothing, and such factors are exact
 //   LaneOf(step, i)                       which run of the chunk is the i-th of a step
@@ -38,7 +38,7 @@ struct Grouped {
 
 // In bytes, into each cache; 0: not fetched into that one.
 struct FetchedAhead {
-  int second_level = 0;
+  int second_level;
   int first_level = 0;
 };
 
@@ -89,7 +89,7 @@ struct Grouped<Q4K> : GroupedSubScales {
 
 template <>
 struct Grouped<Q5K> : GroupedSubScales {
-  static constexpr FetchedAhead kAhead[] = {{8192}, {2048}, {8192}};
+  static constexpr FetchedAhead kAhead[] = {{12288, 3360}, {2048}, {8192}};
   static void LoadWords(const Byte* chunk, int, int step, __m512i (&words)[2][8]) {
     const Byte* nibbles = chunk + AtOfGroup(Q5KLayout::kNibbles + 32 * step);
     const Byte* high_bits = chunk + AtOfGroup(Q5KLayout::kHighBits);
@@ -111,7 +111,7 @@ struct Grouped<Q5K> : GroupedSubScales {
 template <>
 struct Grouped<Q6K> {
   static constexpr bool kExists = true;
-  static constexpr FetchedAhead kAhead[] = {{}, {3584, 2560}, {8192}};
+  static constexpr FetchedAhead kAhead[] = {{12288, 3360}, {3584, 2560}, {8192}};
   static constexpr int kLanesAtOnce = 4;
   static constexpr int kTimes[] = {1, 1, 1, 1};
   static int LaneOf(int step, int i) { return 8 * (step / 2) + 2 * i + step % 2; }
@@ -208,7 +208,7 @@ struct Grouped<Int4G32> : GroupedNibbles<Int4G32, 2> {
 
 template <>
 struct Grouped<Mxfp4> : GroupedNibbles<Mxfp4, 1> {
-  static constexpr FetchedAhead kAhead[] = {{8192}, {2048}, {8192}};
+  static constexpr FetchedAhead kAhead[] = {{12288, 3360}, {2048}, {8192}};
   static __m512 ScalesOfRows(const Byte* from) { return E8M0ToFloat(Load16(from)); }
 };
 

@@ -69,14 +69,8 @@ struct GroupProduct {
     constexpr int kShare = kRowsOfGroup * Format::kChunkBytes / (kLanes / Group::kLanesAtOnce);
     const Byte* share = chunk + step * kShare;
     const FetchedAhead ahead = Group::kAhead[static_cast<int>(tile.fetch_distance)];
-    if (ahead.second_level > 0) {
-      FetchAhead<kSecondLevel>(share + ahead.second_level, kShare);
-      if (ahead.first_level > 0) FetchAhead<kFirstLevel>(share + ahead.first_level, kShare);
-    } else {
-      const Byte* next = share + AtOfGroup(Format::kChunkBytes);
-      const Byte* end = tile.weights + static_cast<std::size_t>(tile.rows) * tile.row_bytes;
-      if (next + kShare <= end) ReadAhead(next, kShare);
-    }
+    FetchAhead<kSecondLevel>(share + ahead.second_level, kShare);
+    if (ahead.first_level > 0) FetchAhead<kFirstLevel>(share + ahead.first_level, kShare);
   }
 
   template <int N>

@@ -19,12 +19,6 @@ template <int kLevel>
   for (int i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, kLevel);
 }
 
-// The same by loads, which teach the processor's own prefetcher. REQUIRES: there are `bytes` bytes.
-[[gnu::always_inline]] inline void ReadAhead(const Byte* from, int bytes) {
-  for (int i = 0; i < bytes; i += 64)
-    static_cast<void>(*static_cast<const volatile Byte*>(from + i));
-}
-
 }  // namespace
 // NOLINTEND(misc-definitions-in-headers)
 }  // namespace doppler
