@@ -25,6 +25,7 @@ struct SmallGroups {
   static constexpr bool kReadsResiduals = Row::kReadsResiduals;
   static constexpr bool kSigned = false;
   static constexpr bool kHasOffsets = false;
+  static constexpr bool kFetchesAhead = true;
   static constexpr int kZero = 0;
 
   static void Load(const GroupChunk& chunk, GroupScales& out) {
@@ -49,6 +50,7 @@ struct SignedGroups : SmallGroups<Row> {
 };
 
 struct GroupedQ80 : SignedGroups<Q80> {
+  static constexpr bool kFetchesAhead = false;
   static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
     const Byte* from = chunk.Units<Q80Layout::kValues, 32>(run, 0) + kWordsOfHalf * half;
     for (int i = 0; i < 8; ++i) words[i] = Stored(Load32(from + 64 * i));
@@ -115,6 +117,7 @@ struct SuperGroups {
   static constexpr bool kReadsResiduals = false;
   static constexpr bool kSigned = false;
   static constexpr bool kHasOffsets = true;
+  static constexpr bool kFetchesAhead = true;
   static constexpr int kZero = 0;
 };
 

@@ -11,6 +11,7 @@
 //   kAddable           products of pairs of unsigned weights that int16 can add up, without VNNI;
 //                      they divide the words of a run
 //   kHasOffsets        whether GroupScales has offsets
+//   kFetchesAhead      whether weights are fetched ahead without VNNI, too
 //   Load(chunk, scales)               what is unpacked once for a chunk
 //   Words(chunk, run, half, words)    the weights of a run of eight rows
 #pragma once
@@ -48,8 +49,8 @@ struct GroupProduct {
   static constexpr int kTogether = 32 / Format::kRun;
   static constexpr int kColumnsOfBlock = kColumnsOfChunk / Format::kBlocks;
 
-  static constexpr int kBytesAhead = 4096;
   static constexpr int kBytesOfChunk = kRowsOfGroup * Format::kBlocks * Format::kBytes;
+  static constexpr int kBytesOfRun = kBytesOfChunk * Format::kRun / kColumnsOfChunk;
 
   using Words = __m256i[kWords];
   // [token][lane][half]: a row in each lane of the register.
@@ -131,15 +132,25 @@ struct GroupProduct {
     }
   }
 
+  // The processor's own prefetcher does not follow the order in which the parts of blocks of 256
+  // values are read, and with VNNI it comes late for the others. How far ahead is a matter of
+  // measuring (docs/kernels.md).
+  [[gnu::always_inline]] static void FetchForVnni(const Byte* chunk) {
+    constexpr int kAhead = Format::kBlocks == 1 ? kBytesOfChunk : 4096;
+    FetchAhead<kSecondLevel>(chunk + kAhead, kBytesOfChunk);
+  }
+
+  // A run's share, without VNNI: in two steps, since the first-level cache is too small for what
+  // is on its way from memory.
+  [[gnu::always_inline]] static void FetchShare(const Byte* chunk, int run) {
+    const Byte* share = chunk + run * kBytesOfRun;
+    FetchAhead<kSecondLevel>(share + 12288, kBytesOfRun);
+    FetchAhead<kFirstLevel>(share + 3360, kBytesOfRun);
+  }
+
   [[gnu::always_inline]] static void AddChunk(const MatMulTile& tile, const GroupChunk& chunk,
                                               int begin, int token, int tokens, Sums& sums) {
-    // The processor's own prefetcher does not follow the order in which the parts of blocks of 256
-    // values are read, and with VNNI it comes late for the others.
-    if constexpr (Format::kBlocks == 1) {
-      FetchAhead<kSecondLevel>(chunk.data + kBytesOfChunk, kBytesOfChunk);
-    } else if constexpr (kHasVnni) {
-      FetchAhead<kSecondLevel>(chunk.data + kBytesAhead, kBytesOfChunk);
-    }
+    if constexpr (kHasVnni) FetchForVnni(chunk.data);
     GroupScales scales;
     Format::Load(chunk, scales);
     // What compilers would keep from run to run does not fit in registers.
@@ -151,6 +162,9 @@ struct GroupProduct {
     const auto add = [&](int run) __attribute__((always_inline)) {
       GroupChunk again = chunk;
       __asm__("" : "+r"(again.data));
+      if constexpr (!kHasVnni && Format::kFetchesAhead) FetchShare(chunk.data, run);
+      // Runs that compilers mix do not fit in registers either.
+      __asm__ volatile("" ::: "memory");
       for (int half = 0; half < 2; half += kTogether) {
         Words words[kTogether];
         for (int h = 0; h < kTogether; ++h) Format::Words(again, run, half + h, words[h]);
