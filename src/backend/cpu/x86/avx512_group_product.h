@@ -6,8 +6,8 @@
 #include <immintrin.h>
 
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/x86/avx512_chunks.h"
 #include "backend/cpu/x86/avx512_group_formats.h"
-#include "backend/cpu/x86/avx512_panel.h"
 #include "backend/cpu/x86/fetch_ahead.h"
 
 namespace doppler {

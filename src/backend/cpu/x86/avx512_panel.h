@@ -40,18 +40,6 @@ void Transpose(__m512i (&rows)[16]) {
   }
 }
 
-// As AddLanes of avx512_row_product.h, for a row in each lane: lanes[i] is the sum of run i of all
-// chunks.
-template <int kLanes>
-__m512 AddLanesOfRows(__m512 (&lanes)[kLanes]) {
-  for (int half = kLanes / 2; half > 0; half /= 2) {
-    for (int lane = 0; lane < half; ++lane) {
-      lanes[lane] = _mm512_add_ps(lanes[lane], lanes[lane + half]);
-    }
-  }
-  return lanes[0];
-}
-
 template <class Format>
 struct Panels {
   static constexpr int kRows = 16;
