@@ -143,9 +143,11 @@ struct GroupProduct {
   // A run's share, without VNNI: in two steps, since the first-level cache is too small for what
   // is on its way from memory.
   [[gnu::always_inline]] static void FetchShare(const Byte* chunk, int run) {
+    constexpr int kFromMemory = 12288;
+    constexpr int kFromSecondLevel = 3360;
     const Byte* share = chunk + run * kBytesOfRun;
-    FetchAhead<kSecondLevel>(share + 12288, kBytesOfRun);
-    FetchAhead<kFirstLevel>(share + 3360, kBytesOfRun);
+    FetchAhead<kSecondLevel>(share + kFromMemory, kBytesOfRun);
+    FetchAhead<kFirstLevel>(share + kFromSecondLevel, kBytesOfRun);
   }
 
   [[gnu::always_inline]] static void AddChunk(const MatMulTile& tile, const GroupChunk& chunk,

@@ -4,11 +4,10 @@
 // Grouped<Format> has, for formats that are stored in groups,
 //   kExists        true
 //   kLanesAtOnce   runs of a chunk that are unpacked together
-//   kAhead         how far ahead weights are fetched, by MatMulTile::fetch_distance. The
-//   processor's
-//                  own prefetcher follows loads in order. It does not follow the parts of a chunk
-//                  that a step of q5_k or q6_k reads, nor what is only fetched into the
-//                  second-level cache; what is best is a matter of measuring (docs/kernels.md).
+//   kAhead         how far ahead weights are fetched, by MatMulTile::fetch_distance; what is best
+//                  is a matter of measuring (docs/kernels.md). The processor's own prefetcher
+//                  follows loads in order. It does not follow the parts of a chunk that a step of
+//                  q5_k or q6_k reads, nor what is only fetched into the second-level cache.
 //   kTimes         by which the words of a step's runs are too large: what is not shifted to its
 //                  place costs nothing, and such factors are exact
 //   LaneOf(step, i)                       which run of the chunk is the i-th of a step
