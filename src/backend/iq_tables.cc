@@ -4,6 +4,7 @@
 
 #include "backend/iq_tables.h"
 
+#include <bit>
 #include <cstddef>
 
 namespace doppler {
@@ -410,6 +411,15 @@ constexpr PointBytes<kPoints> AsBytes(const PointWords<kPoints>& words) {
   return out;
 }
 
+constexpr std::array<std::uint8_t, 128> SignsMadeEven() {
+  std::array<std::uint8_t, 128> out{};
+  for (unsigned sevens = 0; sevens < out.size(); ++sevens) {
+    const auto odd = static_cast<unsigned>(std::popcount(sevens)) & 1u;
+    out[sevens] = static_cast<std::uint8_t>(sevens | (odd << 7));
+  }
+  return out;
+}
+
 constexpr std::array<std::int8_t, 3> kValues1 = {-8, 0, 8};
 constexpr std::array<std::int8_t, 8> kValues3S = {1, 3, 5, 7, 9, 11, 13, 15};
 
@@ -426,6 +436,7 @@ constexpr Codebook<512, 4> kIq3SPoints = Unpack<512, 4>(kPacked3S, kValues3S);
 
 constexpr PointBytes<256> kIq2XxsBytes = AsBytes(kPacked2Xxs);
 constexpr PointBytes<512> kIq2XsBytes = AsBytes(kPacked2Xs);
+constexpr std::array<std::uint8_t, 128> kEvenSigns = SignsMadeEven();
 constexpr PointWords<256> kIq3XxsWords = AsWords(kPacked3Xxs, {0, 1, 2, 3, 4, 5, 6, 7});
 constexpr PointWords<512> kIq3SWords = AsWords(kPacked3S, kValues3S);
 constexpr PointBytes<256> kIq3XxsBytes = AsBytes(kIq3XxsWords);

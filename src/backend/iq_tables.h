@@ -35,6 +35,9 @@ extern const PointBytes<256> kIq2XxsBytes;
 extern const PointBytes<512> kIq2XsBytes;
 extern const std::array<std::int8_t, 4> kIq2Sizes;  // the last one is none
 
+// Seven sign bits with an eighth that makes their number even.
+extern const std::array<std::uint8_t, 128> kEvenSigns;
+
 extern const PointWords<256> kIq3XxsWords;
 extern const PointWords<512> kIq3SWords;
 extern const PointBytes<256> kIq3XxsBytes;

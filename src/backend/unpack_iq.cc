@@ -1,18 +1,11 @@
 // The formats that pick points from codebooks: ggml's IQ1, IQ2 and IQ3.
 
-#include <bit>
-
 #include "backend/block_layout.h"
 #include "backend/iq_tables.h"
 #include "backend/unpack_blocks.h"
 
 namespace doppler::unpack {
 namespace {
-
-// Seven sign bits; the eighth makes their number even.
-unsigned EvenSigns(unsigned seven) {
-  return seven | ((static_cast<unsigned>(std::popcount(seven)) & 1u) << 7);
-}
 
 // A point with the signs of its values: bit i set makes value i negative.
 template <std::size_t kSize>
@@ -57,7 +50,7 @@ void Iq3Xxs(const Byte* block, const UnpackedBlock& out) {
     SetScale32(out, run, scale * (0.5f + static_cast<float>(word >> 28)) * 0.5f);
     for (int eight = 0; eight < 4; ++eight) {
       const Byte* index = block + L::kPoints + 8 * run + 2 * eight;
-      PlaceTwo(kIq3XxsPoints, index[0], index[1], EvenSigns((word >> (7 * eight)) & 127u),
+      PlaceTwo(kIq3XxsPoints, index[0], index[1], kEvenSigns[(word >> (7 * eight)) & 127u],
                out.values + 32 * run + 8 * eight);
     }
   }
@@ -87,7 +80,7 @@ void Iq2Xxs(const Byte* block, const UnpackedBlock& out) {
     const auto word = Load<std::uint32_t>(points + 4);
     SetScale32(out, run, scale * (0.5f + static_cast<float>(word >> 28)) * 0.25f);
     for (int eight = 0; eight < 4; ++eight) {
-      Place(kIq2XxsPoints[points[eight]], EvenSigns((word >> (7 * eight)) & 127u),
+      Place(kIq2XxsPoints[points[eight]], kEvenSigns[(word >> (7 * eight)) & 127u],
             out.values + 32 * run + 8 * eight);
     }
   }
@@ -100,7 +93,7 @@ void Iq2Xs(const Byte* block, const UnpackedBlock& out) {
     SetHalfScales(out, run, scale, block[L::kSubScales + run]);
     for (int eight = 0; eight < 4; ++eight) {
       const unsigned word = Load<std::uint16_t>(block + L::kPoints + 8 * run + 2 * eight);
-      Place(kIq2XsPoints[word & 511u], EvenSigns(word >> 9), out.values + 32 * run + 8 * eight);
+      Place(kIq2XsPoints[word & 511u], kEvenSigns[word >> 9], out.values + 32 * run + 8 * eight);
     }
   }
 }

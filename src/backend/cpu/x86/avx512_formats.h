@@ -302,11 +302,14 @@ struct Int4G32 : SmallBlocks<Int4G32, Int4G32Layout::kBytes> {
   }
 };
 
-// What nibbles stand for in a table of 16 levels, plus `zero`.
+// 16 levels plus `zero`, four times.
+__m512i LevelTable(const signed char* levels, int zero) {
+  const __m128i table = _mm_add_epi8(Load16(levels), _mm_set1_epi8(static_cast<char>(zero)));
+  return _mm512_broadcast_i32x4(table);
+}
+// What nibbles stand for among them.
 __m512i Levels(__m512i nibbles, const signed char* levels, int zero) {
-  const __m128i signed_table = Load16(levels);
-  const __m128i table = _mm_add_epi8(signed_table, _mm_set1_epi8(static_cast<char>(zero)));
-  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), nibbles);
+  return _mm512_shuffle_epi8(LevelTable(levels, zero), nibbles);
 }
 
 // Blocks of 32 nibbles that stand for levels.

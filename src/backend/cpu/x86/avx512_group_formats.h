@@ -8,12 +8,12 @@
 //                  is a matter of measuring (docs/kernels.md). The processor's own prefetcher
 //                  follows loads in order. It does not follow the parts of a chunk that a step of
 //                  q5_k or q6_k reads, nor what is only fetched into the second-level cache.
-//   kTimes         by which the words of a step's runs are too large: what is not shifted to its
-//                  place costs nothing, and such factors are exact
+//   kBitsLeft      how many bits to the left of their place the weights of a step's runs are: what
+//                  is not shifted costs nothing, and a power of two in the scale is exact
 //   LaneOf(step, i)                       which run of the chunk is the i-th of a step
 //   LoadHeads(chunk, runs, scales, offsets)   of the chunk's runs
 //   LoadWords(chunk, runs, step, words)   four weights of each row in a word, as Format::Values has
-//                                         them, but times kTimes
+//                                         them, but for kBitsLeft
 #pragma once
 
 #include <immintrin.h>
@@ -59,7 +59,7 @@ __m512i HighNibbles(__m512i bytes) { return LowNibbles(_mm512_srli_epi32(bytes, 
 struct GroupedSubScales {
   static constexpr bool kExists = true;
   static constexpr int kLanesAtOnce = 2;
-  static constexpr int kTimes[] = {1, 1};
+  static constexpr unsigned kBitsLeft[] = {0, 0};
   static int LaneOf(int step, int i) { return 2 * step + i; }
 
   static void LoadHeads(const Byte* chunk, int, __m512 (&scales)[8], __m512 (&offsets)[8]) {
@@ -75,7 +75,7 @@ struct GroupedSubScales {
 template <>
 struct Grouped<Q4K> : GroupedSubScales {
   static constexpr FetchedAhead kAhead[] = {{1024}, {2048}, {8192}};
-  static constexpr int kTimes[] = {1, 16};
+  static constexpr unsigned kBitsLeft[] = {0, 4};
   static void LoadWords(const Byte* chunk, int, int step, __m512i (&words)[2][8]) {
     const Byte* nibbles = chunk + AtOfGroup(Q4KLayout::kNibbles + 32 * step);
     for (int i = 0; i < 8; ++i) {
@@ -112,7 +112,7 @@ struct Grouped<Q6K> {
   static constexpr bool kExists = true;
   static constexpr FetchedAhead kAhead[] = {{12288, 3360}, {3584, 2560}, {8192}};
   static constexpr int kLanesAtOnce = 4;
-  static constexpr int kTimes[] = {1, 1, 1, 1};
+  static constexpr unsigned kBitsLeft[] = {0, 0, 0, 0};
   static int LaneOf(int step, int i) { return 8 * (step / 2) + 2 * i + step % 2; }
 
   static void LoadHeads(const Byte* chunk, int, __m512 (&scales)[16], __m512 (&)[16]) {
@@ -151,7 +151,7 @@ struct GroupedBlocks {
   static constexpr bool kExists = true;
   static constexpr FetchedAhead kAhead[] = {{1024}, {2048}, {4096}};
   static constexpr int kLanesAtOnce = 1;
-  static constexpr int kTimes[] = {1};
+  static constexpr unsigned kBitsLeft[] = {0};
   static constexpr int kValueBytes = Format::kBlockBytes - kScaleBytes;
   static int LaneOf(int step, int) { return step; }
 

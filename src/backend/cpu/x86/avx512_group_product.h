@@ -87,9 +87,9 @@ struct GroupProduct {
       for (int i = 0; i < Group::kLanesAtOnce; ++i) {
         const int lane = Group::LaneOf(step, i);
         const __m512 of_words =
-            Group::kTimes[i] == 1
+            Group::kBitsLeft[i] == 0
                 ? scales[lane]
-                : _mm512_mul_ps(scales[lane], _mm512_set1_ps(1.0f / Group::kTimes[i]));
+                : _mm512_mul_ps(scales[lane], _mm512_set1_ps(1.0f / (1u << Group::kBitsLeft[i])));
         AddRun<N>(tile, token, begin + lane * Format::kRun, words[i], of_words, offsets[lane],
                   sums[lane]);
       }
@@ -122,6 +122,10 @@ struct GroupProduct {
       Run<kMostTokens>(tile, row, token);
     }
     if (token < tile.tokens) Run<1>(tile, row, token);
+  }
+
+  static void AllRows(const MatMulTile& tile) {
+    for (int row = 0; row < tile.rows; row += kRowsOfGroup) AllTokens(tile, row);
   }
 };
 

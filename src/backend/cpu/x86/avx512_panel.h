@@ -135,9 +135,9 @@ struct Panels {
       __m512i words[Group::kLanesAtOnce][kWords];
       Group::LoadWords(part.chunk, part.runs, step, words);
       for (int j = 0; j < Group::kLanesAtOnce; ++j) {
-        const unsigned right = Group::kTimes[j] == 16 ? 4 : 0;
         for (int i = 0; i < kWords; ++i) {
-          part.Word(Group::LaneOf(step, j), i) = Signed(_mm512_srli_epi32(words[j][i], right));
+          const __m512i word = _mm512_srli_epi32(words[j][i], Group::kBitsLeft[j]);
+          part.Word(Group::LaneOf(step, j), i) = Signed(word);
         }
       }
     }

@@ -27,9 +27,7 @@ struct VnniProducts {
   static void Run(const MatMulTile& tile) {
     if constexpr (Grouped<Format>::kExists) {
       if (tile.grouped && tile.tokens < kLeastForPanels) {
-        for (int row = 0; row < tile.rows; row += kRowsOfGroup) {
-          GroupProduct<Format>::AllTokens(tile, row);
-        }
+        GroupProduct<Format>::AllRows(tile);
         return;
       }
     }

@@ -1,6 +1,6 @@
 // The products of avx512_quant.cc for one token to three on processors that look up bytes (AVX-512
-// VBMI), with the formats that pick points of four from codebooks, and with nibbles that stand for
-// levels in groups of rows. They have the same bits.
+// VBMI), with formats that pick points from codebooks, and with nibbles that stand for levels in
+// groups of rows. They have the same bits.
 
 #include <immintrin.h>
 
@@ -61,21 +61,6 @@ struct Iq3SByBytes : Iq3S {
   }
 };
 
-struct SignBytes {
-  std::uint8_t of[128];
-};
-// Seven sign bits with an eighth that makes their number even.
-consteval SignBytes EvenSignBytes() {
-  SignBytes out = {};
-  for (unsigned sevens = 0; sevens < 128; ++sevens) {
-    unsigned parity = 0;
-    for (unsigned bits = sevens; bits != 0; bits &= bits - 1) parity ^= 128u;
-    out.of[sevens] = static_cast<std::uint8_t>(sevens | parity);
-  }
-  return out;
-}
-constexpr SignBytes kEvenSigns = EvenSignBytes();
-
 // In each eighth of a register the number of one byte, eight times.
 __m512i ByteOfEighths(__m512i numbers, int add) {
   return _mm512_add_epi8(_mm512_mullo_epi64(numbers, _mm512_set1_epi64(0x0101010101010101)),
@@ -101,8 +86,9 @@ template <std::size_t kPoints>
   const __m512i zero = _mm512_set1_epi8(kSignedZero);
   const __m512i positive =
       _mm512_permutexvar_epi8(fields, _mm512_add_epi8(_mm512_set1_epi32(sizes), zero));
+  const auto* even_signs = reinterpret_cast<const Byte*>(&kEvenSigns);
   const __m512i even =
-      _mm512_permutex2var_epi8(Load64(kEvenSigns.of), sevens, Load64(kEvenSigns.of + 64));
+      _mm512_permutex2var_epi8(Load64(even_signs), sevens, Load64(even_signs + 64));
   const __mmask64 negative =
       _mm512_test_epi8_mask(_mm512_permutexvar_epi8(at, even),
                             _mm512_set1_epi64(static_cast<long long>(0x8040201008040201)));
@@ -142,11 +128,10 @@ void RunRows(const MatMulTile& tile) {
   for (int row = 0; row < tile.rows; ++row) RowProduct<Format>::AllTokens(tile, row);
 }
 
-// What the low nibbles of bytes stand for. Six bits are looked at, so that the table is there four
-// times, and nothing has to be masked.
-__m512i LevelsOfLow(__m512i bytes, const signed char (&levels)[16], int zero) {
-  const __m128i table = _mm_add_epi8(Load16(levels), _mm_set1_epi8(static_cast<char>(zero)));
-  return _mm512_permutexvar_epi8(bytes, _mm512_broadcast_i32x4(table));
+// What the low nibbles of bytes stand for. Six bits are looked at, and the table is there four
+// times, so that nothing has to be masked.
+__m512i LevelsOfLow(__m512i bytes, const signed char* levels, int zero) {
+  return _mm512_permutexvar_epi8(bytes, LevelTable(levels, zero));
 }
 
 template <class Format, const signed char (&kLevels)[16]>
@@ -172,9 +157,7 @@ void RunGroups(const MatMulTile& tile) {
     avx512::kProducts.of[Format::kPlace](tile);
     return;
   }
-  for (int row = 0; row < tile.rows; row += kRowsOfGroup) {
-    GroupProduct<Format>::AllTokens(tile, row);
-  }
+  GroupProduct<Format>::AllRows(tile);
 }
 
 consteval MatMulKernels Products() {
