@@ -24,13 +24,14 @@ struct F8E4M3 {
 };
 
 // Activations as int8, for integer dot products with quantised weights: 32 values share a scale,
-// and the sums take care of weights whose zero is not at 0. `cols` is a multiple of 32. An
-// activation is scale * (value + residual / 256), for products that read residuals.
+// and the sums take care of weights whose zero is not at 0. `cols` is a multiple of 32. For
+// products that read residuals an activation is scale * (value + residual / 256), and the scales
+// of a token are all the same: 16 bits hold what a row's largest value leaves of the others.
 struct QuantizedRows {
   std::int8_t* values = nullptr;     // [tokens, cols]
   std::int8_t* residuals = nullptr;  // [tokens, cols], or null if no one reads them
-  // The same plus 128, for products of unsigned activations with signed weights; null unless the
-  // table has `reads_unsigned`.
+  // The same plus 128, for products of unsigned activations with signed weights; with residuals
+  // the two bytes of 256 * value + residual + 2^15. Null unless the table has `reads_unsigned`.
   std::uint8_t* unsigned_values = nullptr;
   std::uint8_t* unsigned_residuals = nullptr;
   float* scales = nullptr;  // [tokens, cols / 32]

@@ -84,55 +84,89 @@ typename V::F ResidualOf(typename V::F x, typename V::F inverse, typename V::F q
   return V::Max(V::Min(V::Round(left), V::Set1(127.0f)), V::Set1(-127.0f));
 }
 
-// Whole numbers from -127 to 127 from element `at` on, and plus 128 where products read that.
+// Whole numbers from 0 to 255, where the table has products of them.
 template <class V>
-void StoreBytes(typename V::F whole, int at, std::int8_t* to, std::uint8_t* to_unsigned) {
-  V::StoreInt8(to + at, whole);
-  if constexpr (requires { V::StoreUint8(to_unsigned, whole); }) {
-    V::StoreUint8(to_unsigned + at, V::Add(whole, V::Set1(128.0f)));
-  }
+void StoreUnsigned(typename V::F whole, std::uint8_t* to) {
+  if constexpr (requires { V::StoreUint8(to, whole); }) V::StoreUint8(to, whole);
+}
+
+// Values from element `at` on, whole numbers from -127 to 127.
+template <class V>
+void StoreValues(typename V::F values, int at, const QuantizedRows& out) {
+  V::StoreInt8(out.values + at, values);
+  StoreUnsigned<V>(V::Add(values, V::Set1(128.0f)), out.unsigned_values + at);
+}
+
+// The same with residuals, whole numbers too.
+template <class V>
+void StoreValues(typename V::F values, typename V::F residuals, int at, const QuantizedRows& out) {
+  V::StoreInt8(out.values + at, values);
+  V::StoreInt8(out.residuals + at, residuals);
+  const auto borrowed = V::Max(V::Min(V::Sub(V::Zero(), residuals), V::Set1(1.0f)), V::Set1(0.0f));
+  StoreUnsigned<V>(V::Sub(V::Add(values, V::Set1(128.0f)), borrowed), out.unsigned_values + at);
+  StoreUnsigned<V>(V::Fma(borrowed, V::Set1(256.0f), residuals), out.unsigned_residuals + at);
+}
+
+// What int8 values are to be multiplied with, and what activations are on the way there.
+struct Int8Scale {
+  float scale;
+  float inverse;
+};
+
+template <class V>
+Int8Scale Int8ScaleOf(const float* in, int count) {
+  typename V::F size = V::Zero();
+  for (int i = 0; i < count; i += V::kLanes) size = V::Max(size, V::Abs(V::Load(in + i)));
+  const float scale = V::Largest(size) / 127.0f;
+  // Below this the inverse would overflow, and the values do not matter.
+  if (scale < 1e-37f) return {0.0f, 0.0f};
+  return {scale, 1.0f / scale};
+}
+
+// The 32 values from column `begin` on.
+template <class V>
+void QuantizeRun(const float* in, int begin, const Int8Scale& of, const QuantizedRows& out) {
+  using F = typename V::F;
+  const F inverse = V::Set1(of.inverse);
+  F residuals = V::Zero();
+  const auto quantize_half = [&](int from) {
+    F sum = V::Zero();
+    for (int i = from; i < from + 16; i += V::kLanes) {
+      const F x = V::Load(in + i);
+      const F q = V::Round(V::Mul(x, inverse));
+      if (out.residuals == nullptr) {
+        StoreValues<V>(q, i, out);
+      } else {
+        const F residual = ResidualOf<V>(x, inverse, q);
+        StoreValues<V>(q, residual, i, out);
+        residuals = V::Add(residuals, residual);
+      }
+      sum = V::Add(sum, q);
+    }
+    return V::Sum(sum);
+  };
+  // Two variables and no array: written one by one and read as a pair, that would stall.
+  const float first_sum = quantize_half(begin);
+  const float second_sum = quantize_half(begin + 16);
+  const int whole = static_cast<int>(first_sum + second_sum);
+  out.scales[begin / 32] = of.scale;
+  out.sums32[begin / 32] = of.scale * (first_sum + second_sum);
+  out.whole_sums16[begin / 16] = static_cast<int>(first_sum);
+  out.whole_sums16[begin / 16 + 1] = static_cast<int>(second_sum);
+  out.sums16[begin / 16] = of.scale * first_sum;
+  out.sums16[begin / 16 + 1] = of.scale * second_sum;
+  out.whole_sums[begin / 32] =
+      out.residuals == nullptr ? whole : 256 * whole + static_cast<int>(V::Sum(residuals));
 }
 
 template <class V>
 void QuantizeRow(const float* in, const QuantizedRows& out) {
-  using F = typename V::F;
-  for (int begin = 0; begin < out.cols; begin += 32) {
-    F size = V::Zero();
-    for (int i = begin; i < begin + 32; i += V::kLanes)
-      size = V::Max(size, V::Abs(V::Load(in + i)));
-    const float scale = V::Largest(size) / 127.0f;
-    // Below this the inverse would overflow, and the values do not matter.
-    const bool is_zero = scale < 1e-37f;
-    const F inverse = V::Set1(is_zero ? 0.0f : 1.0f / scale);
-    F residuals = V::Zero();
-    const auto quantize_half = [&](int from) {
-      F sum = V::Zero();
-      for (int i = from; i < from + 16; i += V::kLanes) {
-        const F x = V::Load(in + i);
-        const F q = V::Round(V::Mul(x, inverse));
-        StoreBytes<V>(q, i, out.values, out.unsigned_values);
-        if (out.residuals != nullptr) {
-          const F residual = ResidualOf<V>(x, inverse, q);
-          StoreBytes<V>(residual, i, out.residuals, out.unsigned_residuals);
-          residuals = V::Add(residuals, residual);
-        }
-        sum = V::Add(sum, q);
-      }
-      return V::Sum(sum);
-    };
-    // Two variables and no array: written one by one and read as a pair, that would stall.
-    const float first_sum = quantize_half(begin);
-    const float second_sum = quantize_half(begin + 16);
-    const float stored = is_zero ? 0.0f : scale;
-    const int whole = static_cast<int>(first_sum + second_sum);
-    out.scales[begin / 32] = stored;
-    out.sums32[begin / 32] = stored * (first_sum + second_sum);
-    out.whole_sums16[begin / 16] = static_cast<int>(first_sum);
-    out.whole_sums16[begin / 16 + 1] = static_cast<int>(second_sum);
-    out.sums16[begin / 16] = stored * first_sum;
-    out.sums16[begin / 16 + 1] = stored * second_sum;
-    out.whole_sums[begin / 32] =
-        out.residuals == nullptr ? whole : 256 * whole + static_cast<int>(V::Sum(residuals));
+  const int share = out.residuals == nullptr ? 32 : out.cols;
+  for (int first = 0; first < out.cols; first += share) {
+    const Int8Scale of = Int8ScaleOf<V>(in + first, share);
+    for (int begin = first; begin < first + share; begin += 32) {
+      QuantizeRun<V>(in, begin, of, out);
+    }
   }
 }
 

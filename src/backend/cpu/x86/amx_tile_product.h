@@ -93,8 +93,8 @@ struct TileProduct {
         const __m512 of_run = _mm512_set1_ps(x_sums[n * (at.x.cols / Format::kRun)]);
         sums[n] = _mm512_fmadd_ps(at.Run(chunk).offsets, of_run, sums[n]);
       }
-      const __m512 x_scale = _mm512_set1_ps(x_scales[n * (at.x.cols / 32)] * kStep<Format>);
-      sums[n] = _mm512_fmadd_ps(DotsOf(dots, n), _mm512_mul_ps(scales, x_scale), sums[n]);
+      const __m512 x_scale = _mm512_set1_ps(x_scales[n * (at.x.cols / 32)]);
+      sums[n] = _mm512_fmadd_ps(DotsOf(dots, n), ScalesOfRun<Format>(scales, x_scale), sums[n]);
     }
   }
 

@@ -24,9 +24,19 @@ int RunsAt(const MatMulTile& tile, int begin) {
   return (left < kChunk ? left : kChunk) / Format::kRun;
 }
 
-// With residuals the products count in 1/256 of a step.
+// Activations with residuals share a scale, which is left for the sums of all columns: what those
+// of `token` are then multiplied with. The products count in 1/256 of a step.
 template <class Format>
-constexpr float kStep = Format::kReadsResiduals ? 1.0f / 256 : 1.0f;
+__m512 StepOf(const QuantizedRows& x, int token) {
+  if constexpr (!Format::kReadsResiduals) return _mm512_set1_ps(1.0f);
+  return _mm512_set1_ps(x.scales[static_cast<std::ptrdiff_t>(token) * (x.cols / 32)] / 256);
+}
+
+// What the products of a run are multiplied with.
+template <class Format>
+__m512 ScalesOfRun(__m512 of_weights, __m512 of_activations) {
+  return Format::kReadsResiduals ? of_weights : _mm512_mul_ps(of_weights, of_activations);
+}
 
 // Values 64 * pair and on, zeros beyond the chunk's runs.
 template <class Format>

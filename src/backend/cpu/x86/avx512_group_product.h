@@ -59,7 +59,7 @@ struct GroupProduct {
       }
       const __m512 x_scale = _mm512_set1_ps(x.scales[first / 32]);
       sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(AllDots(words, x, first)),
-                                _mm512_mul_ps(scales, x_scale), sums[n]);
+                                ScalesOfRun<Format>(scales, x_scale), sums[n]);
     }
   }
 
@@ -110,7 +110,8 @@ struct GroupProduct {
     for (int n = 0; n < N; ++n) {
       __m512 lanes[kLanes];
       for (int lane = 0; lane < kLanes; ++lane) lanes[lane] = sums[lane][n];
-      const __m512 sum = _mm512_mul_ps(AddLanesOfRows(lanes), _mm512_set1_ps(kStep<Format>));
+      const __m512 sum =
+          _mm512_mul_ps(AddLanesOfRows(lanes), StepOf<Format>(tile.quantized, token + n));
       _mm512_storeu_ps(tile.out + (token + n) * tile.out_stride + row, sum);
     }
   }

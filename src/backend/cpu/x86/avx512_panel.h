@@ -291,7 +291,8 @@ struct Panels {
 
   static void Store(const MatMulTile& tile, int row, const Sums& sums) {
     for (int t = 0; t < tile.tokens; ++t) {
-      _mm512_storeu_ps(tile.out + t * tile.out_stride + row, Total(sums, t));
+      const __m512 total = _mm512_mul_ps(Total(sums, t), StepOf<Format>(tile.quantized, t));
+      _mm512_storeu_ps(tile.out + t * tile.out_stride + row, total);
     }
   }
 

@@ -34,7 +34,7 @@ struct PanelProduct {
     }
   }
 
-  // The products of weights with the 128 that unsigned activations have too much.
+  // The products of weights with the 128 that unsigned values have too much.
   static void SetStart(const Part& part, int lane) {
     __m512i too_much = _mm512_setzero_si512();
     for (int i = 0; i < kWords; ++i) {
@@ -103,9 +103,7 @@ struct PanelProduct {
     if constexpr (Format::kReadsResiduals) {
       static_assert(kSigned);
       for (int p = 0; p < P; ++p) {
-        for (int n = 0; n < N; ++n) {
-          dots[p][n] = _mm512_add_epi32(_mm512_slli_epi32(dots[p][n], 8), Start(*runs.of[p]));
-        }
+        for (int n = 0; n < N; ++n) dots[p][n] = _mm512_slli_epi32(dots[p][n], 8);
       }
       Dot(Again(runs), x.unsigned_residuals + first, x.cols, dots);
     }
@@ -126,10 +124,10 @@ struct PanelProduct {
           sums[p][n] = _mm512_fmadd_ps(runs.of[p]->offsets, of_run, sums[p][n]);
         }
       }
-      const __m512 x_scale = _mm512_set1_ps(x_scales[n * (x.cols / 32)] * kStep<Format>);
+      const __m512 x_scale = _mm512_set1_ps(x_scales[n * (x.cols / 32)]);
       for (int p = 0; p < P; ++p) {
         sums[p][n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[p][n]),
-                                     _mm512_mul_ps(runs.of[p]->scales, x_scale), sums[p][n]);
+                                     ScalesOfRun<Format>(runs.of[p]->scales, x_scale), sums[p][n]);
       }
     }
   }

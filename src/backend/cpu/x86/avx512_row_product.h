@@ -167,8 +167,7 @@ struct RowProduct {
 
   static __m512 ActivationScales(const QuantizedRows& x, std::ptrdiff_t first, int runs) {
     if constexpr (Format::kRun == 32) {
-      return _mm512_mul_ps(_mm512_maskz_loadu_ps(FirstLanes(runs), x.scales + first / 32),
-                           _mm512_set1_ps(kStep<Format>));
+      return _mm512_maskz_loadu_ps(FirstLanes(runs), x.scales + first / 32);
     }
     const __m512 eight = _mm512_zextps256_ps512(_mm256_loadu_ps(x.scales + first / 32));
     return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7),
@@ -194,7 +193,7 @@ struct RowProduct {
       if constexpr (Format::kHasOffsets)
         sums[n] = Offsets(row, tile.quantized, first, runs, sums[n]);
       const __m512 scales =
-          _mm512_mul_ps(row.head.scales, ActivationScales(tile.quantized, first, runs));
+          ScalesOfRun<Format>(row.head.scales, ActivationScales(tile.quantized, first, runs));
       const __m512i dots = AllDots<kWhole>(row, tile.quantized, first, runs);
       sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, sums[n]);
     }
@@ -212,7 +211,10 @@ struct RowProduct {
     if (begin < tile.cols) {
       Add<false, N>(tile, chunk, begin, token, RunsAt<Format>(tile, begin), sums);
     }
-    for (int n = 0; n < N; ++n) tile.out[(token + n) * tile.out_stride + row] = AddLanes(sums[n]);
+    for (int n = 0; n < N; ++n) {
+      const float step = _mm512_cvtss_f32(StepOf<Format>(tile.quantized, token + n));
+      tile.out[(token + n) * tile.out_stride + row] = AddLanes(sums[n]) * step;
+    }
   }
 
   static void AllTokens(const MatMulTile& tile, int row) {
