@@ -52,6 +52,21 @@ struct Q6KLayout {
   static constexpr int kBytes = 210;
 };
 
+// A chunk of sixteen rows of q6_k (row_groups.h), in bytes of one row, in the order in which
+// products read it. Its step s is about 16 of the 32 values of each quarter of half s / 2, the
+// first or the last: four triples of a unit of nibbles of quarters 0 and 2, one of quarters 1 and
+// 3, and one of high bits.
+struct Q6KGroupLayout {
+  static constexpr int kSubScales = 0;
+  static constexpr int kScale = 16;
+  static constexpr int kSteps = 18;
+  static constexpr int kStepBytes = 48;
+  static constexpr int kTripleBytes = 12;
+  static constexpr int kEvenQuarters = 0;  // in a triple
+  static constexpr int kOddQuarters = 4;
+  static constexpr int kHighBits = 8;
+};
+
 // 32 values, each `scale * q + minimum`, nibbles as in Q4_0.
 struct Q41Layout {
   static constexpr int kScale = 0;    // f16

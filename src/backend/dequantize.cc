@@ -153,8 +153,9 @@ void DequantizeGrouped(const WeightMatrix& matrix, std::size_t row, std::size_t 
     const std::size_t at = begin + done;
     const std::size_t count = std::min(out.size() - done, kGroupChunk - at % kGroupChunk);
     const auto blocks = std::span(chunk).first(*RowBytes(matrix.dtype, count));
-    CopyBlocksOfRow(matrix.dtype, matrix.cols, group, static_cast<int>(row % kGroupRows),
-                    static_cast<int>(at), static_cast<int>(count), blocks);
+    CopyBlocksOfRow(matrix.dtype, matrix.layout, matrix.cols, group,
+                    static_cast<int>(row % kGroupRows), static_cast<int>(at),
+                    static_cast<int>(count), blocks);
     Dequantize(matrix.dtype, blocks, out.subspan(done, count));
     done += count;
   }
@@ -184,7 +185,7 @@ void DequantizeColumns(const WeightMatrix& matrix, std::size_t row, std::size_t 
   const auto rows = static_cast<std::uint64_t>(matrix.rows);
   const auto cols = static_cast<std::uint64_t>(matrix.cols);
   DOPPLER_CHECK(row < rows && out.size() <= cols && begin <= cols - out.size());
-  if (matrix.layout == WeightLayout::kRows16) return DequantizeGrouped(matrix, row, begin, out);
+  if (IsGrouped(matrix.layout)) return DequantizeGrouped(matrix, row, begin, out);
   const Bytes row_bytes = *RowBytes(matrix.dtype, cols);
   const std::byte* data = matrix.data + row * row_bytes + *RowBytes(matrix.dtype, begin);
   if (!HasScaleGrid(matrix.dtype)) {

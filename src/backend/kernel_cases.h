@@ -199,19 +199,31 @@ class OwnedRows {
 };
 
 // The matrix in groups of sixteen rows. REQUIRES: CanGroupRows.
-inline OwnedMatrix InGroups(const WeightMatrix& rows) {
+inline OwnedMatrix InGroups(const WeightMatrix& rows, WeightLayout layout) {
   OwnedMatrix out;
   const std::size_t bytes =
       kGroupRows * *RowBytes(rows.dtype, static_cast<std::uint64_t>(rows.cols));
   const std::size_t groups = static_cast<std::size_t>(rows.rows) / kGroupRows;
   out.bytes.resize(groups * bytes);
   for (std::size_t i = 0; i < groups; ++i) {
-    GroupRows(rows.dtype, rows.cols, {rows.data + i * bytes, bytes},
+    GroupRows(rows.dtype, layout, rows.cols, {rows.data + i * bytes, bytes},
               std::span(out.bytes).subspan(i * bytes, bytes));
   }
   out.view = rows;
   out.view.data = out.bytes.data();
-  out.view.layout = WeightLayout::kRows16;
+  out.view.layout = layout;
+  return out;
+}
+inline OwnedMatrix InGroups(const WeightMatrix& rows) {
+  return InGroups(rows, GroupLayoutOf(rows.dtype));
+}
+
+// Those that groups of the format may have.
+inline std::vector<WeightLayout> GroupLayouts(DType dtype) {
+  std::vector<WeightLayout> out;
+  for (const WeightLayout layout : {WeightLayout::kRows16, WeightLayout::kRows16Steps}) {
+    if (CanGroupRows(dtype, kGroupRows, layout)) out.push_back(layout);
+  }
   return out;
 }
 
@@ -229,7 +241,7 @@ inline OwnedRows RunKernel(MatMulKernel kernel, const WeightMatrix& weights, con
   OwnedRows out(tokens, weights.rows, 3);
   kernel({.weights = reinterpret_cast<const unsigned char*>(weights.data),
           .row_bytes = *RowBytes(weights.dtype, static_cast<std::uint64_t>(weights.cols)),
-          .grouped = weights.layout == WeightLayout::kRows16,
+          .grouped = IsGrouped(weights.layout),
           .fetch_distance = distance,
           .rows = weights.rows,
           .cols = weights.cols,

@@ -34,11 +34,29 @@ constexpr std::array<GroupPart, 4> kQ6KParts = {{{Q6KLayout::kNibbles, 128, kWor
                                                  {Q6KLayout::kSubScales, 16, 1},
                                                  {Q6KLayout::kScale, 2, kHalf}}};
 
+// See Q6KGroupLayout.
+consteval std::array<GroupPart, 50> MakeQ6KSteps() {
+  std::array<GroupPart, 50> parts = {
+      {{Q6KLayout::kSubScales, 16, 1}, {Q6KLayout::kScale, 2, kHalf}}};
+  std::size_t count = 2;
+  for (int step = 0; step < 4; ++step) {
+    const int nibbles = Q6KLayout::kNibbles + 64 * (step / 2) + 16 * (step % 2);
+    const int high_bits = Q6KLayout::kHighBits + 16 * step;
+    for (int at = 0; at < 16; at += kWord) {
+      for (const int offset : {nibbles + at, nibbles + 32 + at, high_bits + at}) {
+        parts[count++] = {offset, kWord, kWord};
+      }
+    }
+  }
+  return parts;
+}
+constexpr std::array<GroupPart, 50> kQ6KSteps = MakeQ6KSteps();
+
 // A chunk of a group, and where the units of its rows are.
 class Chunk {
  public:
-  Chunk(DType dtype, int cols, int begin)
-      : parts_(GroupParts(dtype)),
+  Chunk(DType dtype, WeightLayout layout, int cols, int begin)
+      : parts_(GroupParts(dtype, layout)),
         block_bytes_(Traits(dtype).block_bytes),
         first_block_(begin / Traits(dtype).block_elements),
         blocks_(std::min(kGroupChunk, cols - begin) / Traits(dtype).block_elements) {}
@@ -50,11 +68,11 @@ class Chunk {
   // part.unit bytes apart.
   template <class Use>
   void ForEachPart(int row, int block, const Use& use) const {
-    const int start = kGroupRows * first_block_ * block_bytes_;
+    int start = kGroupRows * first_block_ * block_bytes_;
     for (const GroupPart& part : parts_) {
-      const int of_block = start + kGroupRows * (blocks_ * part.offset + block * part.bytes);
-      const int in_group = of_block + row * part.unit;
+      const int in_group = start + kGroupRows * block * part.bytes + row * part.unit;
       use(part, static_cast<std::size_t>(in_group));
+      start += kGroupRows * blocks_ * part.bytes;
     }
   }
 
@@ -68,11 +86,11 @@ class Chunk {
 // Calls use(part, blocks, in_group, in_rows) for each part of as many blocks of a row as a chunk
 // has.
 template <class Use>
-void ForEachPart(DType dtype, int cols, const Use& use) {
+void ForEachPart(DType dtype, WeightLayout layout, int cols, const Use& use) {
   const std::size_t row_bytes = *RowBytes(dtype, static_cast<std::uint64_t>(cols));
   std::size_t in_row = 0;
   for (int begin = 0; begin < cols; begin += kGroupChunk) {
-    const Chunk chunk(dtype, cols, begin);
+    const Chunk chunk(dtype, layout, cols, begin);
     for (int row = 0; row < kGroupRows; ++row) {
       const std::size_t in_rows = static_cast<std::size_t>(row) * row_bytes + in_row;
       chunk.ForEachPart(row, 0, [&](const GroupPart& part, std::size_t in_group) {
@@ -83,9 +101,10 @@ void ForEachPart(DType dtype, int cols, const Use& use) {
   }
 }
 
-void CheckGroup(DType dtype, int cols, std::span<const std::byte> a, std::span<const std::byte> b) {
+void CheckGroup(DType dtype, WeightLayout layout, int cols, std::span<const std::byte> a,
+                std::span<const std::byte> b) {
   const auto row_bytes = RowBytes(dtype, static_cast<std::uint64_t>(cols));
-  DOPPLER_CHECK(CanGroupRows(dtype, kGroupRows) && row_bytes.has_value());
+  DOPPLER_CHECK(CanGroupRows(dtype, kGroupRows, layout) && row_bytes.has_value());
   DOPPLER_CHECK(a.size() == kGroupRows * *row_bytes && b.size() == a.size());
 }
 
@@ -119,7 +138,9 @@ void Gather(DType dtype, const GroupPart& part, int blocks, const std::byte* gro
 
 }  // namespace
 
-std::span<const GroupPart> GroupParts(DType dtype) {
+std::span<const GroupPart> GroupParts(DType dtype, WeightLayout layout) {
+  if (layout == WeightLayout::kRows16Steps && dtype == DType::kQ6_K) return kQ6KSteps;
+  if (layout != WeightLayout::kRows16) return {};
   switch (dtype) {
     case DType::kQ8_0:
       return kScaleAndValues;
@@ -140,13 +161,18 @@ std::span<const GroupPart> GroupParts(DType dtype) {
   }
 }
 
-bool CanGroupRows(DType dtype, std::int64_t rows) {
-  return rows % kGroupRows == 0 && !GroupParts(dtype).empty();
+bool CanGroupRows(DType dtype, std::int64_t rows, WeightLayout layout) {
+  return rows % kGroupRows == 0 && !GroupParts(dtype, layout).empty();
 }
 
-void GroupRows(DType dtype, int cols, std::span<const std::byte> rows, std::span<std::byte> group) {
-  CheckGroup(dtype, cols, rows, group);
-  ForEachPart(dtype, cols,
+bool CanGroupRows(DType dtype, std::int64_t rows) {
+  return CanGroupRows(dtype, rows, GroupLayoutOf(dtype));
+}
+
+void GroupRows(DType dtype, WeightLayout layout, int cols, std::span<const std::byte> rows,
+               std::span<std::byte> group) {
+  CheckGroup(dtype, layout, cols, rows, group);
+  ForEachPart(dtype, layout, cols,
               [&](const GroupPart& part, int blocks, std::size_t in_group, std::size_t in_rows) {
                 std::byte* const to = group.data() + in_group;
                 const std::byte* const from = rows.data() + in_rows;
@@ -157,22 +183,22 @@ void GroupRows(DType dtype, int cols, std::span<const std::byte> rows, std::span
               });
 }
 
-void UngroupRows(DType dtype, int cols, std::span<const std::byte> group,
+void UngroupRows(DType dtype, WeightLayout layout, int cols, std::span<const std::byte> group,
                  std::span<std::byte> rows) {
-  CheckGroup(dtype, cols, group, rows);
-  ForEachPart(dtype, cols,
+  CheckGroup(dtype, layout, cols, group, rows);
+  ForEachPart(dtype, layout, cols,
               [&](const GroupPart& part, int blocks, std::size_t in_group, std::size_t in_rows) {
                 Gather(dtype, part, blocks, group.data() + in_group, rows.data() + in_rows);
               });
 }
 
-void CopyBlocksOfRow(DType dtype, int cols, std::span<const std::byte> group, int row, int begin,
-                     int count, std::span<std::byte> out) {
+void CopyBlocksOfRow(DType dtype, WeightLayout layout, int cols, std::span<const std::byte> group,
+                     int row, int begin, int count, std::span<std::byte> out) {
   const int block_elements = Traits(dtype).block_elements;
   const int chunk_begin = begin / kGroupChunk * kGroupChunk;
   DOPPLER_CHECK(begin + count <= std::min(cols, chunk_begin + kGroupChunk));
   DOPPLER_CHECK(out.size() == *RowBytes(dtype, static_cast<std::uint64_t>(count)));
-  const Chunk chunk(dtype, cols, chunk_begin);
+  const Chunk chunk(dtype, layout, cols, chunk_begin);
   chunk.ForEachPart(row, (begin - chunk_begin) / block_elements,
                     [&](const GroupPart& part, std::size_t in_group) {
                       Gather(dtype, part, count / block_elements, group.data() + in_group,

@@ -18,6 +18,17 @@ using ByteList = std::vector<std::byte>;
 constexpr std::array kGroupedTypes = {DType::kQ8_0,  DType::kQ4_0, DType::kIQ4_NL, DType::kInt4G32,
                                       DType::kMxfp4, DType::kQ4_K, DType::kQ5_K,   DType::kQ6_K};
 
+struct GroupedFormat {
+  DType dtype;
+  WeightLayout layout;
+};
+std::vector<GroupedFormat> GroupedFormats() {
+  std::vector<GroupedFormat> formats;
+  for (const DType dtype : kGroupedTypes) formats.push_back({dtype, WeightLayout::kRows16});
+  formats.push_back({DType::kQ6_K, WeightLayout::kRows16Steps});
+  return formats;
+}
+
 // One block, chunks that are not whole, and GPT-OSS's model dimension.
 std::vector<int> ColumnCounts(DType dtype) {
   if (Traits(dtype).block_elements == kGroupChunk) return {256, 768, 2816};
@@ -35,11 +46,12 @@ ByteList RandomRowBytes(DType dtype, int cols, int rows = kGroupRows) {
   return bytes;
 }
 
-ByteList GroupsOf(DType dtype, int cols, const ByteList& rows) {
+ByteList GroupsOf(DType dtype, WeightLayout layout, int cols, const ByteList& rows) {
   ByteList groups(rows.size());
   const std::size_t size = kGroupRows * SizeOfRow(dtype, cols);
   for (std::size_t at = 0; at < rows.size(); at += size) {
-    GroupRows(dtype, cols, std::span(rows).subspan(at, size), std::span(groups).subspan(at, size));
+    GroupRows(dtype, layout, cols, std::span(rows).subspan(at, size),
+              std::span(groups).subspan(at, size));
   }
   return groups;
 }
@@ -57,6 +69,15 @@ std::vector<Unit> Units(int first, int count, int bytes) {
   return units;
 }
 
+// Four times one of each, the next ones of four bytes.
+std::vector<Unit> Triples(int first, int second, int third) {
+  std::vector<Unit> units;
+  for (int i = 0; i < 16; i += 4) {
+    for (const int from : {first, second, third}) units.push_back({from + i, 4});
+  }
+  return units;
+}
+
 std::vector<Unit> Joined(std::initializer_list<std::vector<Unit>> lists) {
   std::vector<Unit> all;
   for (const std::vector<Unit>& list : lists) all.insert(all.end(), list.begin(), list.end());
@@ -68,6 +89,7 @@ struct UnitOrder {
   DType dtype;
   int cols;
   std::vector<Unit> units;
+  WeightLayout layout = WeightLayout::kRows16;
 };
 
 std::vector<UnitOrder> UnitOrders() {
@@ -92,6 +114,14 @@ std::vector<UnitOrder> UnitOrders() {
       {DType::kQ5_K, 256,
        Joined({{{0, 2}, {2, 2}}, Units(4, 3, 4), Units(16, 8, 4), Units(48, 32, 4)})},
       {DType::kQ6_K, 256,
+       Joined({Units(192, 16, 1),
+               {{208, 2}},
+               Triples(0, 32, 128),
+               Triples(16, 48, 144),
+               Triples(64, 96, 160),
+               Triples(80, 112, 176)}),
+       WeightLayout::kRows16Steps},
+      {DType::kQ6_K, 256,
        Joined({Units(0, 32, 4), Units(128, 16, 4), Units(192, 16, 1), {{208, 2}}})},
   };
 }
@@ -115,34 +145,37 @@ TEST(RowGroups, StandAsTheFormatSays) {
         }
       }
     }
-    EXPECT_EQ(GroupsOf(order.dtype, order.cols, rows_by_row), by_row) << DTypeName(order.dtype);
-    EXPECT_EQ(GroupsOf(order.dtype, order.cols, rows_by_place), by_place) << DTypeName(order.dtype);
+    EXPECT_EQ(GroupsOf(order.dtype, order.layout, order.cols, rows_by_row), by_row)
+        << DTypeName(order.dtype);
+    EXPECT_EQ(GroupsOf(order.dtype, order.layout, order.cols, rows_by_place), by_place)
+        << DTypeName(order.dtype);
   }
 }
 
 TEST(RowGroups, AreUndoneExactly) {
-  for (const DType dtype : kGroupedTypes) {
+  for (const auto& [dtype, layout] : GroupedFormats()) {
     for (const int cols : ColumnCounts(dtype)) {
       const ByteList rows = RandomRowBytes(dtype, cols);
-      const ByteList group = GroupsOf(dtype, cols, rows);
+      const ByteList group = GroupsOf(dtype, layout, cols, rows);
       EXPECT_NE(group, rows);
       ByteList again(rows.size());
-      UngroupRows(dtype, cols, group, again);
+      UngroupRows(dtype, layout, cols, group, again);
       EXPECT_EQ(again, rows) << DTypeName(dtype) << " " << cols;
     }
   }
 }
 
 TEST(RowGroups, GiveTheBlocksOfARow) {
-  for (const DType dtype : kGroupedTypes) {
+  for (const auto& [dtype, layout] : GroupedFormats()) {
     const int block = Traits(dtype).block_elements;
     for (const int cols : ColumnCounts(dtype)) {
       const ByteList rows = RandomRowBytes(dtype, cols);
-      const ByteList group = GroupsOf(dtype, cols, rows);
+      const ByteList group = GroupsOf(dtype, layout, cols, rows);
       const std::size_t row_bytes = SizeOfRow(dtype, cols);
-      const auto expect_blocks = [&](int row, int begin, int count) {
+      const auto expect_blocks = [&, dtype = dtype, layout = layout](int row, int begin,
+                                                                     int count) {
         ByteList blocks(SizeOfRow(dtype, count));
-        CopyBlocksOfRow(dtype, cols, group, row, begin, count, blocks);
+        CopyBlocksOfRow(dtype, layout, cols, group, row, begin, count, blocks);
         const auto first =
             rows.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(row) * row_bytes +
                                                        SizeOfRow(dtype, begin));
@@ -163,15 +196,15 @@ TEST(RowGroups, GiveTheBlocksOfARow) {
 
 TEST(RowGroups, HaveTheValuesOfTheRows) {
   constexpr int kRows = 3 * kGroupRows;
-  for (const DType dtype : kGroupedTypes) {
+  for (const auto& [dtype, layout] : GroupedFormats()) {
     const int cols = ColumnCounts(dtype).rbegin()[1];
     const int block = Traits(dtype).block_elements;
     const ByteList rows = RandomRowBytes(dtype, cols, kRows);
-    const ByteList groups = GroupsOf(dtype, cols, rows);
+    const ByteList groups = GroupsOf(dtype, layout, cols, rows);
     const WeightMatrix in_rows = {.data = rows.data(), .dtype = dtype, .rows = kRows, .cols = cols};
     WeightMatrix in_groups = in_rows;
     in_groups.data = groups.data();
-    in_groups.layout = WeightLayout::kRows16;
+    in_groups.layout = layout;
     for (std::size_t row = 0; row < kRows; ++row) {
       for (const int begin : {0, block}) {
         std::vector<float> expected(static_cast<std::size_t>(cols - begin));
@@ -191,14 +224,22 @@ TEST(RowGroups, AreOfSixteenRowsInFormatsThatHaveParts) {
   for (const DTypeTraits& traits : kDTypes) {
     const bool grouped = std::ranges::count(kGroupedTypes, traits.dtype) == 1;
     EXPECT_EQ(CanGroupRows(traits.dtype, 32), grouped) << traits.name;
+    EXPECT_EQ(CanGroupRows(traits.dtype, 32, WeightLayout::kRows16), grouped) << traits.name;
+    EXPECT_EQ(CanGroupRows(traits.dtype, 32, WeightLayout::kRows16Steps),
+              traits.dtype == DType::kQ6_K);
+    EXPECT_FALSE(CanGroupRows(traits.dtype, 32, WeightLayout::kRow));
     EXPECT_FALSE(CanGroupRows(traits.dtype, 24)) << traits.name;
-    int bytes = 0;
-    for (const GroupPart& part : GroupParts(traits.dtype)) {
-      EXPECT_EQ(part.offset, bytes) << traits.name;
-      EXPECT_EQ(part.bytes % part.unit, 0) << traits.name;
-      bytes += part.bytes;
+  }
+}
+
+TEST(RowGroups, HaveEachByteOfABlockOnce) {
+  for (const auto& [dtype, layout] : GroupedFormats()) {
+    std::vector<int> times(static_cast<std::size_t>(Traits(dtype).block_bytes), 0);
+    for (const GroupPart& part : GroupParts(dtype, layout)) {
+      EXPECT_EQ(part.bytes % part.unit, 0) << DTypeName(dtype);
+      for (int i = 0; i < part.bytes; ++i) ++times.at(static_cast<std::size_t>(part.offset + i));
     }
-    EXPECT_EQ(bytes, grouped ? traits.block_bytes : 0) << traits.name;
+    EXPECT_EQ(times, std::vector<int>(times.size(), 1)) << DTypeName(dtype);
   }
 }
 

@@ -6,9 +6,14 @@
 namespace doppler {
 
 enum class WeightLayout : std::uint8_t {
-  kRow,     // row after row
-  kColumn,  // column after column
-  kRows16,  // sixteen rows side by side: row_groups.h
+  kRow,          // row after row
+  kColumn,       // column after column
+  kRows16,       // sixteen rows side by side: row_groups.h
+  kRows16Steps,  // the same, what products read together one after the other
 };
+
+constexpr bool IsGrouped(WeightLayout layout) {
+  return layout == WeightLayout::kRows16 || layout == WeightLayout::kRows16Steps;
+}
 
 }  // namespace doppler

@@ -16,7 +16,7 @@ struct WeightMatrix {
   DType dtype = DType::kF32;
   int rows = 0;
   int cols = 0;
-  WeightLayout layout = WeightLayout::kRow;  // kRow or kRows16
+  WeightLayout layout = WeightLayout::kRow;  // not kColumn
 };
 
 }  // namespace doppler

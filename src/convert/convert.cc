@@ -130,7 +130,7 @@ class ArtifactWriter {
       writer.Write(bytes);
       on_progress(writer.position());
     };
-    if (out.layout != WeightLayout::kRows16) return StreamOutput(out, write);
+    if (!IsGrouped(out.layout)) return StreamOutput(out, write);
     RowGrouper grouper(out.dtype, out.source->spec.shape.back(), write);
     StreamOutput(out, [&](std::span<const std::byte> rows) { grouper.Add(rows); });
     DOPPLER_CHECK(grouper.empty());

@@ -25,7 +25,7 @@ struct ConvertOptions {
   ShardingStrategy sharding = ShardingStrategy::kExpert;
   Bytes shard_size = 0;                     // 0: as PlanLayout chooses
   std::optional<DType> quantize = {};       // the block format of weights, see PlanTensors
-  std::optional<WeightLayout> layout = {};  // kRow or kRows16, see PlanTensors
+  std::optional<WeightLayout> layout = {};  // kRow, or kRows16 for groups, see PlanTensors
   std::string model_id = {};                // empty: from the checkpoint's name
   bool allow_missing_tokenizer = false;
   int threads = 1;  // for quantisation

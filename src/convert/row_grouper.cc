@@ -39,7 +39,8 @@ void RowGrouper::Add(std::span<const std::byte> rows) {
 }
 
 void RowGrouper::AddGroup(std::span<const std::byte> rows) {
-  GroupRows(dtype_, cols_, rows, std::span(groups_).subspan(made_, rows.size()));
+  GroupRows(dtype_, GroupLayoutOf(dtype_), cols_, rows,
+            std::span(groups_).subspan(made_, rows.size()));
   made_ += rows.size();
   if (made_ == groups_.size()) UseGroups();
 }

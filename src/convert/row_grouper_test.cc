@@ -22,7 +22,7 @@ TEST_P(RowGrouperTest, MakesTheSameOfAnyPortions) {
   std::ranges::generate(rows, [&] { return static_cast<std::byte>(random()); });
   std::vector<std::byte> expected(rows.size());
   for (std::size_t at = 0; at < rows.size(); at += kGroup) {
-    GroupRows(kType, kCols, std::span(rows).subspan(at, kGroup),
+    GroupRows(kType, WeightLayout::kRows16, kCols, std::span(rows).subspan(at, kGroup),
               std::span(expected).subspan(at, kGroup));
   }
 

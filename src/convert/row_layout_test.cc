@@ -58,7 +58,7 @@ class RowLayoutTest : public testing::Test {
     const auto cols = static_cast<int>(tensor.shape[1]);
     const std::size_t group = bytes.size() / static_cast<std::size_t>(tensor.shape[0]) * 16;
     for (std::size_t at = 0; at < bytes.size(); at += group) {
-      UngroupRows(tensor.dtype, cols, std::span(bytes).subspan(at, group),
+      UngroupRows(tensor.dtype, tensor.layout, cols, std::span(bytes).subspan(at, group),
                   std::span(rows).subspan(at, group));
     }
     return rows;

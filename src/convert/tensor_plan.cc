@@ -69,8 +69,8 @@ class LayoutNotes {
  public:
   void Add(const OutputTensor& out) {
     const TensorSpec& spec = out.source->spec;
-    if (!IsWeightMatrix(spec) || out.layout == WeightLayout::kRows16) return;
-    if (GroupParts(out.dtype).empty()) {
+    if (!IsWeightMatrix(spec) || IsGrouped(out.layout)) return;
+    if (!CanGroupRows(out.dtype, kGroupRows)) {
       ++formats_[out.dtype];
     } else {
       ++(IsReadWhole(spec) ? odd_ : picked_);

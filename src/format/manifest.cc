@@ -14,7 +14,8 @@ namespace {
 
 constexpr std::array<std::string_view, 3> kStrategyNames = {"expert", "layer", "fixed"};
 constexpr std::array<std::string_view, 4> kShardTypeNames = {"dense", "expert", "layer", "fixed"};
-constexpr std::array<std::string_view, 3> kLayoutNames = {"row", "column", "rows16"};
+constexpr std::array<std::string_view, 4> kLayoutNames = {"row", "column", "rows16",
+                                                          "rows16-steps"};
 
 template <typename Enum, std::size_t N>
 std::string_view NameOf(Enum value, const std::array<std::string_view, N>& names) {
@@ -167,8 +168,8 @@ std::optional<Bytes> TensorBytes(DType dtype, std::span<const std::int64_t> shap
                                  WeightLayout layout) {
   if (layout == WeightLayout::kRow) return TensorBytes(dtype, shape);
   if (shape.size() != 2 || HasScaleGrid(dtype)) return std::nullopt;
-  if (layout == WeightLayout::kRows16) {
-    return CanGroupRows(dtype, shape[0]) ? TensorBytes(dtype, shape) : std::nullopt;
+  if (IsGrouped(layout)) {
+    return CanGroupRows(dtype, shape[0], layout) ? TensorBytes(dtype, shape) : std::nullopt;
   }
   return TensorBytes(dtype, std::array{shape[1], shape[0]});
 }

@@ -246,6 +246,20 @@ TEST(FindExpertRecord, MayHaveGroupsOfRows) {
   EXPECT_EQ(record.gate.layout, WeightLayout::kRow);
 }
 
+TEST(Manifest, NamesTheLayoutsOfGroups) {
+  const std::string down = "layers.0.mlp.experts.1.down_proj.weight";
+  for (const auto& [name, layout] : {std::pair("rows16", WeightLayout::kRows16),
+                                     std::pair("rows16-steps", WeightLayout::kRows16Steps)}) {
+    EXPECT_EQ(LayoutName(layout), name);
+    EXPECT_EQ(LayoutFromName(name), layout);
+  }
+  // Of q6_k alone.
+  json document = ValidDocument();
+  document["tensors"][down]["layout"] = "rows16-steps";
+  EXPECT_THAT(MessageOf([&] { ParseManifest(document.dump(), "m.json"); }),
+              HasSubstr("'rows16-steps' is not possible for this shape in format"));
+}
+
 TEST(FindExpertRecord, RefusesWhatIsNotARecord) {
   const auto message = [](const std::function<void(Manifest&, TensorEntry&)>& damage) {
     Manifest manifest = ParseManifest(ValidDocument().dump(), "m.json");
@@ -292,6 +306,9 @@ TEST(TensorBytes, OfGroupsAreThoseOfTheRows) {
     return TensorBytes(dtype, shape, WeightLayout::kRows16);
   };
   EXPECT_EQ(bytes(DType::kQ8_0, Shape{48, 64}), 48u * 68);
+  EXPECT_EQ(bytes(DType::kQ6_K, Shape{48, 256}), 48u * 210);
+  EXPECT_EQ(TensorBytes(DType::kQ6_K, Shape{48, 256}, WeightLayout::kRows16Steps), 48u * 210);
+  EXPECT_FALSE(TensorBytes(DType::kQ5_K, Shape{48, 256}, WeightLayout::kRows16Steps));
   EXPECT_FALSE(bytes(DType::kQ8_0, Shape{40, 64}));
   EXPECT_FALSE(bytes(DType::kQ8_0, Shape{48, 65}));
   EXPECT_FALSE(bytes(DType::kQ8_0, Shape{64}));

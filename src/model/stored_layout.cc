@@ -17,9 +17,9 @@ bool IsReadWhole(const TensorSpec& spec) {
 }
 
 WeightLayout StoredLayout(const TensorSpec& spec, DType dtype, WeightLayout wanted) {
-  const bool can = wanted == WeightLayout::kRows16 && IsReadWhole(spec) &&
-                   CanGroupRows(dtype, spec.shape.front());
-  return can ? wanted : WeightLayout::kRow;
+  const bool can =
+      IsGrouped(wanted) && IsReadWhole(spec) && CanGroupRows(dtype, spec.shape.front());
+  return can ? GroupLayoutOf(dtype) : WeightLayout::kRow;
 }
 
 }  // namespace doppler

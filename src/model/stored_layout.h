@@ -14,7 +14,7 @@ inline constexpr WeightLayout kDefaultLayout = WeightLayout::kRows16;
 // latent attention, the rows of one head out of the projections of keys and values.
 bool IsReadWhole(const TensorSpec& spec);
 
-// `wanted` where it can be, otherwise row after row.
+// Row after row, or if groups are `wanted`, where it can be, in those that kernels read.
 WeightLayout StoredLayout(const TensorSpec& spec, DType dtype, WeightLayout wanted);
 
 }  // namespace doppler

@@ -39,7 +39,8 @@ TEST(StoredLayout, LeavesWhatHasNoGroupsInRows) {
   const auto layout = [](DType dtype, std::int64_t rows, WeightLayout wanted) {
     return StoredLayout(MatrixSpec("lm_head.weight", TensorRole::kProjection, rows), dtype, wanted);
   };
-  EXPECT_EQ(layout(DType::kQ6_K, 48, kGrouped), kGrouped);
+  EXPECT_EQ(layout(DType::kQ5_K, 48, kGrouped), kGrouped);
+  EXPECT_EQ(layout(DType::kQ6_K, 48, kGrouped), WeightLayout::kRows16Steps);
   EXPECT_EQ(layout(DType::kQ6_K, 50, kGrouped), kInRows);
   EXPECT_EQ(layout(DType::kBf16, 48, kGrouped), kInRows);
   EXPECT_EQ(layout(DType::kF8E4M3, 48, kGrouped), kInRows);

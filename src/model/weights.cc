@@ -183,7 +183,9 @@ std::size_t VectorFloats(const ModelConfig& config) {
 void CheckShapes(const Manifest& manifest, const ModelConfig& config) {
   for (const TensorSpec& spec : ExpectedTensors(config)) {
     const TensorEntry& tensor = manifest.Tensor(spec.name);
-    if (tensor.slice || tensor.layout != StoredLayout(spec, tensor.dtype, tensor.layout)) {
+    const bool is_in_rows = tensor.layout == WeightLayout::kRow;
+    const bool is_in_groups = IsGrouped(tensor.layout) && IsReadWhole(spec);
+    if (tensor.slice || !(is_in_rows || is_in_groups)) {
       Throw(
           "the tensor '{}' is stored in the layout '{}' or in slices, which is not supported for "
           "it; convert again",

@@ -60,9 +60,8 @@ ConvertedModel::ConvertedModel(const fs::path& checkpoint, ShardingStrategy shar
 std::size_t GroupedTensors(const fs::path& model) {
   const fs::path file = model / "manifest.json";
   const Manifest manifest = ParseManifest(ReadTextFile(file), file.string());
-  return static_cast<std::size_t>(std::ranges::count_if(manifest.tensors, [](const auto& tensor) {
-    return tensor.second.layout == WeightLayout::kRows16;
-  }));
+  return static_cast<std::size_t>(std::ranges::count_if(
+      manifest.tensors, [](const auto& tensor) { return IsGrouped(tensor.second.layout); }));
 }
 
 void ConvertDemoModel(const fs::path& output) {

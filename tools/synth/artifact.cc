@@ -137,7 +137,7 @@ class Writer {
         ThrowIfInterrupted();
         writer.Write(bytes);
       };
-      if (tensor.layout == WeightLayout::kRows16) {
+      if (IsGrouped(tensor.layout)) {
         RowGrouper grouper(tensor.dtype, tensor.spec.shape.back(), write);
         weights_.Stream(tensor.spec, tensor.dtype, placed.tensor,
                         [&](std::span<const std::byte> bytes) { grouper.Add(bytes); });

@@ -50,9 +50,11 @@ TEST_P(GroupedMatMulTest, HasTheBitsOfRowsInOrder) {
     OwnedRows in(kMostTokens, cols, GaussianValues(kMostTokens * cols, 7));
     for (const int rows : {16, 48}) {
       const OwnedMatrix matrix = RandomMatrix(dtype(), rows, cols, 5);
-      const OwnedMatrix groups = InGroups(matrix.view);
-      for (const int tokens : {1, 2, 3, 5, 16, kMostTokens}) {
-        ExpectSameBits(*backend, matrix.view, groups, in.Slice(0, tokens));
+      for (const WeightLayout layout : GroupLayouts(dtype())) {
+        const OwnedMatrix groups = InGroups(matrix.view, layout);
+        for (const int tokens : {1, 2, 3, 5, 16, kMostTokens}) {
+          ExpectSameBits(*backend, matrix.view, groups, in.Slice(0, tokens));
+        }
       }
     }
   }

@@ -57,14 +57,12 @@ CpuProducts::CpuProducts(ThreadPool& pool, const CpuKernels& kernels)
 }
 
 Bytes CpuProducts::ScratchBytes(const KernelLimits& limits) const {
-  const Bytes ungrouped =
-      kernels_.reads_groups ? 0 : UngroupedRows::BytesFor(pool_.size(), WidestRow(limits));
-  return inputs_.ScratchBytes(limits) + ungrouped;
+  return inputs_.ScratchBytes(limits) + UngroupedRows::BytesFor(pool_.size(), WidestRow(limits));
 }
 
 void CpuProducts::Reserve(const KernelLimits& limits) {
   inputs_.Reserve(limits);
-  if (!kernels_.reads_groups) ungrouped_.Reserve(pool_.size(), WidestRow(limits));
+  ungrouped_.Reserve(pool_.size(), WidestRow(limits));
 }
 
 void CpuProducts::MatMulAll(std::span<const Product> products) {
@@ -194,7 +192,9 @@ void CpuProducts::MatMulHeads(const HeadMatrices& weights, ConstRows in, int in_
 }
 
 void CpuProducts::Multiply(const Operands& operands, int begin, int end, Rows out) {
-  if (operands.weights->layout == WeightLayout::kRow || kernels_.reads_groups) {
+  const WeightMatrix& weights = *operands.weights;
+  const bool reads_groups = kernels_.reads_groups && weights.layout == GroupLayoutOf(weights.dtype);
+  if (!IsGrouped(weights.layout) || reads_groups) {
     MultiplyInOrder(operands, begin, end, out);
   } else {
     MultiplyUngrouped(operands, begin, end, out);
@@ -226,7 +226,7 @@ void CpuProducts::MultiplyInOrder(const Operands& operands, int begin, int end, 
     const MatMulTile tile = {
         .weights = data + static_cast<std::size_t>(begin) * row_bytes,
         .row_bytes = row_bytes,
-        .grouped = weights->layout == WeightLayout::kRows16,
+        .grouped = IsGrouped(weights->layout),
         .fetch_distance = fetch_distance_,
         .rows = end - begin,
         .cols = weights->cols,

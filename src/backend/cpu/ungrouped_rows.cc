@@ -39,7 +39,7 @@ const std::byte* UngroupedRows::Place::Read(const WeightMatrix& matrix, int row)
   const Bytes bytes = kGroupRows * row_bytes;
   DOPPLER_CHECK(bytes <= share);
   const std::span place = std::span(all_.memory_).subspan(index_ * share, bytes);
-  UngroupRows(matrix.dtype, matrix.cols,
+  UngroupRows(matrix.dtype, matrix.layout, matrix.cols,
               {matrix.data + static_cast<std::size_t>(row) * row_bytes, bytes}, place);
   return place.data();
 }

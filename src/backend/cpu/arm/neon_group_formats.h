@@ -163,9 +163,9 @@ struct GroupedQ6K : Q6K {
 
   static void LoadGroup(const GroupChunk& chunk, GroupScales& out) {
     for (int four = 0; four < 4; ++four) {
-      const float32x4_t scale = FourOfFp16(chunk.Units<Q6KLayout::kScale, 2>(0, 0) + 8 * four);
+      const float32x4_t scale = FourOfFp16(chunk.Units<Q6KGroupLayout::kScale, 2>(0, 0) + 8 * four);
       for (int run = 0; run < 16; ++run) {
-        const Byte* from = chunk.Units<Q6KLayout::kSubScales, 16>(0, run) + 4 * four;
+        const Byte* from = chunk.Units<Q6KGroupLayout::kSubScales, 16>(0, run) + 4 * four;
         // Signed bytes.
         const int32x4_t high = vreinterpretq_s32_u32(vshlq_n_u32(FourBytes(from), 24));
         out.scales[run][four] = vmulq_f32(vcvtq_f32_s32(vshrq_n_s32(high, 24)), scale);
@@ -173,19 +173,21 @@ struct GroupedQ6K : Q6K {
     }
   }
   static void GroupWords(const GroupChunk& chunk, int run, int four, int8x16_t* words) {
-    const int upper = run / 8;
+    using Layout = Q6KGroupLayout;
+    constexpr int kTriple = kRowsOfGroup * Layout::kTripleBytes;
+    const int step = run / 8 * 2 + run % 2;
     const int quarter = run / 2 % 4;
-    const int at = 16 * (run % 2);
+    const Byte* triples =
+        chunk.Units<Layout::kSteps, 192>(0, Layout::kStepBytes * step) + kWordsOfFour * four;
     const Byte* low =
-        chunk.Units<Q6KLayout::kNibbles, 128>(0, 64 * upper + 32 * (quarter % 2) + at) +
-        kWordsOfFour * four;
-    const Byte* high =
-        chunk.Units<Q6KLayout::kHighBits, 64>(0, 32 * upper + at) + kWordsOfFour * four;
+        triples + kRowsOfGroup * (quarter % 2 == 0 ? Layout::kEvenQuarters : Layout::kOddQuarters);
+    const Byte* high = triples + kRowsOfGroup * Layout::kHighBits;
     const int8x16_t left = vdupq_n_s8(static_cast<int8_t>(4 - 2 * quarter));
     for (int i = 0; i < 4; ++i) {
-      const uint8x16_t bits = vandq_u8(vshlq_u8(vld1q_u8(high + 64 * i), left), vdupq_n_u8(0x30));
+      const uint8x16_t bits =
+          vandq_u8(vshlq_u8(vld1q_u8(high + kTriple * i), left), vdupq_n_u8(0x30));
       const int8x16_t both =
-          vorrq_s8(Nibbles(low + 64 * i, quarter >= 2), vreinterpretq_s8_u8(bits));
+          vorrq_s8(Nibbles(low + kTriple * i, quarter >= 2), vreinterpretq_s8_u8(bits));
       words[i] = vsubq_s8(both, vdupq_n_s8(32));
     }
   }

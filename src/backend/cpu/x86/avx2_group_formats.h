@@ -202,9 +202,9 @@ struct GroupedQ6K : SuperGroups {
 
   static void Load(const GroupChunk& chunk, GroupScales& out) {
     for (int half = 0; half < 2; ++half) {
-      const __m256 scale = HalvesOfRows(chunk.Units<Q6KLayout::kScale, 2>(0, 0), half);
+      const __m256 scale = HalvesOfRows(chunk.Units<Q6KGroupLayout::kScale, 2>(0, 0), half);
       for (int run = 0; run < 16; ++run) {
-        const Byte* from = chunk.Units<Q6KLayout::kSubScales, 16>(0, run) + 8 * half;
+        const Byte* from = chunk.Units<Q6KGroupLayout::kSubScales, 16>(0, run) + 8 * half;
         const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(from));
         const __m256 scales = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), scale);
         out.scales[run][half] = scales;
@@ -213,17 +213,18 @@ struct GroupedQ6K : SuperGroups {
     }
   }
   static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
-    const int upper = run / 8;
+    using Layout = Q6KGroupLayout;
+    constexpr int kTriple = kRowsOfGroup * Layout::kTripleBytes;
+    const int step = run / 8 * 2 + run % 2;
     const int quarter = run / 2 % 4;
-    const int at = 16 * (run % 2);
+    const Byte* triples =
+        chunk.Units<Layout::kSteps, 192>(0, Layout::kStepBytes * step) + kWordsOfHalf * half;
     const Byte* low =
-        chunk.Units<Q6KLayout::kNibbles, 128>(0, 64 * upper + 32 * (quarter % 2) + at) +
-        kWordsOfHalf * half;
-    const Byte* high =
-        chunk.Units<Q6KLayout::kHighBits, 64>(0, 32 * upper + at) + kWordsOfHalf * half;
+        triples + kRowsOfGroup * (quarter % 2 == 0 ? Layout::kEvenQuarters : Layout::kOddQuarters);
+    const Byte* high = triples + kRowsOfGroup * Layout::kHighBits;
     for (int i = 0; i < 4; ++i) {
-      const __m256i bytes = Load32(low + 64 * i);
-      const __m256i bits = ShiftBy(Load32(high + 64 * i), 4 - 2 * quarter);
+      const __m256i bytes = Load32(low + kTriple * i);
+      const __m256i bits = ShiftBy(Load32(high + kTriple * i), 4 - 2 * quarter);
       words[i] = _mm256_or_si256(quarter < 2 ? LowNibbles(bytes) : HighNibbles(bytes),
                                  _mm256_and_si256(bits, _mm256_set1_epi8(0x30)));
     }

@@ -106,18 +106,18 @@ struct Grouped<Q5K> : GroupedSubScales {
   }
 };
 
-// A step is one half of each quarter of a half.
+// Steps as Q6KGroupLayout has them.
 template <>
 struct Grouped<Q6K> {
   static constexpr bool kExists = true;
-  static constexpr FetchedAhead kAhead[] = {{12288, 3360}, {3584, 2560}, {8192}};
+  static constexpr FetchedAhead kAhead[] = {{1024}, {2048}, {8192}};
   static constexpr int kLanesAtOnce = 4;
   static constexpr unsigned kBitsLeft[] = {0, 0, 0, 0};
   static int LaneOf(int step, int i) { return 8 * (step / 2) + 2 * i + step % 2; }
 
   static void LoadHeads(const Byte* chunk, int, __m512 (&scales)[16], __m512 (&)[16]) {
-    const __m512 factors = LoadFp16OfRows(chunk + AtOfGroup(Q6KLayout::kScale));
-    const Byte* sub_scales = chunk + AtOfGroup(Q6KLayout::kSubScales);
+    const __m512 factors = LoadFp16OfRows(chunk + AtOfGroup(Q6KGroupLayout::kScale));
+    const Byte* sub_scales = chunk + AtOfGroup(Q6KGroupLayout::kSubScales);
     for (int lane = 0; lane < 16; ++lane) {
       const __m512i bytes = _mm512_cvtepi8_epi32(Load16(sub_scales + AtOfGroup(lane)));
       scales[lane] = _mm512_mul_ps(_mm512_cvtepi32_ps(bytes), factors);
@@ -125,15 +125,13 @@ struct Grouped<Q6K> {
   }
 
   static void LoadWords(const Byte* chunk, int, int step, __m512i (&words)[4][4]) {
-    const int half = step / 2;
-    const int at = 16 * (step % 2);
-    const Byte* nibbles = chunk + AtOfGroup(Q6KLayout::kNibbles + 64 * half + at);
-    const Byte* high_bits = chunk + AtOfGroup(Q6KLayout::kHighBits + 32 * half + at);
+    using Layout = Q6KGroupLayout;
+    const Byte* triple = chunk + AtOfGroup(Layout::kSteps + Layout::kStepBytes * step);
     const __m512i upper = _mm512_set1_epi8(0x30);
-    for (int i = 0; i < 4; ++i) {
-      const __m512i even = Load64Once(nibbles + 64 * i);
-      const __m512i odd = Load64Once(nibbles + AtOfGroup(32) + 64 * i);
-      const __m512i bits = Load64Once(high_bits + 64 * i);
+    for (int i = 0; i < 4; ++i, triple += AtOfGroup(Layout::kTripleBytes)) {
+      const __m512i even = Load64Once(triple + AtOfGroup(Layout::kEvenQuarters));
+      const __m512i odd = Load64Once(triple + AtOfGroup(Layout::kOddQuarters));
+      const __m512i bits = Load64Once(triple + AtOfGroup(Layout::kHighBits));
       const auto join = [&](__m512i low, __m512i high) {
         return _mm512_or_si512(low, _mm512_and_si512(high, upper));
       };
