@@ -4,10 +4,9 @@
 // Grouped<Format> has, for formats that are stored in groups,
 //   kExists        true
 //   kLanesAtOnce   runs of a chunk that are unpacked together
-//   kAhead         how far ahead weights are fetched, by MatMulTile::fetch_distance; what is best
-//                  is a matter of measuring (docs/kernels.md). The processor's own prefetcher
-//                  follows loads in order. It does not follow the parts of a chunk that a step of
-//                  q5_k or q6_k reads, nor what is only fetched into the second-level cache.
+//   kAhead         how many bytes ahead weights are fetched, by MatMulTile::fetch_distance; what is
+//                  best is a matter of measuring (docs/kernels.md). The processor's own prefetcher
+//                  follows loads in order, as a chunk has them.
 //   kBitsLeft      how many bits to the left of their place the weights of a step's runs are: what
 //                  is not shifted costs nothing, and a power of two in the scale is exact
 //   LaneOf(step, i)                       which run of the chunk is the i-th of a step
@@ -33,12 +32,6 @@ constexpr std::ptrdiff_t AtOfGroup(int bytes) { return std::ptrdiff_t{kRowsOfGro
 template <class Format>
 struct Grouped {
   static constexpr bool kExists = false;
-};
-
-// In bytes, into each cache; 0: not fetched into that one.
-struct FetchedAhead {
-  int second_level;
-  int first_level = 0;
 };
 
 // Loaded into a register. GCC loads what two instructions want once for each of them otherwise,
@@ -74,7 +67,7 @@ struct GroupedSubScales {
 
 template <>
 struct Grouped<Q4K> : GroupedSubScales {
-  static constexpr FetchedAhead kAhead[] = {{1024}, {2048}, {8192}};
+  static constexpr int kAhead[] = {1024, 2048, 8192};
   static constexpr unsigned kBitsLeft[] = {0, 4};
   static void LoadWords(const Byte* chunk, int, int step, __m512i (&words)[2][8]) {
     const Byte* nibbles = chunk + AtOfGroup(Q4KLayout::kNibbles + 32 * step);
@@ -88,7 +81,7 @@ struct Grouped<Q4K> : GroupedSubScales {
 
 template <>
 struct Grouped<Q5K> : GroupedSubScales {
-  static constexpr FetchedAhead kAhead[] = {{12288, 3360}, {2048}, {8192}};
+  static constexpr int kAhead[] = {1024, 2048, 8192};
   static void LoadWords(const Byte* chunk, int, int step, __m512i (&words)[2][8]) {
     const Byte* nibbles = chunk + AtOfGroup(Q5KLayout::kNibbles + 32 * step);
     const Byte* high_bits = chunk + AtOfGroup(Q5KLayout::kHighBits);
@@ -110,7 +103,7 @@ struct Grouped<Q5K> : GroupedSubScales {
 template <>
 struct Grouped<Q6K> {
   static constexpr bool kExists = true;
-  static constexpr FetchedAhead kAhead[] = {{1024}, {2048}, {8192}};
+  static constexpr int kAhead[] = {1024, 2048, 8192};
   static constexpr int kLanesAtOnce = 4;
   static constexpr unsigned kBitsLeft[] = {0, 0, 0, 0};
   static int LaneOf(int step, int i) { return 8 * (step / 2) + 2 * i + step % 2; }
@@ -147,7 +140,7 @@ struct Grouped<Q6K> {
 template <class Format, int kScaleBytes>
 struct GroupedBlocks {
   static constexpr bool kExists = true;
-  static constexpr FetchedAhead kAhead[] = {{1024}, {2048}, {4096}};
+  static constexpr int kAhead[] = {1024, 2048, 4096};
   static constexpr int kLanesAtOnce = 1;
   static constexpr unsigned kBitsLeft[] = {0};
   static constexpr int kValueBytes = Format::kBlockBytes - kScaleBytes;
@@ -205,7 +198,7 @@ struct Grouped<Int4G32> : GroupedNibbles<Int4G32, 2> {
 
 template <>
 struct Grouped<Mxfp4> : GroupedNibbles<Mxfp4, 1> {
-  static constexpr FetchedAhead kAhead[] = {{12288, 3360}, {2048}, {8192}};
+  static constexpr int kAhead[] = {1024, 2048, 8192};
   static __m512 ScalesOfRows(const Byte* from) { return E8M0ToFloat(Load16(from)); }
 };
 

@@ -68,9 +68,7 @@ struct GroupProduct {
                                                int step) {
     constexpr int kShare = kRowsOfGroup * Format::kChunkBytes / (kLanes / Group::kLanesAtOnce);
     const Byte* share = chunk + step * kShare;
-    const FetchedAhead ahead = Group::kAhead[static_cast<int>(tile.fetch_distance)];
-    FetchAhead<kSecondLevel>(share + ahead.second_level, kShare);
-    if (ahead.first_level > 0) FetchAhead<kFirstLevel>(share + ahead.first_level, kShare);
+    FetchAhead<kSecondLevel>(share + Group::kAhead[static_cast<int>(tile.fetch_distance)], kShare);
   }
 
   template <int N>
