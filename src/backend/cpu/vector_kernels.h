@@ -84,17 +84,17 @@ typename V::F ResidualOf(typename V::F x, typename V::F inverse, typename V::F q
   return V::Max(V::Min(V::Round(left), V::Set1(127.0f)), V::Set1(-127.0f));
 }
 
-// Whole numbers from 0 to 255, where the table has products of them.
+// Whole numbers from 0 to 255 from element `at` on; where no product reads them, `to` is null.
 template <class V>
-void StoreUnsigned(typename V::F whole, std::uint8_t* to) {
-  if constexpr (requires { V::StoreUint8(to, whole); }) V::StoreUint8(to, whole);
+void StoreUnsigned(typename V::F whole, int at, std::uint8_t* to) {
+  if constexpr (requires { V::StoreUint8(to, whole); }) V::StoreUint8(to + at, whole);
 }
 
 // Values from element `at` on, whole numbers from -127 to 127.
 template <class V>
 void StoreValues(typename V::F values, int at, const QuantizedRows& out) {
   V::StoreInt8(out.values + at, values);
-  StoreUnsigned<V>(V::Add(values, V::Set1(128.0f)), out.unsigned_values + at);
+  StoreUnsigned<V>(V::Add(values, V::Set1(128.0f)), at, out.unsigned_values);
 }
 
 // The same with residuals, whole numbers too.
@@ -103,8 +103,8 @@ void StoreValues(typename V::F values, typename V::F residuals, int at, const Qu
   V::StoreInt8(out.values + at, values);
   V::StoreInt8(out.residuals + at, residuals);
   const auto borrowed = V::Max(V::Min(V::Sub(V::Zero(), residuals), V::Set1(1.0f)), V::Set1(0.0f));
-  StoreUnsigned<V>(V::Sub(V::Add(values, V::Set1(128.0f)), borrowed), out.unsigned_values + at);
-  StoreUnsigned<V>(V::Fma(borrowed, V::Set1(256.0f), residuals), out.unsigned_residuals + at);
+  StoreUnsigned<V>(V::Sub(V::Add(values, V::Set1(128.0f)), borrowed), at, out.unsigned_values);
+  StoreUnsigned<V>(V::Fma(borrowed, V::Set1(256.0f), residuals), at, out.unsigned_residuals);
 }
 
 // What int8 values are to be multiplied with, and what activations are on the way there.
