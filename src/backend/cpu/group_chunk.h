@@ -2,6 +2,7 @@
 // includes this, as block_factors.h says.
 #pragma once
 
+#include "backend/block_layout.h"
 #include "backend/cpu/block_factors.h"
 
 namespace doppler {
@@ -21,6 +22,25 @@ struct GroupChunk {
   const Byte* Units(int block, int at) const {
     return data + kRowsOfGroup * (blocks * kOffset + block * kBytes + at);
   }
+};
+
+// A run of q6_k, of which quarter of its half (Q6KLayout), and its first units of nibbles and of
+// high bits. The next ones are kStride further on.
+struct Q6KRun {
+  static constexpr int kStride = kRowsOfGroup * Q6KGroupLayout::kTripleBytes;
+
+  Q6KRun(const GroupChunk& chunk, int run) : quarter(run / 2 % 4) {
+    using Layout = Q6KGroupLayout;
+    const int step = run / 8 * 2 + run % 2;
+    const Byte* triple = chunk.data + kRowsOfGroup * (Layout::kSteps + Layout::kStepBytes * step);
+    nibbles =
+        triple + kRowsOfGroup * (quarter % 2 == 0 ? Layout::kEvenQuarters : Layout::kOddQuarters);
+    high_bits = triple + kRowsOfGroup * Layout::kHighBits;
+  }
+
+  int quarter;
+  const Byte* nibbles;
+  const Byte* high_bits;
 };
 
 }  // namespace

@@ -141,7 +141,7 @@ struct CpuKernels {
   // Writes the halves of one row of `out`, and the residuals if it has any.
   void (*to_halves)(const float* in, int row, const QuantizedRows& out) = nullptr;
   bool reads_unsigned = false;
-  // Whether products take groups of rows as they are.
+  // Whether products take groups of rows as they are, in the layout GroupLayoutOf.
   bool reads_groups = false;
 
   void (*rms_norm)(const float* in, const float* weight, float epsilon, int size,

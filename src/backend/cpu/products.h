@@ -68,7 +68,7 @@ class CpuProducts {
   const CpuKernels& kernels_;
   const FetchDistance fetch_distance_;
   ProductInputs inputs_;
-  UngroupedRows ungrouped_;  // unless kernels read groups
+  UngroupedRows ungrouped_;  // of layouts that kernels do not read
   // What the next loop of the threads computes.
   std::vector<PreparedProduct> products_;
   std::vector<PreparedUnit> units_;

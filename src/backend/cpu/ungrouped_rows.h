@@ -1,4 +1,5 @@
-// Memory in which threads put groups of rows back into order, for kernels that read row after row.
+// Memory in which threads put groups of rows back into order, for kernels that read row after row
+// or groups of another layout.
 #pragma once
 
 #include <atomic>

@@ -173,21 +173,15 @@ struct GroupedQ6K : Q6K {
     }
   }
   static void GroupWords(const GroupChunk& chunk, int run, int four, int8x16_t* words) {
-    using Layout = Q6KGroupLayout;
-    constexpr int kTriple = kRowsOfGroup * Layout::kTripleBytes;
-    const int step = run / 8 * 2 + run % 2;
-    const int quarter = run / 2 % 4;
-    const Byte* triples =
-        chunk.Units<Layout::kSteps, 192>(0, Layout::kStepBytes * step) + kWordsOfFour * four;
-    const Byte* low =
-        triples + kRowsOfGroup * (quarter % 2 == 0 ? Layout::kEvenQuarters : Layout::kOddQuarters);
-    const Byte* high = triples + kRowsOfGroup * Layout::kHighBits;
-    const int8x16_t left = vdupq_n_s8(static_cast<int8_t>(4 - 2 * quarter));
+    const Q6KRun of(chunk, run);
+    const Byte* low = of.nibbles + kWordsOfFour * four;
+    const Byte* high = of.high_bits + kWordsOfFour * four;
+    const int8x16_t left = vdupq_n_s8(static_cast<int8_t>(4 - 2 * of.quarter));
     for (int i = 0; i < 4; ++i) {
       const uint8x16_t bits =
-          vandq_u8(vshlq_u8(vld1q_u8(high + kTriple * i), left), vdupq_n_u8(0x30));
+          vandq_u8(vshlq_u8(vld1q_u8(high + Q6KRun::kStride * i), left), vdupq_n_u8(0x30));
       const int8x16_t both =
-          vorrq_s8(Nibbles(low + kTriple * i, quarter >= 2), vreinterpretq_s8_u8(bits));
+          vorrq_s8(Nibbles(low + Q6KRun::kStride * i, of.quarter >= 2), vreinterpretq_s8_u8(bits));
       words[i] = vsubq_s8(both, vdupq_n_s8(32));
     }
   }

@@ -213,19 +213,13 @@ struct GroupedQ6K : SuperGroups {
     }
   }
   static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
-    using Layout = Q6KGroupLayout;
-    constexpr int kTriple = kRowsOfGroup * Layout::kTripleBytes;
-    const int step = run / 8 * 2 + run % 2;
-    const int quarter = run / 2 % 4;
-    const Byte* triples =
-        chunk.Units<Layout::kSteps, 192>(0, Layout::kStepBytes * step) + kWordsOfHalf * half;
-    const Byte* low =
-        triples + kRowsOfGroup * (quarter % 2 == 0 ? Layout::kEvenQuarters : Layout::kOddQuarters);
-    const Byte* high = triples + kRowsOfGroup * Layout::kHighBits;
+    const Q6KRun of(chunk, run);
+    const Byte* low = of.nibbles + kWordsOfHalf * half;
+    const Byte* high = of.high_bits + kWordsOfHalf * half;
     for (int i = 0; i < 4; ++i) {
-      const __m256i bytes = Load32(low + kTriple * i);
-      const __m256i bits = ShiftBy(Load32(high + kTriple * i), 4 - 2 * quarter);
-      words[i] = _mm256_or_si256(quarter < 2 ? LowNibbles(bytes) : HighNibbles(bytes),
+      const __m256i bytes = Load32(low + Q6KRun::kStride * i);
+      const __m256i bits = ShiftBy(Load32(high + Q6KRun::kStride * i), 4 - 2 * of.quarter);
+      words[i] = _mm256_or_si256(of.quarter < 2 ? LowNibbles(bytes) : HighNibbles(bytes),
                                  _mm256_and_si256(bits, _mm256_set1_epi8(0x30)));
     }
   }

@@ -27,9 +27,9 @@ int RunsAt(const MatMulTile& tile, int begin) {
 // Activations with residuals share a scale, which is left for the sums of all columns: what those
 // of `token` are then multiplied with. The products count in 1/256 of a step.
 template <class Format>
-__m512 StepOf(const QuantizedRows& x, int token) {
-  if constexpr (!Format::kReadsResiduals) return _mm512_set1_ps(1.0f);
-  return _mm512_set1_ps(x.scales[static_cast<std::ptrdiff_t>(token) * (x.cols / 32)] / 256);
+float StepOf(const QuantizedRows& x, int token) {
+  if constexpr (!Format::kReadsResiduals) return 1.0f;
+  return x.scales[static_cast<std::ptrdiff_t>(token) * (x.cols / 32)] / 256;
 }
 
 // What the products of a run are multiplied with.

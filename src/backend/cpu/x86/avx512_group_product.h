@@ -108,8 +108,8 @@ struct GroupProduct {
     for (int n = 0; n < N; ++n) {
       __m512 lanes[kLanes];
       for (int lane = 0; lane < kLanes; ++lane) lanes[lane] = sums[lane][n];
-      const __m512 sum =
-          _mm512_mul_ps(AddLanesOfRows(lanes), StepOf<Format>(tile.quantized, token + n));
+      const __m512 step = _mm512_set1_ps(StepOf<Format>(tile.quantized, token + n));
+      const __m512 sum = _mm512_mul_ps(AddLanesOfRows(lanes), step);
       _mm512_storeu_ps(tile.out + (token + n) * tile.out_stride + row, sum);
     }
   }

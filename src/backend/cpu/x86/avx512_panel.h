@@ -291,8 +291,8 @@ struct Panels {
 
   static void Store(const MatMulTile& tile, int row, const Sums& sums) {
     for (int t = 0; t < tile.tokens; ++t) {
-      const __m512 total = _mm512_mul_ps(Total(sums, t), StepOf<Format>(tile.quantized, t));
-      _mm512_storeu_ps(tile.out + t * tile.out_stride + row, total);
+      const __m512 step = _mm512_set1_ps(StepOf<Format>(tile.quantized, t));
+      _mm512_storeu_ps(tile.out + t * tile.out_stride + row, _mm512_mul_ps(Total(sums, t), step));
     }
   }
 

@@ -212,8 +212,8 @@ struct RowProduct {
       Add<false, N>(tile, chunk, begin, token, RunsAt<Format>(tile, begin), sums);
     }
     for (int n = 0; n < N; ++n) {
-      const float step = _mm512_cvtss_f32(StepOf<Format>(tile.quantized, token + n));
-      tile.out[(token + n) * tile.out_stride + row] = AddLanes(sums[n]) * step;
+      tile.out[(token + n) * tile.out_stride + row] =
+          AddLanes(sums[n]) * StepOf<Format>(tile.quantized, token + n);
     }
   }
 
