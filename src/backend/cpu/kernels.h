@@ -24,22 +24,23 @@ struct F8E4M3 {
 };
 
 // Activations as int8, for integer dot products with quantised weights: 32 values share a scale,
-// and the sums take care of weights whose zero is not at 0. `cols` is a multiple of 32. For
-// products that read residuals an activation is scale * (value + residual / 256), and the scales
-// of a token are all the same: 16 bits hold what a row's largest value leaves of the others.
+// and the sums take care of weights whose zero is not at 0. `cols` is a multiple of 32, and rows
+// are `stride` values apart, also a multiple of 32; scales and sums accordingly. For products that
+// read residuals an activation is scale * (value + residual / 256), and the scales of a token are
+// all the same: 16 bits hold what a row's largest value leaves of the others.
 struct QuantizedRows {
-  std::int8_t* values = nullptr;     // [tokens, cols]
-  std::int8_t* residuals = nullptr;  // [tokens, cols], or null if no one reads them
+  std::int8_t* values = nullptr;     // [tokens, stride]
+  std::int8_t* residuals = nullptr;  // [tokens, stride], or null if no one reads them
   // The same plus 128, for products of unsigned activations with signed weights; with residuals
   // the two bytes of 256 * value + residual + 2^15. Null unless the table has `reads_unsigned`.
   std::uint8_t* unsigned_values = nullptr;
   std::uint8_t* unsigned_residuals = nullptr;
-  float* scales = nullptr;  // [tokens, cols / 32]
-  float* sums32 = nullptr;  // [tokens, cols / 32]: scale * sum of 32 values
-  float* sums16 = nullptr;  // [tokens, cols / 16]: scale * sum of 16 values
-  // [tokens, cols / 32]: sum of 32 values, or of 256 * value + residual
+  float* scales = nullptr;  // [tokens, stride / 32]
+  float* sums32 = nullptr;  // [tokens, stride / 32]: scale * sum of 32 values
+  float* sums16 = nullptr;  // [tokens, stride / 16]: scale * sum of 16 values
+  // [tokens, stride / 32]: sum of 32 values, or of 256 * value + residual
   std::int32_t* whole_sums = nullptr;
-  std::int32_t* whole_sums16 = nullptr;  // [tokens, cols / 16]: sum of 16 values
+  std::int32_t* whole_sums16 = nullptr;  // [tokens, stride / 16]: sum of 16 values
   // Instead of all that, for products of bf16: the activations and what rounding left of them, or
   // null if no one reads that. [tokens / 16, cols / 32, 16, 32] with a multiple of 16 tokens; in
   // which order the 32 are, and times what, is a matter of the path. Those of tokens that are not
@@ -47,6 +48,7 @@ struct QuantizedRows {
   Bf16* halves = nullptr;
   Bf16* half_residuals = nullptr;
   int cols = 0;
+  int stride = 0;
 };
 
 // Tokens that halves take the place of: they come in tiles of sixteen.

@@ -26,18 +26,19 @@ inline void TellOfReads(const void* from, std::size_t bytes) {
 
 inline void TellOfAccesses(const MatMulTile& tile) {
   const auto cols = static_cast<std::size_t>(tile.cols);
+  const auto stride = static_cast<std::size_t>(tile.quantized.stride);
   const auto tokens = static_cast<std::size_t>(tile.tokens);
   TellOfReads(tile.weights, static_cast<std::size_t>(tile.rows) * tile.row_bytes);
   const QuantizedRows& x = tile.quantized;
-  TellOfReads(x.values, tokens * cols);
-  TellOfReads(x.residuals, tokens * cols);
-  TellOfReads(x.unsigned_values, tokens * cols);
-  TellOfReads(x.unsigned_residuals, tokens * cols);
-  TellOfReads(x.scales, tokens * (cols / 32) * sizeof(float));
-  TellOfReads(x.sums32, tokens * (cols / 32) * sizeof(float));
-  TellOfReads(x.sums16, tokens * (cols / 16) * sizeof(float));
-  TellOfReads(x.whole_sums, tokens * (cols / 32) * sizeof(std::int32_t));
-  TellOfReads(x.whole_sums16, tokens * (cols / 16) * sizeof(std::int32_t));
+  TellOfReads(x.values, tokens * stride);
+  TellOfReads(x.residuals, tokens * stride);
+  TellOfReads(x.unsigned_values, tokens * stride);
+  TellOfReads(x.unsigned_residuals, tokens * stride);
+  TellOfReads(x.scales, tokens * (stride / 32) * sizeof(float));
+  TellOfReads(x.sums32, tokens * (stride / 32) * sizeof(float));
+  TellOfReads(x.sums16, tokens * (stride / 16) * sizeof(float));
+  TellOfReads(x.whole_sums, tokens * (stride / 32) * sizeof(std::int32_t));
+  TellOfReads(x.whole_sums16, tokens * (stride / 16) * sizeof(std::int32_t));
   const auto half_tokens = static_cast<std::size_t>(InHalfTiles(tile.tokens));
   TellOfReads(x.halves, half_tokens * cols * sizeof(Bf16));
   TellOfReads(x.half_residuals, half_tokens * cols * sizeof(Bf16));

@@ -43,9 +43,8 @@ ProductInputs::Form ProductInputs::FormFor(DType weights, Phase phase) const {
   return with_residuals ? Form::kInt8WithResiduals : Form::kInt8;
 }
 
-// Tokens that rows take the place of.
-std::ptrdiff_t ProductInputs::RoomFor(Form form, int rows) {
-  return IsHalves(form) ? InHalfTiles(rows) : rows;
+std::ptrdiff_t ProductInputs::RoomFor(Form form, int rows, int stride) {
+  return std::ptrdiff_t{IsHalves(form) ? InHalfTiles(rows) : rows} * stride;
 }
 
 void ProductInputs::Begin() {
@@ -67,16 +66,17 @@ ProductInput ProductInputs::Enter(Form form, const void* of, const ProductInput&
   return input;
 }
 
-bool ProductInputs::Fits(Form form, int rows, int cols) const {
-  const std::ptrdiff_t room = RoomFor(form, limits_.tokens) * limits_.cols;
-  return entries_.size() < kMaxEntries && used_ + RoomFor(form, rows) * cols <= room;
+bool ProductInputs::Fits(Form form, int rows, int stride) const {
+  const std::ptrdiff_t room = RoomFor(form, limits_.tokens, StrideFor(form, limits_.cols));
+  return entries_.size() < kMaxEntries && used_ + RoomFor(form, rows, stride) <= room;
 }
 
-QuantizedRows ProductInputs::InForm(Form form, QuantizedRows rows, int cols) {
+QuantizedRows ProductInputs::InForm(Form form, QuantizedRows rows, int cols, int stride) {
   if (IsHalves(form)) {
     return {.halves = rows.halves,
             .half_residuals = form == Form::kHalves ? nullptr : rows.half_residuals,
-            .cols = cols};
+            .cols = cols,
+            .stride = stride};
   }
   rows.halves = nullptr;
   rows.half_residuals = nullptr;
@@ -85,13 +85,14 @@ QuantizedRows ProductInputs::InForm(Form form, QuantizedRows rows, int cols) {
     rows.unsigned_residuals = nullptr;
   }
   rows.cols = cols;
+  rows.stride = stride;
   return rows;
 }
 
-QuantizedRows ProductInputs::Place(Form form, int rows, int cols) {
-  DOPPLER_CHECK(Fits(form, rows, cols));
-  const QuantizedRows place = InForm(form, ValuesFrom(call_scratch_, used_), cols);
-  used_ += RoomFor(form, rows) * cols;
+QuantizedRows ProductInputs::Place(Form form, int rows, int cols, int stride) {
+  DOPPLER_CHECK(Fits(form, rows, stride));
+  const QuantizedRows place = InForm(form, ValuesFrom(call_scratch_, used_), cols, stride);
+  used_ += RoomFor(form, rows, stride);
   return place;
 }
 
@@ -110,8 +111,9 @@ std::optional<ProductInput> ProductInputs::Prepare(DType weights, ConstRows in) 
   if (form == Form::kFloats) return ProductInput{.floats = in, .quantized = {}};
   DOPPLER_CHECK(in.rows <= limits_.tokens && in.cols <= limits_.cols);
   if (const auto found = Find(form, in.data, in.rows)) return found;
-  if (!Fits(form, in.rows, in.cols)) return std::nullopt;
-  const QuantizedRows place = Place(form, in.rows, in.cols);
+  const int stride = StrideFor(form, in.cols);
+  if (!Fits(form, in.rows, stride)) return std::nullopt;
+  const QuantizedRows place = Place(form, in.rows, in.cols, stride);
   Quantize(in, place);
   return Enter(form, in.data, {in, place});
 }
@@ -121,7 +123,7 @@ ProductInput ProductInputs::PrepareHeads(DType weights, ConstRows in, int in_ste
   const Form form = FormFor(weights, Phase::kDecode);
   if (form == Form::kFloats) return {.floats = in, .quantized = {}};
   Begin();
-  const QuantizedRows place = Place(form, heads * in.rows, cols);
+  const QuantizedRows place = Place(form, heads * in.rows, cols, cols);
   ForEachRow(pool_, in.rows, heads * cols, [&](int t) {
     for (int head = 0; head < heads; ++head) {
       kernels_.quantize(in.Row(t) + head * in_step, RowsFrom(place, head * in.rows + t));
@@ -156,14 +158,15 @@ std::optional<ProductInput> ProductInputs::PrepareKept(DType weights, std::span<
     if (!floats) return std::nullopt;
     return Enter(form, rows.data(), {.floats = *floats, .quantized = {}});
   }
-  if (!Fits(form, count, kept_in_.cols) || !QuantizeKept(form)) return std::nullopt;
+  const int stride = StrideFor(form, kept_in_.cols);
+  if (!Fits(form, count, stride) || !QuantizeKept(form)) return std::nullopt;
   ConstRows in = kept_in_;
   in.rows = count;
   if (AreAllKept(rows)) {
     kept_in_use_ = true;
     return Enter(form, rows.data(), {in, kept_});
   }
-  const QuantizedRows place = Place(form, count, in.cols);
+  const QuantizedRows place = Place(form, count, in.cols, stride);
   ForEachRow(pool_, count, in.cols,
              [&](int i) { CopyRow(kept_, rows[static_cast<std::size_t>(i)], place, i); });
   return Enter(form, rows.data(), {in, place});
@@ -185,7 +188,8 @@ std::optional<ConstRows> ProductInputs::GatherFloats(std::span<const int> rows) 
 
 // False if products of the call read it in another form.
 bool ProductInputs::QuantizeKept(Form form) {
-  const QuantizedRows wanted = InForm(form, kept_scratch_, kept_in_.cols);
+  const QuantizedRows wanted =
+      InForm(form, kept_scratch_, kept_in_.cols, StrideFor(form, kept_in_.cols));
   if (kept_.cols == wanted.cols && kept_.residuals == wanted.residuals &&
       kept_.halves == wanted.halves && kept_.half_residuals == wanted.half_residuals) {
     return true;

@@ -67,14 +67,17 @@ class ProductInputs {
   static bool IsHalves(Form form) {
     return form == Form::kHalves || form == Form::kHalvesWithResiduals;
   }
-  static std::ptrdiff_t RoomFor(Form form, int rows);
-  static QuantizedRows InForm(Form form, QuantizedRows rows, int cols);
+  // Values from one row to the next, but for those of heads.
+  static int StrideFor(Form form, int cols) { return IsHalves(form) ? cols : PaddedStride(cols); }
+  // Values that rows take the place of.
+  static std::ptrdiff_t RoomFor(Form form, int rows, int stride);
+  static QuantizedRows InForm(Form form, QuantizedRows rows, int cols, int stride);
   // Those rows in that form, if they are there.
   std::optional<ProductInput> Find(Form form, const void* of, int rows) const;
   ProductInput Enter(Form form, const void* of, const ProductInput& input);
   // Place for rows of `cols` values. REQUIRES: Fits.
-  QuantizedRows Place(Form form, int rows, int cols);
-  bool Fits(Form form, int rows, int cols) const;
+  QuantizedRows Place(Form form, int rows, int cols, int stride);
+  bool Fits(Form form, int rows, int stride) const;
   void Quantize(ConstRows in, const QuantizedRows& out);
   bool QuantizeKept(Form form);
   // Whether `rows` is all that is kept, in order.

@@ -28,8 +28,7 @@ void CopyHalves(const Bf16* all, int from, int cols, Bf16* out, int to) {
 
 QuantizedLayout::QuantizedLayout(Bytes begin, int tokens, int cols, bool reads_unsigned)
     : has_unsigned(reads_unsigned), values(begin) {
-  const Bytes count =
-      static_cast<Bytes>(tokens) * AlignUp(static_cast<Bytes>(cols), sizeof(CacheLine));
+  const Bytes count = static_cast<Bytes>(tokens) * static_cast<Bytes>(PaddedStride(cols));
   residuals = values + count;
   unsigned_values = residuals + count;
   unsigned_residuals = unsigned_values + (has_unsigned ? count : 0);
@@ -61,7 +60,7 @@ QuantizedRows QuantizedLayout::At(std::byte* base) const {
 }
 
 QuantizedRows RowsFrom(const QuantizedRows& all, int row) {
-  return ValuesFrom(all, static_cast<std::ptrdiff_t>(row) * all.cols);
+  return ValuesFrom(all, static_cast<std::ptrdiff_t>(row) * all.stride);
 }
 
 QuantizedRows ValuesFrom(const QuantizedRows& all, std::ptrdiff_t start) {
@@ -76,7 +75,8 @@ QuantizedRows ValuesFrom(const QuantizedRows& all, std::ptrdiff_t start) {
           .whole_sums16 = FromIfAny(all.whole_sums16, start / 16),
           .halves = FromIfAny(all.halves, start),
           .half_residuals = FromIfAny(all.half_residuals, start),
-          .cols = all.cols};
+          .cols = all.cols,
+          .stride = all.stride};
 }
 
 void CopyRow(const QuantizedRows& all, int from, const QuantizedRows& out, int to) {

@@ -13,6 +13,10 @@ struct alignas(64) CacheLine {
   std::byte bytes[64];
 };
 
+// From one row of `cols` int8 values to the next: an odd number of lines, since rows that are a
+// multiple of some KiB apart would want the same places of the first-level cache.
+constexpr int PaddedStride(int cols) { return (cols + 63) / 64 / 2 * 128 + 64; }
+
 // Where the parts of quantised activations lie in scratch memory that begins at `begin`.
 struct QuantizedLayout {
   QuantizedLayout(Bytes begin, int tokens, int cols, bool reads_unsigned);

@@ -99,7 +99,8 @@ struct RowProduct {
                   float32x4_t (&sums)[N]) {
     const QuantizedRows& x = tile.quantized;
     for (int n = 0; n < N; ++n) {
-      const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
+      const std::ptrdiff_t first =
+          static_cast<std::ptrdiff_t>(token + n) * tile.quantized.stride + begin;
       if constexpr (Format::kHasOffsets) {
         const float* of_runs = Format::kRun == 16 ? x.sums16 + first / 16 : x.sums32 + first / 32;
         sums[n] = vfmaq_f32(sums[n], group.offsets, LoadUpTo4(of_runs, group.runs));

@@ -55,7 +55,7 @@ struct RunProduct {
                   float32x4_t (*sums)[kFours]) {
     const QuantizedRows& x = tile.quantized;
     for (int t = 0; t < tile.tokens; ++t) {
-      const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(t) * tile.cols + begin;
+      const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(t) * tile.quantized.stride + begin;
       int32x4_t dots[kFours];
       for (int f = 0; f < kFours; ++f) dots[f] = vdupq_n_s32(0);
       AddDots(words, x.values + first, dots);

@@ -56,7 +56,7 @@ struct TileProduct {
 
     const typename Of::Run& Run(int chunk) const { return band.panels->runs[lane][chunk]; }
     std::ptrdiff_t First(int chunk) const {
-      return static_cast<std::ptrdiff_t>(token) * x.cols + band.begin + chunk * kChunk +
+      return static_cast<std::ptrdiff_t>(token) * x.stride + band.begin + chunk * kChunk +
              lane * Format::kRun;
     }
   };
@@ -67,9 +67,10 @@ struct TileProduct {
   void Multiply(const Lane& at, int chunk, Dots& dots) {
     const __m512i* words = at.Run(chunk).words;
     const std::ptrdiff_t first = at.First(chunk);
-    tiles.template Multiply<kSlot>(at.x.values + first, at.x.cols, words, dots.values);
+    tiles.template Multiply<kSlot>(at.x.values + first, at.x.stride, words, dots.values);
     if constexpr (Format::kReadsResiduals) {
-      tiles.template Multiply<1 - kSlot>(at.x.residuals + first, at.x.cols, words, dots.residuals);
+      tiles.template Multiply<1 - kSlot>(at.x.residuals + first, at.x.stride, words,
+                                         dots.residuals);
     }
   }
 
@@ -90,10 +91,10 @@ struct TileProduct {
       if constexpr (Format::kHasOffsets) {
         const float* x_sums =
             Format::kRun == 16 ? at.x.sums16 + first / 16 : at.x.sums32 + first / 32;
-        const __m512 of_run = _mm512_set1_ps(x_sums[n * (at.x.cols / Format::kRun)]);
+        const __m512 of_run = _mm512_set1_ps(x_sums[n * (at.x.stride / Format::kRun)]);
         sums[n] = _mm512_fmadd_ps(at.Run(chunk).offsets, of_run, sums[n]);
       }
-      const __m512 x_scale = _mm512_set1_ps(x_scales[n * (at.x.cols / 32)]);
+      const __m512 x_scale = _mm512_set1_ps(x_scales[n * (at.x.stride / 32)]);
       sums[n] = _mm512_fmadd_ps(DotsOf(dots, n), ScalesOfRun<Format>(scales, x_scale), sums[n]);
     }
   }

@@ -107,11 +107,11 @@ struct GroupProduct {
   }
 
   // A run of kTogether halves of the rows for `tokens` tokens, whose activations are at `first` and
-  // every x.cols on. Activations are read once for all halves.
+  // every x.stride on. Activations are read once for all halves.
   [[gnu::always_inline]] static void AddRun(const QuantizedRows& x, const Words (&words)[kTogether],
                                             const __m256* scales, const __m256* offsets,
                                             std::size_t first, int tokens, __m256* sums) {
-    const auto cols = static_cast<std::size_t>(x.cols);
+    const auto cols = static_cast<std::size_t>(x.stride);
     for (int t = 0; t < tokens; ++t, first += cols, sums += kSumsOfToken) {
       __m256i dots[kTogether];
       for (int h = 0; h < kTogether; ++h) dots[h] = WholeDot(words[h], x, first);
@@ -159,7 +159,7 @@ struct GroupProduct {
     __asm__("" : "+m"(scales));
     // A copy, which no store can change.
     const QuantizedRows x = tile.quantized;
-    const std::size_t first = static_cast<std::size_t>(token) * static_cast<std::size_t>(x.cols) +
+    const std::size_t first = static_cast<std::size_t>(token) * static_cast<std::size_t>(x.stride) +
                               static_cast<std::size_t>(begin);
     const auto add = [&](int run) __attribute__((always_inline)) {
       GroupChunk again = chunk;

@@ -157,14 +157,14 @@ struct RowProduct {
     Head head;
     Format::Load(chunk, vectors, head);
     const AsStored stored{chunk, head};
-    const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token) * tile.cols + begin;
+    const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token) * tile.quantized.stride + begin;
     if constexpr (N == 1) {
       sums[0] = AddChunk<kWhole>(head, stored, tile.quantized, first, vectors, sums[0]);
     } else {
       Unpacked unpacked;
       unpacked.Load(stored, vectors);
       for (int n = 0; n < N; ++n) {
-        const std::ptrdiff_t at = first + static_cast<std::ptrdiff_t>(n) * tile.cols;
+        const std::ptrdiff_t at = first + static_cast<std::ptrdiff_t>(n) * tile.quantized.stride;
         sums[n] = AddChunk<kWhole>(head, unpacked, tile.quantized, at, vectors, sums[n]);
       }
     }

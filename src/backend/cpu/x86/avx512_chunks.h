@@ -29,7 +29,7 @@ int RunsAt(const MatMulTile& tile, int begin) {
 template <class Format>
 float StepOf(const QuantizedRows& x, int token) {
   if constexpr (!Format::kReadsResiduals) return 1.0f;
-  return x.scales[static_cast<std::ptrdiff_t>(token) * (x.cols / 32)] / 256;
+  return x.scales[static_cast<std::ptrdiff_t>(token) * (x.stride / 32)] / 256;
 }
 
 // What the products of a run are multiplied with.

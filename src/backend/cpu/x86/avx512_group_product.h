@@ -52,7 +52,8 @@ struct GroupProduct {
                      __m512 scales, __m512 offsets, __m512 (&sums)[kMostTokens]) {
     const QuantizedRows& x = tile.quantized;
     for (int n = 0; n < N; ++n) {
-      const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
+      const std::ptrdiff_t first =
+          static_cast<std::ptrdiff_t>(token + n) * tile.quantized.stride + begin;
       if constexpr (Format::kHasOffsets) {
         const float of_run = Format::kRun == 16 ? x.sums16[first / 16] : x.sums32[first / 32];
         sums[n] = _mm512_fmadd_ps(offsets, _mm512_set1_ps(of_run), sums[n]);

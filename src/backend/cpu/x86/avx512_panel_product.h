@@ -96,16 +96,16 @@ struct PanelProduct {
       for (int n = 0; n < N; ++n) dots[p][n] = Start(*runs.of[p]);
     }
     if constexpr (!kSigned) {
-      Dot(runs, x.values + first, x.cols, dots);
+      Dot(runs, x.values + first, x.stride, dots);
     } else {
-      Dot(runs, x.unsigned_values + first, x.cols, dots);
+      Dot(runs, x.unsigned_values + first, x.stride, dots);
     }
     if constexpr (Format::kReadsResiduals) {
       static_assert(kSigned);
       for (int p = 0; p < P; ++p) {
         for (int n = 0; n < N; ++n) dots[p][n] = _mm512_slli_epi32(dots[p][n], 8);
       }
-      Dot(Again(runs), x.unsigned_residuals + first, x.cols, dots);
+      Dot(Again(runs), x.unsigned_residuals + first, x.stride, dots);
     }
   }
 
@@ -119,12 +119,12 @@ struct PanelProduct {
     const float* x_sums = Format::kRun == 16 ? x.sums16 + first / 16 : x.sums32 + first / 32;
     for (int n = 0; n < N; ++n) {
       if constexpr (Format::kHasOffsets) {
-        const __m512 of_run = _mm512_set1_ps(x_sums[n * (x.cols / Format::kRun)]);
+        const __m512 of_run = _mm512_set1_ps(x_sums[n * (x.stride / Format::kRun)]);
         for (int p = 0; p < P; ++p) {
           sums[p][n] = _mm512_fmadd_ps(runs.of[p]->offsets, of_run, sums[p][n]);
         }
       }
-      const __m512 x_scale = _mm512_set1_ps(x_scales[n * (x.cols / 32)]);
+      const __m512 x_scale = _mm512_set1_ps(x_scales[n * (x.stride / 32)]);
       for (int p = 0; p < P; ++p) {
         sums[p][n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[p][n]),
                                      ScalesOfRun<Format>(runs.of[p]->scales, x_scale), sums[p][n]);
@@ -142,7 +142,7 @@ struct PanelProduct {
       }
     }
     std::ptrdiff_t first =
-        static_cast<std::ptrdiff_t>(token) * x.cols + band.begin + lane * Format::kRun;
+        static_cast<std::ptrdiff_t>(token) * x.stride + band.begin + lane * Format::kRun;
     for (int c = 0, end = band.ChunksOf(lane); c < end; ++c, first += kChunk) {
       Runs<P> runs;
       for (int p = 0; p < P; ++p) runs.of[p] = &band.panels[p].runs[lane][c];

@@ -189,7 +189,8 @@ struct RowProduct {
     const Row row = Load<kWhole>(chunk, runs);
     FetchAhead<kFirstLevel>(chunk + kBytesAhead, Format::kChunkBytes);
     for (int n = 0; n < N; ++n) {
-      const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token + n) * tile.cols + begin;
+      const std::ptrdiff_t first =
+          static_cast<std::ptrdiff_t>(token + n) * tile.quantized.stride + begin;
       if constexpr (Format::kHasOffsets)
         sums[n] = Offsets(row, tile.quantized, first, runs, sums[n]);
       const __m512 scales =

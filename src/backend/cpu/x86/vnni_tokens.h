@@ -17,6 +17,7 @@ class VnniTokens {
     rows_ = layout.At(reinterpret_cast<std::byte*>(memory_.data()));
     if (weights != DType::kMxfp4) rows_.residuals = nullptr;
     rows_.cols = cols;
+    rows_.stride = PaddedStride(cols);
     const std::vector<float> values = GaussianValues(tokens * cols, 21);
     for (int t = 0; t < tokens; ++t) {
       KernelsOf(CpuPath::kAvx512Vnni)
