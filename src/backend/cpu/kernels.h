@@ -35,6 +35,9 @@ struct QuantizedRows {
   // the two bytes of 256 * value + residual + 2^15. Null unless the table has `reads_unsigned`.
   std::uint8_t* unsigned_values = nullptr;
   std::uint8_t* unsigned_residuals = nullptr;
+  // [tokens, stride]: the value, or 256 * value + residual. Null unless the table has
+  // `reads_whole_values`.
+  std::int16_t* whole_values = nullptr;
   float* scales = nullptr;  // [tokens, stride / 32]
   float* sums32 = nullptr;  // [tokens, stride / 32]: scale * sum of 32 values
   float* sums16 = nullptr;  // [tokens, stride / 16]: scale * sum of 16 values
@@ -143,6 +146,7 @@ struct CpuKernels {
   // Writes the halves of one row of `out`, and the residuals if it has any.
   void (*to_halves)(const float* in, int row, const QuantizedRows& out) = nullptr;
   bool reads_unsigned = false;
+  bool reads_whole_values = false;
   // Whether products take groups of rows as they are, in the layout GroupLayoutOf.
   bool reads_groups = false;
 

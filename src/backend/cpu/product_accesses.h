@@ -34,6 +34,7 @@ inline void TellOfAccesses(const MatMulTile& tile) {
   TellOfReads(x.residuals, tokens * stride);
   TellOfReads(x.unsigned_values, tokens * stride);
   TellOfReads(x.unsigned_residuals, tokens * stride);
+  TellOfReads(x.whole_values, tokens * stride * sizeof(std::int16_t));
   TellOfReads(x.scales, tokens * (stride / 32) * sizeof(float));
   TellOfReads(x.sums32, tokens * (stride / 32) * sizeof(float));
   TellOfReads(x.sums16, tokens * (stride / 16) * sizeof(float));

@@ -26,13 +26,14 @@ void CopyHalves(const Bf16* all, int from, int cols, Bf16* out, int to) {
 
 }  // namespace
 
-QuantizedLayout::QuantizedLayout(Bytes begin, int tokens, int cols, bool reads_unsigned)
-    : has_unsigned(reads_unsigned), values(begin) {
+QuantizedLayout::QuantizedLayout(Bytes begin, int tokens, int cols, const QuantizedParts& some)
+    : parts(some), values(begin) {
   const Bytes count = static_cast<Bytes>(tokens) * static_cast<Bytes>(PaddedStride(cols));
   residuals = values + count;
   unsigned_values = residuals + count;
-  unsigned_residuals = unsigned_values + (has_unsigned ? count : 0);
-  scales = unsigned_residuals + (has_unsigned ? count : 0);
+  unsigned_residuals = unsigned_values + (parts.unsigned_values ? count : 0);
+  whole_values = unsigned_residuals + (parts.unsigned_values ? count : 0);
+  scales = whole_values + (parts.whole_values ? count * sizeof(std::int16_t) : 0);
   sums32 = scales + AlignUp(count / 32 * sizeof(float), sizeof(CacheLine));
   sums16 = sums32 + AlignUp(count / 32 * sizeof(float), sizeof(CacheLine));
   whole_sums = sums16 + AlignUp(count / 16 * sizeof(float), sizeof(CacheLine));
@@ -42,21 +43,23 @@ QuantizedLayout::QuantizedLayout(Bytes begin, int tokens, int cols, bool reads_u
 
 QuantizedRows QuantizedLayout::At(std::byte* base) const {
   const auto unsigned_at = [&](Bytes offset) {
-    return has_unsigned ? reinterpret_cast<std::uint8_t*>(base + offset) : nullptr;
+    return parts.unsigned_values ? reinterpret_cast<std::uint8_t*>(base + offset) : nullptr;
   };
-  return {
-      .values = reinterpret_cast<std::int8_t*>(base + values),
-      .residuals = reinterpret_cast<std::int8_t*>(base + residuals),
-      .unsigned_values = unsigned_at(unsigned_values),
-      .unsigned_residuals = unsigned_at(unsigned_residuals),
-      .scales = reinterpret_cast<float*>(base + scales),
-      .sums32 = reinterpret_cast<float*>(base + sums32),
-      .sums16 = reinterpret_cast<float*>(base + sums16),
-      .whole_sums = reinterpret_cast<std::int32_t*>(base + whole_sums),
-      .whole_sums16 = reinterpret_cast<std::int32_t*>(base + whole_sums16),
-      // In place of all values: either are of one call.
-      .halves = has_unsigned ? reinterpret_cast<Bf16*>(base + values) : nullptr,
-      .half_residuals = has_unsigned ? reinterpret_cast<Bf16*>(base + unsigned_values) : nullptr};
+  return {.values = reinterpret_cast<std::int8_t*>(base + values),
+          .residuals = reinterpret_cast<std::int8_t*>(base + residuals),
+          .unsigned_values = unsigned_at(unsigned_values),
+          .unsigned_residuals = unsigned_at(unsigned_residuals),
+          .whole_values =
+              parts.whole_values ? reinterpret_cast<std::int16_t*>(base + whole_values) : nullptr,
+          .scales = reinterpret_cast<float*>(base + scales),
+          .sums32 = reinterpret_cast<float*>(base + sums32),
+          .sums16 = reinterpret_cast<float*>(base + sums16),
+          .whole_sums = reinterpret_cast<std::int32_t*>(base + whole_sums),
+          .whole_sums16 = reinterpret_cast<std::int32_t*>(base + whole_sums16),
+          // In place of all values: either are of one call.
+          .halves = parts.unsigned_values ? reinterpret_cast<Bf16*>(base + values) : nullptr,
+          .half_residuals =
+              parts.unsigned_values ? reinterpret_cast<Bf16*>(base + unsigned_values) : nullptr};
 }
 
 QuantizedRows RowsFrom(const QuantizedRows& all, int row) {
@@ -68,6 +71,7 @@ QuantizedRows ValuesFrom(const QuantizedRows& all, std::ptrdiff_t start) {
           .residuals = FromIfAny(all.residuals, start),
           .unsigned_values = FromIfAny(all.unsigned_values, start),
           .unsigned_residuals = FromIfAny(all.unsigned_residuals, start),
+          .whole_values = FromIfAny(all.whole_values, start),
           .scales = FromIfAny(all.scales, start / 32),
           .sums32 = FromIfAny(all.sums32, start / 32),
           .sums16 = FromIfAny(all.sums16, start / 16),
@@ -93,6 +97,7 @@ void CopyRow(const QuantizedRows& all, int from, const QuantizedRows& out, int t
   CopyIfAny(source.residuals, all.cols, place.residuals);
   CopyIfAny(source.unsigned_values, all.cols, place.unsigned_values);
   CopyIfAny(source.unsigned_residuals, all.cols, place.unsigned_residuals);
+  CopyIfAny(source.whole_values, all.cols, place.whole_values);
   std::copy_n(source.scales, all.cols / 32, place.scales);
   std::copy_n(source.sums32, all.cols / 32, place.sums32);
   std::copy_n(source.sums16, all.cols / 16, place.sums16);

@@ -17,15 +17,21 @@ struct alignas(64) CacheLine {
 // multiple of some KiB apart would want the same places of the first-level cache.
 constexpr int PaddedStride(int cols) { return (cols + 63) / 64 / 2 * 128 + 64; }
 
+// Which of the parts that not every path reads there are.
+struct QuantizedParts {
+  bool unsigned_values;
+  bool whole_values;
+};
+
 // Where the parts of quantised activations lie in scratch memory that begins at `begin`.
 struct QuantizedLayout {
-  QuantizedLayout(Bytes begin, int tokens, int cols, bool reads_unsigned);
+  QuantizedLayout(Bytes begin, int tokens, int cols, const QuantizedParts& parts);
 
   // With residuals. REQUIRES: `base` is what the layout is within.
   QuantizedRows At(std::byte* base) const;
 
-  bool has_unsigned;
-  Bytes values, residuals, unsigned_values, unsigned_residuals;
+  QuantizedParts parts;
+  Bytes values, residuals, unsigned_values, unsigned_residuals, whole_values;
   Bytes scales, sums32, sums16, whole_sums, whole_sums16, end;
 };
 
@@ -37,10 +43,11 @@ struct ScratchLayout {
   }
 
   ScratchLayout(const KernelLimits& limits, const CpuKernels& kernels)
-      : ScratchLayout(limits, QuantizedTokens(limits.tokens, kernels), kernels.reads_unsigned) {}
-  ScratchLayout(const KernelLimits& limits, int quantized_tokens, bool has_unsigned)
-      : call(0, quantized_tokens, limits.cols, has_unsigned),
-        kept(call.end, quantized_tokens, limits.kept_cols, has_unsigned),
+      : ScratchLayout(limits, QuantizedTokens(limits.tokens, kernels),
+                      {kernels.reads_unsigned, kernels.reads_whole_values}) {}
+  ScratchLayout(const KernelLimits& limits, int quantized_tokens, const QuantizedParts& parts)
+      : call(0, quantized_tokens, limits.cols, parts),
+        kept(call.end, quantized_tokens, limits.kept_cols, parts),
         chosen(kept.end),
         end(chosen + AlignUp(static_cast<Bytes>(limits.tokens) *
                                  static_cast<Bytes>(limits.kept_cols) * sizeof(float),

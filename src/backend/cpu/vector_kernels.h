@@ -90,11 +90,18 @@ void StoreUnsigned(typename V::F whole, int at, std::uint8_t* to) {
   if constexpr (requires { V::StoreUint8(to, whole); }) V::StoreUint8(to + at, whole);
 }
 
+// As StoreUnsigned, from -2^15 to 2^15 - 1.
+template <class V>
+void StoreWhole(typename V::F whole, int at, std::int16_t* to) {
+  if constexpr (requires { V::StoreInt16(to, whole); }) V::StoreInt16(to + at, whole);
+}
+
 // Values from element `at` on, whole numbers from -127 to 127.
 template <class V>
 void StoreValues(typename V::F values, int at, const QuantizedRows& out) {
   V::StoreInt8(out.values + at, values);
   StoreUnsigned<V>(V::Add(values, V::Set1(128.0f)), at, out.unsigned_values);
+  StoreWhole<V>(values, at, out.whole_values);
 }
 
 // The same with residuals, whole numbers too.
@@ -102,6 +109,7 @@ template <class V>
 void StoreValues(typename V::F values, typename V::F residuals, int at, const QuantizedRows& out) {
   V::StoreInt8(out.values + at, values);
   V::StoreInt8(out.residuals + at, residuals);
+  StoreWhole<V>(V::Fma(values, V::Set1(256.0f), residuals), at, out.whole_values);
   const auto borrowed = V::Max(V::Min(V::Sub(V::Zero(), residuals), V::Set1(1.0f)), V::Set1(0.0f));
   StoreUnsigned<V>(V::Sub(V::Add(values, V::Set1(128.0f)), borrowed), at, out.unsigned_values);
   StoreUnsigned<V>(V::Fma(borrowed, V::Set1(256.0f), residuals), at, out.unsigned_residuals);

@@ -84,19 +84,27 @@ struct Vector8 {
     Store(buffer, a);
     for (int i = 0; i < count; ++i) to[i] = buffer[i];
   }
-  static void StoreInt8(std::int8_t* to, F a) {
+  static __m128i ToInt16(F a) {
     const __m256i words = _mm256_cvtps_epi32(a);
-    const __m128i halves =
-        _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    return _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  }
+  static void StoreInt8(std::int8_t* to, F a) {
+    const __m128i halves = ToInt16(a);
     _mm_storel_epi64(reinterpret_cast<__m128i_u*>(to), _mm_packs_epi16(halves, halves));
+  }
+  static void StoreInt16(std::int16_t* to, F a) {
+    _mm_storeu_si128(reinterpret_cast<__m128i_u*>(to), ToInt16(a));
   }
 };
 
 using V = Vector8;
 
 constexpr CpuKernels WithProducts(const char* name, const MatMulKernels* products) {
-  return WithFloatKernels<V>(
-      {.name = name, .matmul = products, .quantize = QuantizeRow<V>, .reads_groups = true});
+  return WithFloatKernels<V>({.name = name,
+                              .matmul = products,
+                              .quantize = QuantizeRow<V>,
+                              .reads_whole_values = true,
+                              .reads_groups = true});
 }
 
 }  // namespace

@@ -1,10 +1,10 @@
-// The block formats in groups of sixteen rows, as avx2_group_product.h reads them. Only
+// The block formats in groups of sixteen rows, as avx2_group_sums.h says. Only
 // avx2_products.h includes this.
 #pragma once
 
 #include <immintrin.h>
 
-#include "backend/cpu/x86/avx2_group_product.h"
+#include "backend/cpu/x86/avx2_group_sums.h"
 #include "backend/cpu/x86/avx2_small_formats.h"
 
 namespace doppler {
@@ -51,44 +51,38 @@ struct SignedGroups : SmallGroups<Row> {
 
 struct GroupedQ80 : SignedGroups<Q80> {
   static constexpr bool kFetchesAhead = false;
-  static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
-    const Byte* from = chunk.Units<Q80Layout::kValues, 32>(run, 0) + kWordsOfHalf * half;
-    for (int i = 0; i < 8; ++i) words[i] = Stored(Load32(from + 64 * i));
+  static __m256i Word(const GroupChunk& chunk, int run, int half, int i) {
+    return Stored(Load32(chunk.Units<Q80Layout::kValues, 32>(run, 4 * i) + kWordsOfHalf * half));
   }
 };
 
 // The nibbles of a run.
 template <int kAt>
-void NibbleWords(const GroupChunk& chunk, int run, int half, __m256i* words) {
-  const Byte* from = chunk.Units<kAt, 16>(run, 0) + kWordsOfHalf * half;
-  for (int i = 0; i < 4; ++i) {
-    const __m256i bytes = Load32(from + 64 * i);
-    words[i] = LowNibbles(bytes);
-    words[4 + i] = HighNibbles(bytes);
-  }
+__m256i NibbleWord(const GroupChunk& chunk, int run, int half, int i) {
+  const __m256i bytes = Load32(chunk.Units<kAt, 16>(run, 4 * (i % 4)) + kWordsOfHalf * half);
+  return i < 4 ? LowNibbles(bytes) : HighNibbles(bytes);
 }
 
 template <class Row>
 struct NibbleGroups : SmallGroups<Row> {
   static constexpr int kZero = 8;
   static constexpr int kAddable = 8;  // of 15 * 127 * 2
-  static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
-    NibbleWords<Q40Layout::kNibbles>(chunk, run, half, words);
+  static __m256i Word(const GroupChunk& chunk, int run, int half, int i) {
+    return NibbleWord<Q40Layout::kNibbles>(chunk, run, half, i);
   }
 };
 using GroupedQ40 = NibbleGroups<Q40>;
 using GroupedInt4G32 = NibbleGroups<Int4G32>;
 
 // Levels of nibbles in place.
-void LevelWords(__m128i levels, __m256i* words) {
-  const __m256i table = _mm256_broadcastsi128_si256(levels);
-  for (int i = 0; i < 8; ++i) words[i] = _mm256_shuffle_epi8(table, words[i]);
+__m256i LevelWord(__m128i levels, __m256i nibbles) {
+  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(levels), nibbles);
 }
 
 struct GroupedIq4Nl : SignedGroups<Iq4Nl> {
-  static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
-    NibbleWords<Iq4NlLayout::kNibbles>(chunk, run, half, words);
-    LevelWords(_mm256_castsi256_si128(Stored(_mm256_castsi128_si256(Load16(kIq4Levels)))), words);
+  static __m256i Word(const GroupChunk& chunk, int run, int half, int i) {
+    return LevelWord(_mm256_castsi256_si128(Stored(_mm256_castsi128_si256(Load16(kIq4Levels)))),
+                     NibbleWord<Iq4NlLayout::kNibbles>(chunk, run, half, i));
   }
 };
 
@@ -105,9 +99,9 @@ struct GroupedMxfp4 : SmallGroups<Mxfp4> {
       }
     }
   }
-  static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
-    NibbleWords<Mxfp4Layout::kNibbles>(chunk, run, half, words);
-    LevelWords(_mm_add_epi8(Load16(kFp4Levels), _mm_set1_epi8(kZero)), words);
+  static __m256i Word(const GroupChunk& chunk, int run, int half, int i) {
+    return LevelWord(_mm_add_epi8(Load16(kFp4Levels), _mm_set1_epi8(kZero)),
+                     NibbleWord<Mxfp4Layout::kNibbles>(chunk, run, half, i));
   }
 };
 
@@ -167,31 +161,27 @@ struct SubScaleGroups : SuperGroups {
   static void Load(const GroupChunk& chunk, GroupScales& out) {
     for (int half = 0; half < 2; ++half) LoadHalf(chunk, half, out);
   }
-  static void LowBits(const GroupChunk& chunk, int run, int half, __m256i* words) {
-    const Byte* from = chunk.Units<Layout::kNibbles, 128>(0, 32 * (run / 2)) + kWordsOfHalf * half;
-    for (int i = 0; i < 8; ++i) {
-      const __m256i bytes = Load32(from + 64 * i);
-      words[i] = run % 2 == 0 ? LowNibbles(bytes) : HighNibbles(bytes);
-    }
+  static __m256i LowBits(const GroupChunk& chunk, int run, int half, int i) {
+    const __m256i bytes =
+        Load32(chunk.Units<Layout::kNibbles, 128>(0, 32 * (run / 2) + 4 * i) + kWordsOfHalf * half);
+    return run % 2 == 0 ? LowNibbles(bytes) : HighNibbles(bytes);
   }
 };
 
 struct GroupedQ4K : SubScaleGroups<Q4KLayout> {
   static constexpr int kAddable = 8;  // of 15 * 127 * 2
-  static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
-    LowBits(chunk, run, half, words);
+  static __m256i Word(const GroupChunk& chunk, int run, int half, int i) {
+    return LowBits(chunk, run, half, i);
   }
 };
 
 struct GroupedQ5K : SubScaleGroups<Q5KLayout> {
   static constexpr int kAddable = 4;  // of 31 * 127 * 2
-  static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
-    LowBits(chunk, run, half, words);
-    const Byte* from = chunk.Units<Q5KLayout::kHighBits, 32>(0, 0) + kWordsOfHalf * half;
-    for (int i = 0; i < 8; ++i) {
-      const __m256i bits = ShiftBy(Load32(from + 64 * i), 4 - run);
-      words[i] = _mm256_or_si256(words[i], _mm256_and_si256(bits, _mm256_set1_epi8(16)));
-    }
+  static __m256i Word(const GroupChunk& chunk, int run, int half, int i) {
+    const Byte* from = chunk.Units<Q5KLayout::kHighBits, 32>(0, 4 * i) + kWordsOfHalf * half;
+    const __m256i bits = ShiftBy(Load32(from), 4 - run);
+    return _mm256_or_si256(LowBits(chunk, run, half, i),
+                           _mm256_and_si256(bits, _mm256_set1_epi8(16)));
   }
 };
 
@@ -212,16 +202,13 @@ struct GroupedQ6K : SuperGroups {
       }
     }
   }
-  static void Words(const GroupChunk& chunk, int run, int half, __m256i* words) {
+  static __m256i Word(const GroupChunk& chunk, int run, int half, int i) {
     const Q6KRun of(chunk, run);
-    const Byte* low = of.nibbles + kWordsOfHalf * half;
-    const Byte* high = of.high_bits + kWordsOfHalf * half;
-    for (int i = 0; i < 4; ++i) {
-      const __m256i bytes = Load32(low + Q6KRun::kStride * i);
-      const __m256i bits = ShiftBy(Load32(high + Q6KRun::kStride * i), 4 - 2 * of.quarter);
-      words[i] = _mm256_or_si256(of.quarter < 2 ? LowNibbles(bytes) : HighNibbles(bytes),
-                                 _mm256_and_si256(bits, _mm256_set1_epi8(0x30)));
-    }
+    const __m256i bytes = Load32(of.nibbles + kWordsOfHalf * half + Q6KRun::kStride * i);
+    const __m256i bits = ShiftBy(Load32(of.high_bits + kWordsOfHalf * half + Q6KRun::kStride * i),
+                                 4 - 2 * of.quarter);
+    return _mm256_or_si256(of.quarter < 2 ? LowNibbles(bytes) : HighNibbles(bytes),
+                           _mm256_and_si256(bits, _mm256_set1_epi8(0x30)));
   }
 };
 

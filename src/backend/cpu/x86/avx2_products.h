@@ -8,11 +8,13 @@
 // Without VNNI products of unsigned weights and signed activations are added in pairs as int16,
 // which 127 * 128 * 2 just fits, and the pairs as int32: dots are whole numbers and exact either
 // way. Of the runs of a chunk of 256 values each eight have a lane each, which adds up its runs
-// from chunk to chunk; at the end the lanes are added pairwise, halves first. Both ways of
+// from chunk to chunk; at the end the lanes are added pairwise, halves first. All ways of
 // computing follow that order, so that they give the same bits:
 //
 //   RowProduct    rows in order (avx2_row_product.h), 32 weights of a row in a register.
-//   GroupProduct  rows in groups (avx2_group_product.h), four weights of eight rows in a register.
+//   GroupProduct  rows in groups (avx2_group_product.h), four weights of eight rows in a register,
+//                 for one token.
+//   GroupPanel    rows in groups (avx2_group_panel.h), unpacked once for several tokens.
 
 #pragma once
 
@@ -22,6 +24,7 @@
 #include "backend/cpu/x86/avx2_codebooks.h"
 #include "backend/cpu/x86/avx2_formats.h"
 #include "backend/cpu/x86/avx2_group_formats.h"
+#include "backend/cpu/x86/avx2_group_panel.h"
 #include "backend/cpu/x86/avx2_group_product.h"
 #include "backend/cpu/x86/avx2_row_product.h"
 #include "backend/cpu/x86/avx2_small_formats.h"
@@ -40,7 +43,11 @@ template <class Format, class Grouped>
 void Either(const MatMulTile& tile) {
   if (!tile.grouped) return InOrder<Format>(tile);
   for (int row = 0; row < tile.rows; row += kRowsOfGroup) {
-    GroupProduct<Grouped>::AllTokens(tile, row);
+    if (tile.tokens >= GroupPanel<Grouped>::kLeastTokens) {
+      GroupPanel<Grouped>::AllTokens(tile, row);
+    } else {
+      for (int t = 0; t < tile.tokens; ++t) GroupProduct<Grouped>::Run(tile, row, t);
+    }
   }
 }
 

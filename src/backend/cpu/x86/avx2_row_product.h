@@ -24,9 +24,19 @@ namespace {
 constexpr int kChunk = 256;  // columns
 constexpr int kVectorsOfChunk = kChunk / 32;
 
-// With residuals the products count in 1/256 of a step.
+// Activations with residuals share a scale, which is left for the sums of all columns: what those
+// of `token` are then multiplied with. The products count in 1/256 of a step.
 template <class Format>
-constexpr float kStep = Format::kReadsResiduals ? 1.0f / 256 : 1.0f;
+float StepOf(const QuantizedRows& x, int token) {
+  if constexpr (!Format::kReadsResiduals) return 1.0f;
+  return x.scales[static_cast<std::ptrdiff_t>(token) * (x.stride / 32)] / 256;
+}
+
+// What the products of a run are multiplied with.
+template <class Format>
+__m256 ScalesOfRun(__m256 of_weights, __m256 of_activations) {
+  return Format::kReadsResiduals ? of_weights : _mm256_mul_ps(of_weights, of_activations);
+}
 
 // The lanes' sum: the upper half is added to the lower, and again.
 float AddLanes(__m256 a) {
@@ -119,9 +129,7 @@ struct RowProduct {
 
   // Of the runs of register `eight`.
   static __m256 ActivationScales(__m256 of_vectors, int eight) {
-    if constexpr (Format::kRun == 32) {
-      return _mm256_mul_ps(of_vectors, _mm256_set1_ps(kStep<Format>));
-    }
+    if constexpr (Format::kRun == 32) return of_vectors;
     const __m256i twice = eight == 0 ? _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)
                                      : _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7);
     return _mm256_permutevar8x32_ps(of_vectors, twice);
@@ -142,8 +150,8 @@ struct RowProduct {
         sum =
             _mm256_fmadd_ps(_mm256_loadu_ps(head.offsets + 8 * eight), load(sums + 8 * eight), sum);
       }
-      const __m256 scales = _mm256_mul_ps(_mm256_loadu_ps(head.scales + 8 * eight),
-                                          ActivationScales(of_vectors, eight));
+      const __m256 scales = ScalesOfRun<Format>(_mm256_loadu_ps(head.scales + 8 * eight),
+                                                ActivationScales(of_vectors, eight));
       sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[eight]), scales, sum);
     }
     return sum;
@@ -193,7 +201,8 @@ struct RowProduct {
     if (begin < tile.cols) Add<false, R, N>(tile, chunk, begin, token, sums);
     for (int r = 0; r < R; ++r) {
       for (int n = 0; n < N; ++n) {
-        tile.out[(token + n) * tile.out_stride + row + r] = AddLanes(sums[r][n]);
+        tile.out[(token + n) * tile.out_stride + row + r] =
+            AddLanes(sums[r][n]) * StepOf<Format>(tile.quantized, token + n);
       }
     }
   }

@@ -12,7 +12,7 @@ namespace doppler {
 class VnniTokens {
  public:
   VnniTokens(DType weights, int tokens, int cols) {
-    const QuantizedLayout layout(0, tokens, cols, true);
+    const QuantizedLayout layout(0, tokens, cols, {.unsigned_values = true, .whole_values = false});
     memory_.resize(layout.end / sizeof(CacheLine));
     rows_ = layout.At(reinterpret_cast<std::byte*>(memory_.data()));
     if (weights != DType::kMxfp4) rows_.residuals = nullptr;
