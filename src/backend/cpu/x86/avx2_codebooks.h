@@ -223,6 +223,7 @@ void StoreMovedScales(__m256i sub_scales, float scale, float* scales, float* off
 
 struct Iq1S : Offsets32<PointHead> {
   static constexpr int kBytes = Iq1SLayout::kBytes;
+  static constexpr int kAddable = 4;  // of 18 * 127 * 2
   static void Load(const Byte* block, Head& head) {
     const __m128i of_runs = Load16(block + Iq1SLayout::kHighBits);
     const __m256i sub_scales = _mm256_and_si256(
@@ -248,6 +249,7 @@ struct Iq1S : Offsets32<PointHead> {
 
 struct Iq1M : Offsets16<PointHead> {
   static constexpr int kBytes = Iq1MLayout::kBytes;
+  static constexpr int kAddable = 4;  // of 18 * 127 * 2
 
   static float Scale(std::uint64_t words) {
     const auto bits = static_cast<unsigned short>((words >> 12 & 0xfu) | (words >> 24 & 0xf0u) |

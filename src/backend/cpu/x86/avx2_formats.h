@@ -101,6 +101,7 @@ struct SubScales : Offsets32<ScaleHead> {
 
 struct Q4K : SubScales {
   static constexpr int kBytes = Q4KLayout::kBytes;
+  static constexpr int kAddable = 8;  // of 15 * 127 * 2
   static void Load(const Byte* block, Head& head) {
     LoadPacked(block, block + Q4KLayout::kSubScales, head);
   }
@@ -111,6 +112,7 @@ struct Q4K : SubScales {
 
 struct Q5K : SubScales {
   static constexpr int kBytes = Q5KLayout::kBytes;
+  static constexpr int kAddable = 4;  // of 31 * 127 * 2
   static void Load(const Byte* block, Head& head) {
     LoadPacked(block, block + Q5KLayout::kSubScales, head);
   }
@@ -124,6 +126,7 @@ struct Q5K : SubScales {
 
 struct Q6K : Offsets16<ScaleHead> {
   static constexpr int kBytes = Q6KLayout::kBytes;
+  static constexpr int kAddable = 2;  // of 63 * 127 * 2
   static void Load(const Byte* block, Head& head) {
     const __m128i bytes = Load16(block + Q6KLayout::kSubScales);
     const float scale = LoadFp16(block + Q6KLayout::kScale);
@@ -150,6 +153,7 @@ __m256i TwoBits(const Byte* bits, int sub) {
 
 struct Q2K : Offsets16<ScaleHead> {
   static constexpr int kBytes = Q2KLayout::kBytes;
+  static constexpr int kAddable = 4;  // of 3 * 127 * 2
   static void Load(const Byte* block, Head& head) {
     const __m128i bytes = Load16(block + Q2KLayout::kSubScales);
     const __m128i nibble = _mm_set1_epi8(15);
@@ -164,6 +168,7 @@ struct Q2K : Offsets16<ScaleHead> {
 
 struct Q3K : Offsets16<ScaleHead> {
   static constexpr int kBytes = Q3KLayout::kBytes;
+  static constexpr int kAddable = 4;  // of 7 * 127 * 2
   static void Load(const Byte* block, Head& head) {
     const Byte* packed = block + Q3KLayout::kSubScales;
     const float scale = LoadFp16(block + Q3KLayout::kScale);

@@ -100,10 +100,9 @@ struct GroupProduct {
     __builtin_memset(&sums, 0, sizeof(sums));
     // A copy, which no store can change.
     const QuantizedRows x = tile.quantized;
-    ForEachChunk<Format>(
-        tile, row, [&](const GroupChunk& chunk, std::size_t begin) __attribute__((always_inline)) {
-          AddChunk(x, chunk, FirstOf(x, token, begin), sums);
-        });
+    for (int begin = 0; begin < tile.cols; begin += kColumnsOfChunk) {
+      AddChunk(x, ChunkAt<Format>(tile, row, begin), FirstOf(x, token, begin), sums);
+    }
     StoreSums<Format>(tile, row, token, sums);
   }
 };

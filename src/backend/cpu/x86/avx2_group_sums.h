@@ -90,22 +90,21 @@ __m256i AddSum(__m256i dots, __m256i sum) {
   }
 }
 
-// Calls add(chunk, begin) for each chunk of the group of rows from `row` on.
-template <class Format, class Add>
-[[gnu::always_inline]] inline void ForEachChunk(const MatMulTile& tile, int row, Add add) {
-  const Byte* at = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
-  for (int begin = 0; begin < tile.cols; begin += kColumnsOfChunk) {
-    const int left = tile.cols - begin;
-    const int columns = left < kColumnsOfChunk ? left : kColumnsOfChunk;
-    const GroupChunk chunk{at, columns / GroupShape<Format>::kColumnsOfBlock};
-    add(chunk, static_cast<std::size_t>(begin));
-    at += kRowsOfGroup * chunk.blocks * Format::kBytes;
-  }
+// The chunk from column `begin` on of the group of rows from `row` on.
+template <class Format>
+GroupChunk ChunkAt(const MatMulTile& tile, int row, int begin) {
+  constexpr int kColumnsOfBlock = GroupShape<Format>::kColumnsOfBlock;
+  const int left = tile.cols - begin;
+  const auto blocks_before = static_cast<std::size_t>(begin / kColumnsOfBlock);
+  return {tile.weights + static_cast<std::size_t>(row) * tile.row_bytes +
+              kRowsOfGroup * blocks_before * Format::kBytes,
+          (left < kColumnsOfChunk ? left : kColumnsOfChunk) / kColumnsOfBlock};
 }
 
-// Where `token` begins, and column `begin` of it.
-std::size_t FirstOf(const QuantizedRows& x, int token, std::size_t begin) {
-  return static_cast<std::size_t>(token) * static_cast<std::size_t>(x.stride) + begin;
+// Where column `begin` of `token` is.
+std::size_t FirstOf(const QuantizedRows& x, int token, int begin) {
+  return static_cast<std::size_t>(token) * static_cast<std::size_t>(x.stride) +
+         static_cast<std::size_t>(begin);
 }
 
 // Where the dots of a run begin: what the zero of the weights adds is taken off.

@@ -11,10 +11,11 @@
 // from chunk to chunk; at the end the lanes are added pairwise, halves first. All ways of
 // computing follow that order, so that they give the same bits:
 //
-//   RowProduct    rows in order (avx2_row_product.h), 32 weights of a row in a register.
+//   RowProduct    rows in order (avx2_row_product.h), 32 weights of a row in a register, for one
+//                 token and a few.
 //   GroupProduct  rows in groups (avx2_group_product.h), four weights of eight rows in a register,
 //                 for one token.
-//   GroupPanel    rows in groups (avx2_group_panel.h), unpacked once for several tokens.
+//   PanelProduct  sixteen rows (avx2_panel.h), unpacked once for several tokens.
 
 #pragma once
 
@@ -26,6 +27,7 @@
 #include "backend/cpu/x86/avx2_group_formats.h"
 #include "backend/cpu/x86/avx2_group_panel.h"
 #include "backend/cpu/x86/avx2_group_product.h"
+#include "backend/cpu/x86/avx2_row_panel.h"
 #include "backend/cpu/x86/avx2_row_product.h"
 #include "backend/cpu/x86/avx2_small_formats.h"
 
@@ -35,7 +37,17 @@ namespace {
 
 template <class Format>
 void InOrder(const MatMulTile& tile) {
-  RunTile<RowProduct<Format>>(tile);
+  int row = 0;
+  if (tile.tokens >= RowPanel<Format>::kLeastTokens) {
+    for (; row + kRowsOfGroup <= tile.rows; row += kRowsOfGroup) {
+      RowPanel<Format>::AllTokens(tile, row);
+    }
+  }
+  MatMulTile rest = tile;
+  rest.weights += static_cast<std::size_t>(row) * tile.row_bytes;
+  rest.out += row;
+  rest.rows -= row;
+  RunTile<RowProduct<Format>>(rest);
 }
 
 // Of formats that are also stored in groups.

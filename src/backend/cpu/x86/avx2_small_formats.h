@@ -118,6 +118,7 @@ struct Iq4Nl : PlainBlocks {
 };
 
 struct Q41 : MinimumBlocks {
+  static constexpr int kAddable = 8;  // of 15 * 127 * 2
   static_assert(Q41Layout::kScale == 0 && Q41Layout::kMinimum == 2);
   static constexpr int kBytes = Q41Layout::kBytes;
   static __m256i Values(const Byte* block) { return UnpackNibbles16(block + Q41Layout::kNibbles); }
@@ -150,6 +151,7 @@ struct Q50 : PlainBlocks {
 };
 
 struct Q51 : MinimumBlocks {
+  static constexpr int kAddable = 4;  // of 31 * 127 * 2
   static_assert(Q51Layout::kScale == 0 && Q51Layout::kMinimum == 2);
   static constexpr int kBytes = Q51Layout::kBytes;
   static __m256i Values(const Byte* block) {
