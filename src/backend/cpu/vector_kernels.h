@@ -1,62 +1,19 @@
 // The kernels that work on floats, once for every vector type.
 //
 // V is a struct of an unnamed namespace, so that each instantiation stays inside its file. It has
-//   kLanes, kRows (of a register block, see matmul_tile.h), F (kLanes floats), Zero, Set1, Add,
-//   Sub, Mul, Div, Min, Max, Abs, Round, Fma(a, b, c) = a * b + c, PowerOfTwo(n) = 2^n for whole n,
-//   Sum, Largest, InRegister (its argument, which GCC else reads from memory at each use), Load and
-//   LoadPart(from, n) (zeros after n values) from float, Fp16, Bf16 and F8E4M3 (these divided by
-//   kF8Factor, a power of two), Store and StorePart(to, n, v) to float and Fp16, and StoreInt8 (of
-//   whole numbers), and where products read it StoreUint8. Where it is faster than so many Sums, it
-//   has SumEach: of kLanes vectors, each added up in the order of Sum.
+//   kLanes, F (kLanes floats), Zero, Set1, Add, Sub, Mul, Div, Min, Max, Abs, Round, Fma(a, b, c) =
+//   a * b + c, PowerOfTwo(n) = 2^n for whole n, Sum, Largest, InRegister (its argument, which GCC
+//   else reads from memory at each use), Load and LoadPart(from, n) (zeros after n values) from
+//   float, Fp16, Bf16 and F8E4M3 (these divided by kF8Factor, a power of two), Store and
+//   StorePart(to, n, v) to float and Fp16, and StoreInt8 (of whole numbers), and where products
+//   read it StoreUint8. Where it is faster than so many Sums, it has SumEach: of kLanes vectors,
+//   each added up in the order of Sum.
 // Min and Max give their second argument if either is not a number.
 #pragma once
 
 #include "backend/cpu/kernels.h"
 
 namespace doppler {
-
-template <class V, class T>
-struct FloatMatMul {
-  using F = typename V::F;
-  static constexpr int kRows = V::kRows;
-
-  template <int R, int N>
-  static void Block(const MatMulTile& tile, int row, int token) {
-    const T* weights[R];
-    const float* in[N];
-    F sums[R][N];
-    for (int r = 0; r < R; ++r) {
-      weights[r] = reinterpret_cast<const T*>(tile.weights +
-                                              static_cast<std::size_t>(row + r) * tile.row_bytes);
-    }
-    for (int n = 0; n < N; ++n) in[n] = tile.in + (token + n) * tile.in_stride;
-    for (int r = 0; r < R; ++r) {
-      for (int n = 0; n < N; ++n) sums[r][n] = V::Zero();
-    }
-    int c = 0;
-    for (; c + V::kLanes <= tile.cols; c += V::kLanes) {
-      F x[N];
-      for (int n = 0; n < N; ++n) x[n] = V::Load(in[n] + c);
-      for (int r = 0; r < R; ++r) {
-        const F w = V::InRegister(V::Load(weights[r] + c));
-        for (int n = 0; n < N; ++n) sums[r][n] = V::Fma(w, x[n], sums[r][n]);
-      }
-    }
-    if (const int left = tile.cols - c; left > 0) {
-      for (int r = 0; r < R; ++r) {
-        const F w = V::LoadPart(weights[r] + c, left);
-        for (int n = 0; n < N; ++n) {
-          sums[r][n] = V::Fma(w, V::LoadPart(in[n] + c, left), sums[r][n]);
-        }
-      }
-    }
-    for (int r = 0; r < R; ++r) {
-      for (int n = 0; n < N; ++n) {
-        tile.out[(token + n) * tile.out_stride + row + r] = V::Sum(sums[r][n]);
-      }
-    }
-  }
-};
 
 // Cody and Waite's reduction to |r| <= ln(2) / 2 and a Taylor polynomial: relative error about
 // 2e-7. Saturates near the ends of the float range instead of reaching 0 or infinity.

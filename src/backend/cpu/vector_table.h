@@ -4,8 +4,8 @@
 
 #include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/vector_attention.h"
-#include "backend/cpu/vector_f8.h"
 #include "backend/cpu/vector_kernels.h"
+#include "backend/cpu/vector_products.h"
 
 namespace doppler {
 
@@ -13,10 +13,10 @@ namespace doppler {
 // nothing of an instruction set may run before it was chosen.
 template <class V>
 constexpr CpuKernels WithFloatKernels(CpuKernels kernels) {
-  kernels.float_matmul = {.f32 = RunTile<FloatMatMul<V, float>>,
-                          .f16 = RunTile<FloatMatMul<V, Fp16>>,
-                          .bf16 = RunTile<FloatMatMul<V, Bf16>>,
-                          .f8_e4m3 = F8MatMul<V>::Run};
+  kernels.float_matmul = {.f32 = FloatProduct<V, float>::Run,
+                          .f16 = FloatProduct<V, Fp16>::Run,
+                          .bf16 = FloatProduct<V, Bf16>::Run,
+                          .f8_e4m3 = FloatProduct<V, F8E4M3>::Run};
   kernels.rms_norm = RmsNormRun<V>;
   kernels.layer_norm = LayerNormRun<V>;
   kernels.rope = RopeHead<V>;

@@ -12,7 +12,10 @@ namespace {
 struct NeonVector {
   using F = float32x4_t;
   static constexpr int kLanes = 4;
-  static constexpr int kRows = 4;
+  template <class T>
+  static constexpr bool kInPanels = sizeof(T) == 1;
+  static constexpr int kBlockRows = 4;
+  static constexpr int kBlockTokens = 3;
   static constexpr int kPanelRows = 8;
   static constexpr int kPanelTokens = 3;
   static constexpr float kF8Factor = 256;

@@ -14,7 +14,10 @@ struct Vector4 {
   using F = float __attribute__((vector_size(16)));
   using I = std::int32_t __attribute__((vector_size(16)));
   static constexpr int kLanes = 4;
-  static constexpr int kRows = 2;
+  template <class T>
+  static constexpr bool kInPanels = true;
+  static constexpr int kBlockRows = 1;
+  static constexpr int kBlockTokens = 4;
   static constexpr int kPanelRows = 2;
   static constexpr int kPanelTokens = 4;
   static constexpr float kF8Factor = 1;

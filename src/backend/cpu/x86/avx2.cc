@@ -13,7 +13,10 @@ namespace {
 struct Vector8 {
   using F = __m256;
   static constexpr int kLanes = 8;
-  static constexpr int kRows = 2;
+  template <class T>
+  static constexpr bool kInPanels = true;
+  static constexpr int kBlockRows = 1;
+  static constexpr int kBlockTokens = 3;
   static constexpr int kPanelRows = 4;
   static constexpr int kPanelTokens = 3;
   static constexpr float kF8Factor = 256;

@@ -13,7 +13,10 @@ namespace {
 struct Vector16 {
   using F = __m512;
   static constexpr int kLanes = 16;
-  static constexpr int kRows = 4;
+  template <class T>
+  static constexpr bool kInPanels = sizeof(T) == 1;
+  static constexpr int kBlockRows = 4;
+  static constexpr int kBlockTokens = 3;
   static constexpr int kPanelRows = 8;
   static constexpr int kPanelTokens = 3;
   static constexpr float kF8Factor = 256;
