@@ -75,8 +75,11 @@ TEST_P(GroupedMatMulTest, HasTheBitsOfRowsInOrderWhereValuesAreLargest) {
     }
     const OwnedMatrix groups = InGroups(matrix.view);
     for (const float value : {-1.0f, 1.0f}) {
-      OwnedRows in(3, cols, std::vector<float>(static_cast<std::size_t>(3 * cols), value));
-      ExpectSameBits(*backend, matrix.view, groups, in.view());
+      OwnedRows in(kMostTokens, cols,
+                   std::vector<float>(static_cast<std::size_t>(kMostTokens * cols), value));
+      for (const int tokens : {1, 3, kMostTokens}) {
+        ExpectSameBits(*backend, matrix.view, groups, in.Slice(0, tokens));
+      }
     }
   }
 }

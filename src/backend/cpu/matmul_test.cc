@@ -100,6 +100,36 @@ TEST_P(MatMulTest, OneTokenHasTheSameBitsInAnyCompanyAndOnAnyThreads) {
   }
 }
 
+// Sums of products of the largest numbers fit where many tokens add them up.
+TEST_P(MatMulTest, OneTokenHasTheSameBitsInCompanyWhereValuesAreLargest) {
+  if (IsFloat(dtype()) || HasScaleGrid(dtype())) return;
+  constexpr int kRows = 16;
+  constexpr int kCompany = 9;
+  const int cols = 512;
+  ThreadPool pool(1);
+  const auto backend = Make(pool, cols);
+  OwnedMatrix matrix = RandomMatrix(dtype(), kRows, cols, 5);
+  const auto block = static_cast<std::size_t>(Traits(dtype()).block_bytes);
+  for (const int byte : {0x00, 0x77, 0x7f, 0x80, 0xff}) {
+    for (std::size_t at = 0; at < matrix.bytes.size(); ++at) {
+      // Factors at either end of a block stay.
+      const std::size_t in_block = at % block;
+      if (in_block >= 4 && in_block < block - 2) matrix.bytes[at] = static_cast<std::byte>(byte);
+    }
+    for (const float value : {-1.0f, 1.0f}) {
+      OwnedRows in(kCompany, cols,
+                   std::vector<float>(static_cast<std::size_t>(kCompany * cols), value));
+      OwnedRows out(kCompany, kRows);
+      OwnedRows alone(kCompany, kRows);
+      backend->MatMul(matrix.view, in.view(), out.view());
+      for (int t = 0; t < kCompany; ++t) {
+        backend->MatMul(matrix.view, in.Slice(t, 1), alone.Slice(t, 1));
+      }
+      EXPECT_EQ(out.Bits(), alone.Bits()) << "byte " << byte << ", value " << value;
+    }
+  }
+}
+
 // Row i of `found` has the bits of row rows[i] of `expected`.
 void ExpectSameRows(ConstRows found, OwnedRows expected, const std::vector<int>& rows) {
   ASSERT_EQ(found.rows, static_cast<int>(rows.size()));
