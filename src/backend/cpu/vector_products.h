@@ -9,7 +9,8 @@
 // V is as in vector_kernels.h, with
 //   kInPanels<T>                whether rows of T are faster converted once for several tokens
 //   kPanelRows, kPanelTokens    of a register block that reads these
-//   kBlockRows, kBlockTokens    of one that reads rows as they are
+//   kBlockTokens                of a row as it is
+//   kBlockRows                  of so many tokens, where not all types are in panels
 //   kF8Factor                   what Load divides F8E4M3 by
 #pragma once
 

@@ -16,7 +16,6 @@ struct Vector4 {
   static constexpr int kLanes = 4;
   template <class T>
   static constexpr bool kInPanels = true;
-  static constexpr int kBlockRows = 1;
   static constexpr int kBlockTokens = 4;
   static constexpr int kPanelRows = 2;
   static constexpr int kPanelTokens = 4;

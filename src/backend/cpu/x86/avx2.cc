@@ -15,7 +15,6 @@ struct Vector8 {
   static constexpr int kLanes = 8;
   template <class T>
   static constexpr bool kInPanels = true;
-  static constexpr int kBlockRows = 1;
   static constexpr int kBlockTokens = 3;
   static constexpr int kPanelRows = 4;
   static constexpr int kPanelTokens = 3;

@@ -35,22 +35,24 @@ void Transpose(__m256i (&rows)[kRowsOfHalf]) {
   }
 }
 
+template <class Format>
+consteval int AddableOf() {
+  if constexpr (Format::kSigned) {
+    return 1;
+  } else {
+    return Format::kAddable;
+  }
+}
+
 // A row format as panels read it.
 template <class Format>
 struct InPanels {
-  static consteval int Addable() {
-    if constexpr (Format::kSigned) {
-      return 1;
-    } else {
-      return Format::kAddable;
-    }
-  }
   static constexpr int kRun = Format::kRun;
   static constexpr bool kReadsResiduals = Format::kReadsResiduals;
   static constexpr bool kSigned = Format::kSigned;
   static constexpr bool kHasOffsets = !Format::kSigned;
   static constexpr int kZero = 0;
-  static constexpr int kAddable = Addable();
+  static constexpr int kAddable = AddableOf<Format>();
 };
 
 template <class Format>
