@@ -29,6 +29,10 @@ struct SignedPoints {
   using Head = PointHead;
 };
 
+struct PointsAhead : SignedPoints {
+  static constexpr bool kLoadsAhead = true;
+};
+
 template <class Book>
 const Byte* PointsOf(const Book& book) {
   return reinterpret_cast<const Byte*>(&book);
@@ -107,7 +111,7 @@ struct Iq3Xxs : SignedPoints, Runs32 {
   }
 };
 
-struct Iq3S : SignedPoints, Runs32 {
+struct Iq3S : PointsAhead, Runs32 {
   static constexpr int kBytes = Iq3SLayout::kBytes;
   static void Load(const Byte* block, Head& head) {
     const __m128i nibbles = NibblesInTurn(
@@ -131,7 +135,7 @@ struct Iq3S : SignedPoints, Runs32 {
   }
 };
 
-struct Iq2Xxs : SignedPoints, Runs32 {
+struct Iq2Xxs : PointsAhead, Runs32 {
   static constexpr int kBytes = Iq2XxsLayout::kBytes;
   static void Load(const Byte* block, Head& head) {
     const __m256 first = _mm256_castsi256_ps(Load32(block + Iq2XxsLayout::kPoints));
@@ -150,7 +154,7 @@ struct Iq2Xxs : SignedPoints, Runs32 {
   }
 };
 
-struct Iq2Xs : SignedPoints, Runs16 {
+struct Iq2Xs : PointsAhead, Runs16 {
   static constexpr int kBytes = Iq2XsLayout::kBytes;
   static void Load(const Byte* block, Head& head) {
     StoreHalfScales(block + Iq2XsLayout::kSubScales, LoadFp16(block + Iq2XsLayout::kScale),
@@ -170,7 +174,7 @@ struct Iq2Xs : SignedPoints, Runs16 {
   }
 };
 
-struct Iq2S : SignedPoints, Runs16 {
+struct Iq2S : PointsAhead, Runs16 {
   static constexpr int kBytes = Iq2SLayout::kBytes;
   static void Load(const Byte* block, Head& head) {
     StoreHalfScales(block + Iq2SLayout::kSubScales, LoadFp16(block + Iq2SLayout::kScale),

@@ -9,6 +9,8 @@
 //   Head, Load(chunk, vectors, head)  what is unpacked once for a chunk of so many 32 values
 //   head.scales, head.offsets         of its runs, zeros beyond them
 //   Values(chunk, head, sub)          values 32 * sub and on
+// and if it is faster, kLoadsAhead: for one token a chunk is loaded before the one before it is
+// multiplied, whose products would wait for it otherwise.
 #pragma once
 
 #include <immintrin.h>
@@ -73,6 +75,7 @@ __m256 LoadUpTo8(const float* from, int count) {
 template <class Format>
 struct RowProduct {
   static constexpr int kRows = 2;
+  static constexpr bool kLoadsAhead = requires { Format::kLoadsAhead; };
   static constexpr int kEights = 32 / Format::kRun;  // registers with a lane for each run
 
   using Head = typename Format::Head;
@@ -187,6 +190,23 @@ struct RowProduct {
     }
   }
 
+  // Whole chunks of one row and token. Returns the column after them.
+  static int AddLoadedAhead(const MatMulTile& tile, const Byte* chunk, std::ptrdiff_t first,
+                            __m256& sum) {
+    const int chunks = tile.cols / kChunk;
+    Head heads[2];
+    if (chunks > 0) Format::Load(chunk, kVectorsOfChunk, heads[0]);
+    for (int i = 0; i < chunks; ++i, chunk += Format::kChunkBytes) {
+      const Head& head = heads[i % 2];
+      if (i + 1 < chunks) {
+        Format::Load(chunk + Format::kChunkBytes, kVectorsOfChunk, heads[(i + 1) % 2]);
+      }
+      sum = AddChunk<true>(head, AsStored{chunk, head}, tile.quantized, first + i * kChunk,
+                           kVectorsOfChunk, sum);
+    }
+    return chunks * kChunk;
+  }
+
   template <int R, int N>
   static void Block(const MatMulTile& tile, int row, int token) {
     __m256 sums[R][N];
@@ -195,6 +215,11 @@ struct RowProduct {
     }
     const Byte* chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
     int begin = 0;
+    if constexpr (kLoadsAhead && R == 1 && N == 1) {
+      const auto first = static_cast<std::ptrdiff_t>(token) * tile.quantized.stride;
+      begin = AddLoadedAhead(tile, chunk, first, sums[0][0]);
+      chunk += static_cast<std::size_t>(begin / kChunk) * Format::kChunkBytes;
+    }
     for (; begin + kChunk <= tile.cols; begin += kChunk, chunk += Format::kChunkBytes) {
       Add<true, R, N>(tile, chunk, begin, token, sums);
     }
