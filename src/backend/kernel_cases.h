@@ -198,6 +198,18 @@ class OwnedRows {
   std::vector<float> data_;
 };
 
+// What values of most block types are largest with, of either sign.
+inline constexpr int kExtremeBytes[] = {0x00, 0x77, 0x7f, 0x80, 0xff};
+
+// Every byte of the blocks, but that factors at either end stay.
+inline void FillValues(int byte, OwnedMatrix& matrix) {
+  const auto block = static_cast<std::size_t>(Traits(matrix.view.dtype).block_bytes);
+  for (std::size_t at = 0; at < matrix.bytes.size(); ++at) {
+    const std::size_t in_block = at % block;
+    if (in_block >= 4 && in_block < block - 2) matrix.bytes[at] = static_cast<std::byte>(byte);
+  }
+}
+
 // The matrix in groups of sixteen rows. REQUIRES: CanGroupRows.
 inline OwnedMatrix InGroups(const WeightMatrix& rows, WeightLayout layout) {
   OwnedMatrix out;

@@ -66,13 +66,8 @@ TEST_P(GroupedMatMulTest, HasTheBitsOfRowsInOrderWhereValuesAreLargest) {
   const int cols = 512;
   const auto backend = Make(pool, cols);
   OwnedMatrix matrix = RandomMatrix(dtype(), kGroupRows, cols, 5);
-  const auto block = static_cast<std::size_t>(Traits(dtype()).block_bytes);
-  for (const int byte : {0x00, 0x77, 0x7f, 0x80, 0xff}) {
-    for (std::size_t at = 0; at < matrix.bytes.size(); ++at) {
-      // Factors at either end of a block stay.
-      const std::size_t in_block = at % block;
-      if (in_block >= 4 && in_block < block - 2) matrix.bytes[at] = static_cast<std::byte>(byte);
-    }
+  for (const int byte : kExtremeBytes) {
+    FillValues(byte, matrix);
     const OwnedMatrix groups = InGroups(matrix.view);
     for (const float value : {-1.0f, 1.0f}) {
       OwnedRows in(kMostTokens, cols,

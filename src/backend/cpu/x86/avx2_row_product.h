@@ -15,6 +15,7 @@
 
 #include <immintrin.h>
 
+#include "backend/cpu/activation_step.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/x86/avx2_dot.h"
 #include "backend/cpu/x86/avx2_formats.h"
@@ -25,14 +26,6 @@ namespace {
 
 constexpr int kChunk = 256;  // columns
 constexpr int kVectorsOfChunk = kChunk / 32;
-
-// Activations with residuals share a scale, which is left for the sums of all columns: what those
-// of `token` are then multiplied with. The products count in 1/256 of a step.
-template <class Format>
-float StepOf(const QuantizedRows& x, int token) {
-  if constexpr (!Format::kReadsResiduals) return 1.0f;
-  return x.scales[static_cast<std::ptrdiff_t>(token) * (x.stride / 32)] / 256;
-}
 
 // What the products of a run are multiplied with.
 template <class Format>

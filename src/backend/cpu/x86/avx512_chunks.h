@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 
+#include "backend/cpu/activation_step.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/x86/avx512_formats.h"
 
@@ -22,14 +23,6 @@ template <class Format>
 int RunsAt(const MatMulTile& tile, int begin) {
   const int left = tile.cols - begin;
   return (left < kChunk ? left : kChunk) / Format::kRun;
-}
-
-// Activations with residuals share a scale, which is left for the sums of all columns: what those
-// of `token` are then multiplied with. The products count in 1/256 of a step.
-template <class Format>
-float StepOf(const QuantizedRows& x, int token) {
-  if constexpr (!Format::kReadsResiduals) return 1.0f;
-  return x.scales[static_cast<std::ptrdiff_t>(token) * (x.stride / 32)] / 256;
 }
 
 // What the products of a run are multiplied with.
