@@ -52,7 +52,7 @@ TEST_P(GroupedMatMulTest, HasTheBitsOfRowsInOrder) {
       const OwnedMatrix matrix = RandomMatrix(dtype(), rows, cols, 5);
       for (const WeightLayout layout : GroupLayouts(dtype())) {
         const OwnedMatrix groups = InGroups(matrix.view, layout);
-        for (const int tokens : {1, 2, 3, 5, 16, kMostTokens}) {
+        for (const int tokens : {1, 2, 3, 5, 8, 16, kMostTokens}) {
           ExpectSameBits(*backend, matrix.view, groups, in.Slice(0, tokens));
         }
       }

@@ -15,7 +15,7 @@ namespace {
 template <class Format>
 constexpr int kLanesOf = kChunk / Format::kRun;
 
-// From so many tokens on unpacking sixteen rows pays.
+// From so many tokens on unpacking sixteen rows that are in order pays.
 constexpr int kLeastForPanels = 4;
 
 // Runs of the chunk that begins at column `begin`.

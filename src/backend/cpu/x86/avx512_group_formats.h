@@ -7,6 +7,8 @@
 //   kAhead         how many bytes ahead weights are fetched, by MatMulTile::fetch_distance; what is
 //                  best is a matter of measuring (docs/kernels.md). The processor's own prefetcher
 //                  follows loads in order, as a chunk has them.
+//   kFarFrom       from so many tokens on Zen 4 wants weights fetched kFar ahead
+//   kLeastForPanels   from so many tokens on unpacking pays
 //   kBitsLeft      how many bits to the left of their place the weights of a step's runs are: what
 //                  is not shifted costs nothing, and a power of two in the scale is exact
 //   LaneOf(step, i)                       which run of the chunk is the i-th of a step
@@ -34,6 +36,9 @@ struct Grouped {
   static constexpr bool kExists = false;
 };
 
+// How far ahead Zen 4 wants weights fetched for several tokens, each of whose chunks takes longer.
+constexpr int kFar = 16384;
+
 // Loaded into a register. GCC loads what two instructions want once for each of them otherwise,
 // and the kernels here are bound by what they load.
 __m512i Load64Once(const Byte* from) {
@@ -51,6 +56,8 @@ __m512i HighNibbles(__m512i bytes) { return LowNibbles(_mm512_srli_epi32(bytes, 
 // What q4_k and q5_k share.
 struct GroupedSubScales {
   static constexpr bool kExists = true;
+  static constexpr int kFarFrom = 2;
+  static constexpr int kLeastForPanels = 9;
   static constexpr int kLanesAtOnce = 2;
   static constexpr unsigned kBitsLeft[] = {0, 0};
   static int LaneOf(int step, int i) { return 2 * step + i; }
@@ -103,6 +110,8 @@ struct Grouped<Q5K> : GroupedSubScales {
 template <>
 struct Grouped<Q6K> {
   static constexpr bool kExists = true;
+  static constexpr int kFarFrom = 2;
+  static constexpr int kLeastForPanels = 9;
   static constexpr int kAhead[] = {1024, 2048, 8192};
   static constexpr int kLanesAtOnce = 4;
   static constexpr unsigned kBitsLeft[] = {0, 0, 0, 0};
@@ -140,6 +149,8 @@ struct Grouped<Q6K> {
 template <class Format, int kScaleBytes>
 struct GroupedBlocks {
   static constexpr bool kExists = true;
+  static constexpr int kFarFrom = 2;
+  static constexpr int kLeastForPanels = 17;
   static constexpr int kAhead[] = {1024, 2048, 4096};
   static constexpr int kLanesAtOnce = 1;
   static constexpr unsigned kBitsLeft[] = {0};
@@ -172,6 +183,7 @@ struct GroupedNibbles : GroupedBlocks<Format, kScaleBytes> {
 
 template <>
 struct Grouped<Q80> : GroupedBlocks<Q80, 2> {
+  static constexpr int kFarFrom = 4;
   static __m512 ScalesOfRows(const Byte* from) { return LoadFp16OfRows(from); }
   static void LoadWords(const Byte* chunk, int runs, int step, __m512i (&words)[1][8]) {
     const Byte* values = ValuesOf(chunk, runs, step);

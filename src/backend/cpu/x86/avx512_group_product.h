@@ -18,7 +18,8 @@ struct GroupProduct {
   using Group = Grouped<Format>;
   static constexpr int kLanes = kLanesOf<Format>;
   static constexpr int kWords = Format::kRun / 4;
-  static constexpr int kMostTokens = 2;
+  // That share what is unpacked, one after the other.
+  static constexpr int kMostTokens = 8;
   using Sums = __m512[kLanes][kMostTokens];
 
   // What `first` and the products of one run with a token add up to. A product waits for the one
@@ -64,12 +65,19 @@ struct GroupProduct {
     }
   }
 
+  template <int N>
+  static int Ahead(FetchDistance distance) {
+    if (distance == FetchDistance::kZen4 && N >= Group::kFarFrom) return kFar;
+    return Group::kAhead[static_cast<int>(distance)];
+  }
+
   // A step's share of what comes after the chunk.
+  template <int N>
   [[gnu::always_inline]] static void FetchNext(const MatMulTile& tile, const Byte* chunk,
                                                int step) {
     constexpr int kShare = kRowsOfGroup * Format::kChunkBytes / (kLanes / Group::kLanesAtOnce);
     const Byte* share = chunk + step * kShare;
-    FetchAhead<kSecondLevel>(share + Group::kAhead[static_cast<int>(tile.fetch_distance)], kShare);
+    FetchAhead<kSecondLevel>(share + Ahead<N>(tile.fetch_distance), kShare);
   }
 
   template <int N>
@@ -80,7 +88,7 @@ struct GroupProduct {
     __m512 offsets[kLanes];
     Group::LoadHeads(chunk, runs, scales, offsets);
     for (int step = 0; step < runs / Group::kLanesAtOnce; ++step) {
-      FetchNext(tile, chunk, step);
+      FetchNext<N>(tile, chunk, step);
       __m512i words[Group::kLanesAtOnce][kWords];
       Group::LoadWords(chunk, runs, step, words);
       for (int i = 0; i < Group::kLanesAtOnce; ++i) {
@@ -115,13 +123,22 @@ struct GroupProduct {
     }
   }
 
-  // The sixteen rows from `row` on.
-  static void AllTokens(const MatMulTile& tile, int row) {
-    int token = 0;
-    for (; token + kMostTokens <= tile.tokens; token += kMostTokens) {
-      Run<kMostTokens>(tile, row, token);
+  // Up to N tokens.
+  template <int N = kMostTokens>
+  static void RunSome(const MatMulTile& tile, int row, int token, int tokens) {
+    if constexpr (N > 1) {
+      if (tokens < N) return RunSome<N - 1>(tile, row, token, tokens);
     }
-    if (token < tile.tokens) Run<1>(tile, row, token);
+    Run<N>(tile, row, token);
+  }
+
+  // The sixteen rows from `row` on, some tokens at a time, about as many each time.
+  static void AllTokens(const MatMulTile& tile, int row) {
+    const int times = (tile.tokens + kMostTokens - 1) / kMostTokens;
+    for (int i = 0; i < times; ++i) {
+      const int token = i * tile.tokens / times;
+      RunSome(tile, row, token, (i + 1) * tile.tokens / times - token);
+    }
   }
 
   static void AllRows(const MatMulTile& tile) {

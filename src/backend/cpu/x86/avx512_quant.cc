@@ -26,7 +26,7 @@ struct VnniProducts {
   template <class Format>
   static void Run(const MatMulTile& tile) {
     if constexpr (Grouped<Format>::kExists) {
-      if (tile.grouped && tile.tokens < kLeastForPanels) {
+      if (tile.grouped && tile.tokens < Grouped<Format>::kLeastForPanels) {
         GroupProduct<Format>::AllRows(tile);
         return;
       }

@@ -153,7 +153,7 @@ struct Grouped<LevelsByBytes<Format, kLevels>> : Grouped<Format> {
 
 template <class Format>
 void RunGroups(const MatMulTile& tile) {
-  if (!tile.grouped || tile.tokens >= kLeastForPanels) {
+  if (!tile.grouped || tile.tokens >= Grouped<Format>::kLeastForPanels) {
     avx512::kProducts.of[Format::kPlace](tile);
     return;
   }

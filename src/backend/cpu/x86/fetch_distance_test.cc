@@ -24,7 +24,7 @@ TEST_P(FetchDistanceTest, DoesNotChangeTheBits) {
   for (const int cols : {256, 1024}) {
     const OwnedMatrix rows = RandomMatrix(GetParam(), 2 * kGroupRows, cols, 5);
     const OwnedMatrix groups = InGroups(rows.view);
-    for (const int tokens : {1, 3}) {
+    for (const int tokens : {1, 3, 5, 8}) {
       const VnniTokens x(GetParam(), tokens, cols);
       OwnedRows expected = RunKernel(kernel, rows.view, x.rows(), tokens);
       for (int distance = 0; distance < kFetchDistances; ++distance) {
