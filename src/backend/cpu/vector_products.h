@@ -62,7 +62,7 @@ struct FloatProduct {
     return count < V::kLanes ? V::LoadPart(from, count) : V::Load(from);
   }
 
-  static float Total(const F (&sums)[kFloatSums]) { return V::Sum(V::Add(sums[0], sums[1])); }
+  static float Total(F even, F odd) { return V::Sum(V::Add(even, odd)); }
 
   // [sum][row][token]
   template <int R, int N>
@@ -114,8 +114,7 @@ struct FloatProduct {
     }
     for (int r = 0; r < R; ++r) {
       for (int n = 0; n < N; ++n) {
-        tile.out[(token + n) * tile.out_stride + row + r] =
-            V::Sum(V::Add(sums[0][r][n], sums[1][r][n]));
+        tile.out[(token + n) * tile.out_stride + row + r] = Total(sums[0][r][n], sums[1][r][n]);
       }
     }
   }
@@ -210,7 +209,9 @@ struct FloatProduct {
       AllTokens(tile, panel, begin, count, sums);
     }
     for (int t = 0; t < tile.tokens; ++t) {
-      for (int r = 0; r < kRows; ++r) tile.out[t * tile.out_stride + row + r] = Total(sums[t][r]);
+      for (int r = 0; r < kRows; ++r) {
+        tile.out[t * tile.out_stride + row + r] = Total(sums[t][r][0], sums[t][r][1]);
+      }
     }
   }
 

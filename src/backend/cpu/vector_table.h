@@ -2,7 +2,6 @@
 // V).
 #pragma once
 
-#include "backend/cpu/matmul_tile.h"
 #include "backend/cpu/vector_attention.h"
 #include "backend/cpu/vector_kernels.h"
 #include "backend/cpu/vector_products.h"

@@ -28,6 +28,7 @@ struct PanelProduct {
   static constexpr bool kIntoDots = kWide || kHasVnni;
   // Tokens whose sums fit in registers.
   static constexpr int kAtOnce = kAddable < kWords ? 2 : 4;
+
   struct Run {
     __m256i words[kWords][kHalves];
   };
