@@ -80,23 +80,25 @@ inline std::vector<float> ExactActivations(int count, unsigned seed) {
   return out;
 }
 
-// A matrix of random blocks. They are slow to make: the rows of a large one repeat.
+// A matrix of random blocks. They are slow to make: the rows of a large one repeat, without the odd
+// ones that random matrices begin with.
 inline OwnedMatrix MatrixOf(DType type, int rows, int cols) {
   constexpr int kPatternRows = 16;
   if (rows <= 4 * kPatternRows) return RandomMatrix(type, rows, cols, 1);
-  OwnedMatrix out = RandomMatrix(type, kPatternRows, cols, 1);
+  OwnedMatrix out = RandomMatrix(type, 2 * kPatternRows, cols, 1);
   const std::size_t rows_bytes = kPatternRows * *RowBytes(type, static_cast<unsigned>(cols));
   const std::array<std::int64_t, 2> shape = {rows, cols};
-  const auto pattern = out.bytes;
+  const auto both = out.bytes;
+  const std::byte* pattern = both.data() + rows_bytes;
   out.bytes.resize(*TensorBytes(type, shape));
   for (std::size_t at = 0; at < out.bytes.size(); at += rows_bytes) {
-    std::memcpy(out.bytes.data() + at, pattern.data(), std::min(rows_bytes, out.bytes.size() - at));
+    std::memcpy(out.bytes.data() + at, pattern, std::min(rows_bytes, out.bytes.size() - at));
   }
   // The first scales of the pattern's grid stand for all, as they would not behind other rows.
   if (HasScaleGrid(type)) {
     const std::size_t grid = GridOffset(static_cast<Bytes>(rows) * static_cast<Bytes>(cols));
     for (std::size_t at = grid; at < out.bytes.size(); at += sizeof(float)) {
-      std::memcpy(out.bytes.data() + at, pattern.data() + GridOffset(rows_bytes), sizeof(float));
+      std::memcpy(out.bytes.data() + at, both.data() + GridOffset(2 * rows_bytes), sizeof(float));
     }
   }
   out.view.data = out.bytes.data();

@@ -21,6 +21,7 @@
 #include "backend/cpu/quant_matmul.h"
 #include "backend/cpu/x86/avx512_format_list.h"
 #include "backend/cpu/x86/avx512_panel.h"
+#include "backend/cpu/x86/avx512_shared_panel.h"
 
 namespace doppler {
 // NOLINTBEGIN(misc-definitions-in-headers)
@@ -40,10 +41,9 @@ struct TileProduct {
   // Unsigned weights are small enough to pass as signed ones.
   static_assert(Of::kSigned || Format::kHasOffsets);
 
-  // Products of one run, with those of the residuals.
+  // Products of one run.
   struct alignas(64) Dots {
     std::int32_t values[kTokens][Of::kRows];
-    std::int32_t residuals[Format::kReadsResiduals ? kTokens : 1][Of::kRows];
   };
 
   // Some tokens and one lane of a band.
@@ -68,17 +68,10 @@ struct TileProduct {
     const __m512i* words = at.Run(chunk).words;
     const std::ptrdiff_t first = at.First(chunk);
     tiles.template Multiply<kSlot>(at.x.values + first, at.x.stride, words, dots.values);
-    if constexpr (Format::kReadsResiduals) {
-      tiles.template Multiply<1 - kSlot>(at.x.residuals + first, at.x.stride, words,
-                                         dots.residuals);
-    }
   }
 
   static __m512 DotsOf(const Dots& dots, int n) {
-    const __m512i values = _mm512_load_si512(dots.values[n]);
-    if constexpr (!Format::kReadsResiduals) return _mm512_cvtepi32_ps(values);
-    return _mm512_cvtepi32_ps(
-        _mm512_add_epi32(_mm512_slli_epi32(values, 8), _mm512_load_si512(dots.residuals[n])));
+    return _mm512_cvtepi32_ps(_mm512_load_si512(dots.values[n]));
   }
 
   // N tokens, or as many as there are if N is 0.
@@ -95,7 +88,7 @@ struct TileProduct {
         sums[n] = _mm512_fmadd_ps(at.Run(chunk).offsets, of_run, sums[n]);
       }
       const __m512 x_scale = _mm512_set1_ps(x_scales[n * (at.x.stride / 32)]);
-      sums[n] = _mm512_fmadd_ps(DotsOf(dots, n), ScalesOfRun<Format>(scales, x_scale), sums[n]);
+      sums[n] = _mm512_fmadd_ps(DotsOf(dots, n), _mm512_mul_ps(scales, x_scale), sums[n]);
     }
   }
 
@@ -140,16 +133,90 @@ struct TileProduct {
   Tiles& tiles;
 };
 
+// The same of panels whose runs share exponents.
+template <class Format, class Tiles>
+struct SharedTileProduct {
+  using Of = SharedPanels<Format>;
+  using Band = typename Of::Band;
+  using Sums = typename Of::Sums;
+  static constexpr int kPanels = 1;
+  static constexpr int kTokens = 16;
+
+  // Of one run, with the two bytes of activations.
+  struct alignas(64) Dots {
+    std::int32_t values[kTokens][Of::kRows];
+    std::int32_t residuals[kTokens][Of::kRows];
+  };
+
+  static void Prepare(const typename Of::Panel&, int) {}
+
+  void Multiply(const QuantizedRows& x, const Band& band, int token, int run, Dots& dots) {
+    const std::ptrdiff_t first =
+        static_cast<std::ptrdiff_t>(token) * x.stride + band.begin + run * Format::kRun;
+    const __m512i* words = band.panels->words + run * Of::kWordsOfRun;
+    tiles.template Multiply<0>(x.values + first, x.stride, words, dots.values);
+    tiles.template Multiply<1>(x.residuals + first, x.stride, words, dots.residuals);
+  }
+
+  static void AddRun(const Dots& dots, int tokens, __m512i (&totals)[kTokens]) {
+    for (int n = 0; n < tokens; ++n) {
+      const __m512i values = _mm512_slli_epi32(_mm512_load_si512(dots.values[n]), 8);
+      totals[n] = _mm512_add_epi32(totals[n],
+                                   _mm512_add_epi32(values, _mm512_load_si512(dots.residuals[n])));
+    }
+  }
+
+  // The products of a run are asked for before those of the last one are added.
+  void AddTokens(const QuantizedRows& x, const Band& band, int token, int tokens, Sums* sums) {
+    tiles.SetTokens(tokens);
+    __m512i totals[kTokens];
+    for (auto& total : totals) total = _mm512_setzero_si512();
+    Dots dots[2];
+    Multiply(x, band, token, 0, dots[0]);
+    for (int run = 0; run < band.runs; ++run) {
+      if (run + 1 < band.runs) Multiply(x, band, token, run + 1, dots[(run + 1) % 2]);
+      AddRun(dots[run % 2], tokens, totals);
+    }
+    for (int n = 0; n < tokens; ++n) {
+      __m512& sum = (*sums)[token + n];
+      sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(totals[n]), band.panels->scales, sum);
+    }
+  }
+
+  void AddBand(const MatMulTile& tile, const Band& band, Sums* sums) {
+    const int groups = (tile.tokens + kTokens - 1) / kTokens;
+    for (int i = 0; i < groups; ++i) {
+      const int token = i * kTokens;
+      const int left = tile.tokens - token;
+      Of::FetchShare(tile, band, i, groups);
+      AddTokens(tile.quantized, band, token, left < kTokens ? left : kTokens, sums);
+    }
+  }
+
+  Tiles& tiles;
+};
+
 // What is left to those without tiles has the same bits.
 template <class Tiles>
 struct TileProducts {
+  // Returns the first row that is left over.
+  template <class Format>
+  static int MultiplyPanels(const MatMulTile& tile, Tiles& tiles) {
+    if constexpr (Format::kSharesExponents) {
+      SharedTileProduct<Format, Tiles> product{tiles};
+      return MultiplyRows<SharedPanels<Format>>(tile, product);
+    } else {
+      TileProduct<Format, Tiles> product{tiles};
+      return MultiplyRows<Panels<Format>>(tile, product);
+    }
+  }
+
   template <class Format>
   static void Run(const MatMulTile& tile) {
     const MatMulKernel vnni = avx512::kProducts.of[PlaceOf<Format>(FormatsByType{})];
     if (tile.tokens < kLeastForTiles) return vnni(tile);
-    Tiles tiles(Panels<Format>::kWords);
-    TileProduct<Format, Tiles> product{tiles};
-    const int row = Panels<Format>::MultiplyRows(tile, product);
+    Tiles tiles(Format::kRun / 4);
+    const int row = MultiplyPanels<Format>(tile, tiles);
     tiles.Release();
     if (row == tile.rows) return;
     MatMulTile rest = tile;

@@ -25,12 +25,6 @@ int RunsAt(const MatMulTile& tile, int begin) {
   return (left < kChunk ? left : kChunk) / Format::kRun;
 }
 
-// What the products of a run are multiplied with.
-template <class Format>
-__m512 ScalesOfRun(__m512 of_weights, __m512 of_activations) {
-  return Format::kReadsResiduals ? of_weights : _mm512_mul_ps(of_weights, of_activations);
-}
-
 // Values 64 * pair and on, zeros beyond the chunk's runs.
 template <class Format>
 __m512i ValuesUpTo(const Byte* chunk, int pair, int runs) {

@@ -6,6 +6,10 @@
 //   kZero             what the weight 0 is stored as
 //   kHasOffsets       whether Head::offsets multiply the activations' sums
 //   kReadsResiduals   whether the activations have 16 bits
+//   kSharesExponents  whether scales are powers of two, and runs of a chunk are added up as whole
+//                     numbers (avx512_shared_exponents.h); those read residuals
+//   LoadExponents(chunk, runs)   then, a run in each lane, and zeros
+//   kExponentAt              and where a block has its own
 //   kChunkBytes       of 256 values
 //   Load(chunk, runs)        scales and offsets of the chunk's runs; lanes beyond them are 0
 //   Values(chunk, pair)      values 64 * pair and on
@@ -138,6 +142,7 @@ struct SuperBlocks {
   static constexpr int kZero = kZeroAt;
   static constexpr bool kHasOffsets = kZeroAt == 0;
   static constexpr bool kReadsResiduals = false;
+  static constexpr bool kSharesExponents = false;
   static constexpr bool kPairsOfNibbles = false;
   static constexpr bool kSplitsNibbles = false;
   static constexpr int kChunkBytes = kBytes;
@@ -234,6 +239,7 @@ struct SmallBlocks {
   static constexpr int kRun = 32;
   static constexpr bool kHasOffsets = false;
   static constexpr bool kReadsResiduals = false;
+  static constexpr bool kSharesExponents = false;
   static constexpr bool kPairsOfNibbles = false;
   static constexpr bool kSplitsNibbles = false;
   static constexpr bool kHeadsOfRows = false;
@@ -319,28 +325,31 @@ __m256i UnpackLevels(const Byte* block) {
   return _mm512_castsi512_si256(Block::FromNibbles(_mm512_castsi256_si512(nibbles)));
 }
 
-// Sixteen exponents of a byte.
-__m512 E8M0ToFloat(__m128i exponents) {
-  const __m512i wide = _mm512_cvtepu8_epi32(exponents);
+// Sixteen exponents.
+__m512 E8M0ToFloat(__m512i exponents) {
   // The smallest exponent is a subnormal number.
   const __m512i twice =
-      _mm512_max_epu32(_mm512_slli_epi32(wide, 23), _mm512_set1_epi32(0x00400000));
+      _mm512_max_epu32(_mm512_slli_epi32(exponents, 23), _mm512_set1_epi32(0x00400000));
   return _mm512_mul_ps(_mm512_castsi512_ps(twice), _mm512_set1_ps(0.5f));
 }
 
 struct Mxfp4 : SmallBlocks<Mxfp4, Mxfp4Layout::kBytes> {
   static constexpr bool kReadsResiduals = true;
+  static constexpr bool kSharesExponents = true;
   static constexpr int kZero = 12;
-  static float Scale(const Byte* block) { return LoadE8M0(block + Mxfp4Layout::kExponent); }
-  static Head Load(const Byte* chunk, int runs) {
-    if (runs < 8) return SmallBlocks::Load(chunk, runs);
-    // Not through memory, from which a load does not get what eight stores have just written.
+  static constexpr int kExponentAt = Mxfp4Layout::kExponent;
+  // Not through memory, from which a load does not get what eight stores have just written.
+  static __m512i LoadExponents(const Byte* chunk, int runs) {
     unsigned long long exponents = 0;
-    for (int run = 7; run >= 0; --run) {
-      exponents = exponents << 8u | chunk[run * kBlockBytes + Mxfp4Layout::kExponent];
+    for (int run = runs - 1; run >= 0; --run) {
+      exponents = exponents << 8u | chunk[run * kBlockBytes + kExponentAt];
     }
-    const __m512 scales = E8M0ToFloat(_mm_cvtsi64_si128(static_cast<long long>(exponents)));
-    return {_mm512_maskz_mov_ps(kEightLanes, scales), _mm512_setzero_ps()};
+    return _mm512_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(exponents)));
+  }
+  static Head Load(const Byte* chunk, int runs) {
+    const auto there = static_cast<__mmask16>((1u << runs) - 1);
+    return {_mm512_maskz_mov_ps(there, E8M0ToFloat(LoadExponents(chunk, runs))),
+            _mm512_setzero_ps()};
   }
   static constexpr bool kSplitsNibbles = true;
   static constexpr int kNibblesAt = Mxfp4Layout::kNibbles;

@@ -211,7 +211,9 @@ struct Grouped<Int4G32> : GroupedNibbles<Int4G32, 2> {
 template <>
 struct Grouped<Mxfp4> : GroupedNibbles<Mxfp4, 1> {
   static constexpr int kAhead[] = {1024, 2048, 8192};
-  static __m512 ScalesOfRows(const Byte* from) { return E8M0ToFloat(Load16(from)); }
+  static __m512 ScalesOfRows(const Byte* from) {
+    return E8M0ToFloat(_mm512_cvtepu8_epi32(Load16(from)));
+  }
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/x86/avx512_chunks.h"
 #include "backend/cpu/x86/avx512_group_formats.h"
+#include "backend/cpu/x86/avx512_shared_exponents.h"
 #include "backend/cpu/x86/fetch_ahead.h"
 
 namespace doppler {
@@ -20,7 +21,10 @@ struct GroupProduct {
   static constexpr int kWords = Format::kRun / 4;
   // That share what is unpacked, one after the other.
   static constexpr int kMostTokens = 8;
-  using Sums = __m512[kLanes][kMostTokens];
+  struct Sums {
+    __m512 lanes[kLanes][kMostTokens];
+    __m512 shared[kMostTokens];  // where exponents are
+  };
 
   // What `first` and the products of one run with a token add up to. A product waits for the one
   // before it of the same sum, so that there are two sums.
@@ -61,7 +65,7 @@ struct GroupProduct {
       }
       const __m512 x_scale = _mm512_set1_ps(x.scales[first / 32]);
       sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(AllDots(words, x, first)),
-                                ScalesOfRun<Format>(scales, x_scale), sums[n]);
+                                _mm512_mul_ps(scales, x_scale), sums[n]);
     }
   }
 
@@ -98,28 +102,88 @@ struct GroupProduct {
                 ? scales[lane]
                 : _mm512_mul_ps(scales[lane], _mm512_set1_ps(1.0f / (1u << Group::kBitsLeft[i])));
         AddRun<N>(tile, token, begin + lane * Format::kRun, words[i], of_words, offsets[lane],
-                  sums[lane]);
+                  sums.lanes[lane]);
       }
     }
+  }
+
+  // The dots of a run of N tokens, the first of whose activations is `first`.
+  template <int N>
+  static void DotsOfRun(const __m512i (&words)[kWords], const QuantizedRows& x,
+                        std::ptrdiff_t first, __m512i (&dots)[N]) {
+    for (int n = 0; n < N; ++n) dots[n] = AllDots(words, x, first + n * std::ptrdiff_t{x.stride});
+  }
+
+  template <int N>
+  static void AddSharedChunk(const MatMulTile& tile, const Byte* chunk, int token, int begin,
+                             Sums& sums) {
+    const int runs = RunsAt<Format>(tile, begin);
+    const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token) * tile.quantized.stride + begin;
+    const RowExponents exponents(chunk, runs);
+    const SharedBase base = exponents.Base();
+    __m512i totals[N];
+    for (int n = 0; n < N; ++n) totals[n] = _mm512_setzero_si512();
+    for (int run = 0; run < runs; ++run) {
+      FetchNext<N>(tile, chunk, run);
+      __m512i words[1][kWords];
+      Group::LoadWords(chunk, runs, run, words);
+      __m512i dots[N];
+      DotsOfRun<N>(words[0], tile.quantized, first + run * Format::kRun, dots);
+      const __m512i shifts = base.Shifts(exponents.Of(run));
+      for (int n = 0; n < N; ++n) {
+        totals[n] = _mm512_add_epi32(totals[n], _mm512_sllv_epi32(dots[n], shifts));
+      }
+    }
+    for (int n = 0; n < N; ++n) {
+      sums.shared[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(totals[n]), base.scales, sums.shared[n]);
+    }
+    if (exponents.HasFar()) AddFarRuns<N>(tile.quantized, chunk, runs, first, sums);
+  }
+
+  template <int N>
+  [[gnu::noinline]] static void AddFarRuns(const QuantizedRows& x, const Byte* chunk, int runs,
+                                           std::ptrdiff_t first, Sums& sums) {
+    const RowExponents exponents(chunk, runs);
+    for (int run = 0; run < runs; ++run) {
+      const __mmask16 far = exponents.Base().Far(exponents.Of(run));
+      if (far == 0) continue;
+      __m512i words[1][kWords];
+      Group::LoadWords(chunk, runs, run, words);
+      __m512i dots[N];
+      DotsOfRun<N>(words[0], x, first + run * Format::kRun, dots);
+      for (int n = 0; n < N; ++n) {
+        sums.lanes[run][n] = AddFar(sums.lanes[run][n], dots[n], exponents.Of(run), far);
+      }
+    }
+  }
+
+  static __m512 Total(const Sums& sums, int n) {
+    __m512 lanes[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) lanes[lane] = sums.lanes[lane][n];
+    const __m512 total = AddLanesOfRows(lanes);
+    return Format::kSharesExponents ? _mm512_add_ps(total, sums.shared[n]) : total;
   }
 
   template <int N>
   static void Run(const MatMulTile& tile, int row, int token) {
     Sums sums;
-    for (auto& lane : sums) {
-      for (int n = 0; n < N; ++n) lane[n] = _mm512_setzero_ps();
+    for (int n = 0; n < N; ++n) {
+      for (auto& lane : sums.lanes) lane[n] = _mm512_setzero_ps();
+      sums.shared[n] = _mm512_setzero_ps();
     }
     const Byte* chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
     for (int begin = 0; begin < tile.cols; begin += kChunk) {
-      AddChunk<N>(tile, chunk, token, begin, sums);
+      if constexpr (Format::kSharesExponents) {
+        AddSharedChunk<N>(tile, chunk, token, begin, sums);
+      } else {
+        AddChunk<N>(tile, chunk, token, begin, sums);
+      }
       chunk += AtOfGroup(Format::kChunkBytes);
     }
     for (int n = 0; n < N; ++n) {
-      __m512 lanes[kLanes];
-      for (int lane = 0; lane < kLanes; ++lane) lanes[lane] = sums[lane][n];
       const __m512 step = _mm512_set1_ps(StepOf<Format>(tile.quantized, token + n));
-      const __m512 sum = _mm512_mul_ps(AddLanesOfRows(lanes), step);
-      _mm512_storeu_ps(tile.out + (token + n) * tile.out_stride + row, sum);
+      _mm512_storeu_ps(tile.out + (token + n) * tile.out_stride + row,
+                       _mm512_mul_ps(Total(sums, n), step));
     }
   }
 

@@ -40,6 +40,59 @@ void Transpose(__m512i (&rows)[16]) {
   }
 }
 
+// A chunk of sixteen rows, in order or as a group.
+struct ChunkOfRows {
+  const Byte* bytes;
+  std::size_t row_bytes;
+  bool grouped;
+  int runs;
+
+  const Byte* Row(int row) const { return bytes + static_cast<std::size_t>(row) * row_bytes; }
+};
+
+// Calls keep(word, weights) for each four weights of some pairs of runs of rows in order, with a
+// row in each lane, as Format::Values has them.
+template <class Format, int kPairs, class Keep>
+[[gnu::always_inline]] inline void TurnValues(const ChunkOfRows& chunk, int first_pair,
+                                              const Keep& keep) {
+  __m512i values[kPairs][16];
+  for (int r = 0; r < 16; ++r) {
+    for (int pair = 0; pair < kPairs; ++pair) {
+      values[pair][r] = chunk.runs == kLanesOf<Format>
+                            ? Format::Values(chunk.Row(r), first_pair + pair)
+                            : ValuesUpTo<Format>(chunk.Row(r), first_pair + pair, chunk.runs);
+    }
+  }
+  for (int pair = 0; pair < kPairs; ++pair) {
+    Transpose(values[pair]);
+    for (int i = 0; i < 16; ++i) keep(16 * (first_pair + pair) + i, values[pair][i]);
+  }
+}
+
+// From chunk to chunk of sixteen rows.
+template <class Format>
+int ChunkStep(const MatMulTile& tile) {
+  return tile.grouped ? 16 * Format::kChunkBytes : Format::kChunkBytes;
+}
+
+// How many panels to take together from `row` on.
+template <class Product>
+int PanelsAt(const MatMulTile& tile, int row) {
+  const int left = (tile.rows - row) / 16;
+  return left < Product::kPanels ? left : Product::kPanels;
+}
+
+// Multiplies all whole panels of the tile, and returns the first row that is left over.
+template <class Of, class Product>
+int MultiplyRows(const MatMulTile& tile, Product& product) {
+  int row = 0;
+  while (const int count = PanelsAt<Product>(tile, row)) {
+    Of::MultiplyPanels(tile, row, count, product);
+    row += count * 16;
+  }
+  return row;
+}
+
 template <class Format>
 struct Panels {
   static constexpr int kRows = 16;
@@ -75,14 +128,10 @@ struct Panels {
 
   // Which chunk of which rows is unpacked, and to where.
   struct Part {
-    const Byte* chunk;
-    std::size_t row_bytes;
-    bool grouped;
-    int runs;  // of the chunk
+    ChunkOfRows rows;
     int index;
     Panel& panel;
 
-    const Byte* Row(int row) const { return chunk + static_cast<std::size_t>(row) * row_bytes; }
     Run& RunOf(int lane) const { return panel.runs[lane][index]; }
     __m512i& Word(int lane, int i) const { return RunOf(lane).words[i]; }
   };
@@ -93,7 +142,7 @@ struct Panels {
 
   static void Unpack(const Part& part) {
     if constexpr (Grouped<Format>::kExists) {
-      if (part.grouped) return UnpackGroup(part);
+      if (part.rows.grouped) return UnpackGroup(part);
     }
     if constexpr (Format::kPairsOfNibbles) {
       UnpackNibbles(part);
@@ -104,36 +153,24 @@ struct Panels {
   }
 
   static void UnpackValues(const Part& part, int first_lane) {
-    __m512i values[kPairsAtOnce][kRows];
-    const int first_pair = first_lane * Format::kRun / 64;
-    for (int r = 0; r < kRows; ++r) {
-      for (int pair = 0; pair < kPairsAtOnce; ++pair) {
-        values[pair][r] = part.runs == kLanes
-                              ? Format::Values(part.Row(r), first_pair + pair)
-                              : ValuesUpTo<Format>(part.Row(r), first_pair + pair, part.runs);
-      }
-    }
-    for (int pair = 0; pair < kPairsAtOnce; ++pair) {
-      Transpose(values[pair]);
-      for (int i = 0; i < 16; ++i) {
-        const int word = 16 * (first_pair + pair) + i;
-        part.Word(word / kWords, word % kWords) = Signed(values[pair][i]);
-      }
-    }
+    TurnValues<Format, kPairsAtOnce>(part.rows, first_lane * Format::kRun / 64,
+                                     [&](int word, __m512i weights) {
+                                       part.Word(word / kWords, word % kWords) = Signed(weights);
+                                     });
   }
 
   static void UnpackGroup(const Part& part) {
     using Group = Grouped<Format>;
     __m512 scales[kLanes];
     __m512 offsets[kLanes];
-    Group::LoadHeads(part.chunk, part.runs, scales, offsets);
-    for (int lane = 0; lane < part.runs; ++lane) {
+    Group::LoadHeads(part.rows.bytes, part.rows.runs, scales, offsets);
+    for (int lane = 0; lane < part.rows.runs; ++lane) {
       part.RunOf(lane).scales = scales[lane];
       if constexpr (!kSigned) part.RunOf(lane).offsets = offsets[lane];
     }
-    for (int step = 0; step < part.runs / Group::kLanesAtOnce; ++step) {
+    for (int step = 0; step < part.rows.runs / Group::kLanesAtOnce; ++step) {
       __m512i words[Group::kLanesAtOnce][kWords];
-      Group::LoadWords(part.chunk, part.runs, step, words);
+      Group::LoadWords(part.rows.bytes, part.rows.runs, step, words);
       for (int j = 0; j < Group::kLanesAtOnce; ++j) {
         for (int i = 0; i < kWords; ++i) {
           const __m512i word = _mm512_srli_epi32(words[j][i], Group::kBitsLeft[j]);
@@ -148,7 +185,7 @@ struct Panels {
     const __m512i low = _mm512_set1_epi8(15);
     for (int half = 0; half < 2; ++half) {
       __m512i words[kRows];
-      for (int r = 0; r < kRows; ++r) words[r] = Format::Nibbles(part.Row(r), half);
+      for (int r = 0; r < kRows; ++r) words[r] = Format::Nibbles(part.rows.Row(r), half);
       Transpose(words);
       for (int i = 0; i < 16; ++i) {
         // The low nibbles of eight words are a run, the high ones the next.
@@ -163,7 +200,7 @@ struct Panels {
     __m512 scales[kLanesAtOnce];
     __m512 offsets[kLanesAtOnce];
     if constexpr (Format::kHeadsOfRows) {
-      Format::LoadHeads(part.chunk, part.row_bytes, first_lane, scales, offsets);
+      Format::LoadHeads(part.rows.bytes, part.rows.row_bytes, first_lane, scales, offsets);
     } else {
       TransposeHeads(part, first_lane, scales, offsets);
     }
@@ -178,7 +215,7 @@ struct Panels {
                              __m512 (&offsets)[kLanesAtOnce]) {
     __m512i heads[kRows];
     for (int r = 0; r < kRows; ++r) {
-      const Head head = Format::Load(part.Row(r), part.runs);
+      const Head head = Format::Load(part.rows.Row(r), part.rows.runs);
       heads[r] = _mm512_castps_si512(first_lane == 0
                                          ? _mm512_shuffle_f32x4(head.scales, head.offsets, 0x44)
                                          : _mm512_shuffle_f32x4(head.scales, head.offsets, 0xee));
@@ -224,26 +261,9 @@ struct Panels {
     return static_cast<std::size_t>(count * kRows) * tile.row_bytes;
   }
 
-  // Multiplies all whole panels of the tile, and returns the first row that is left over.
-  // `product` has kPanels, the number it takes together, Prepare(part), called for each chunk once
-  // it is unpacked, and AddBand(tile, band, sums) for all tokens; there are sums of each panel.
-  template <class Product>
-  static int MultiplyRows(const MatMulTile& tile, Product& product) {
-    int row = 0;
-    while (const int count = PanelsAt<Product>(tile, row)) {
-      MultiplyPanels(tile, row, count, product);
-      row += count * kRows;
-    }
-    return row;
-  }
-
-  // How many to take together from `row` on.
-  template <class Product>
-  static int PanelsAt(const MatMulTile& tile, int row) {
-    const int left = (tile.rows - row) / kRows;
-    return left < Product::kPanels ? left : Product::kPanels;
-  }
-
+  // Multiplies `count` panels from `row` on. `product` has kPanels, the number it takes together,
+  // Prepare(part), called for each chunk once it is unpacked, and AddBand(tile, band, sums) for all
+  // tokens; there are sums of each panel.
   template <class Product>
   static void MultiplyPanels(const MatMulTile& tile, int row, int count, Product& product) {
     Sums sums[Product::kPanels];
@@ -263,7 +283,7 @@ struct Panels {
         UnpackBand(tile, band, chunk + PanelBytes(tile, p), panels[p], product);
       }
       product.AddBand(tile, band, sums);
-      chunk += chunks * Step(tile);
+      chunk += chunks * ChunkStep<Format>(tile);
     }
     for (int p = 0; p < count; ++p) Store(tile, row + p * kRows, sums[p]);
   }
@@ -272,21 +292,16 @@ struct Panels {
   template <class Product>
   static void UnpackBand(const MatMulTile& tile, const Band& band, const Byte* chunk, Panel& panel,
                          Product& product) {
-    for (int i = 0; i < band.chunks; ++i, chunk += Step(tile)) {
-      const Part part{.chunk = chunk,
-                      .row_bytes = tile.row_bytes,
-                      .grouped = tile.grouped,
-                      .runs = i + 1 < band.chunks ? kLanes : band.last_runs,
+    for (int i = 0; i < band.chunks; ++i, chunk += ChunkStep<Format>(tile)) {
+      const Part part{.rows = {.bytes = chunk,
+                               .row_bytes = tile.row_bytes,
+                               .grouped = tile.grouped,
+                               .runs = i + 1 < band.chunks ? kLanes : band.last_runs},
                       .index = i,
                       .panel = panel};
       Unpack(part);
       product.Prepare(part);
     }
-  }
-
-  // From chunk to chunk.
-  static int Step(const MatMulTile& tile) {
-    return tile.grouped ? kRows * Format::kChunkBytes : Format::kChunkBytes;
   }
 
   static void Store(const MatMulTile& tile, int row, const Sums& sums) {

@@ -56,14 +56,6 @@ struct PanelProduct {
     return value;
   }
 
-  // The same runs, so that the compiler does not know it: it would keep all words in registers from
-  // one call of Dot to the next, and have too few for sums.
-  template <int P>
-  static Runs<P> Again(Runs<P> runs) {
-    for (int p = 0; p < P; ++p) asm("" : "+r"(runs.of[p]));
-    return runs;
-  }
-
   // Adds the products of one run with N tokens, `stride` apart. The tokens take turns, since a
   // product waits for the one before it of the same token.
   template <int P, int N, class X>
@@ -88,7 +80,6 @@ struct PanelProduct {
     return kSigned ? _mm512_castps_si512(run.offsets) : _mm512_setzero_si512();
   }
 
-  // The same with residuals.
   template <int P, int N>
   static void AllDots(const Runs<P>& runs, const QuantizedRows& x, std::ptrdiff_t first,
                       __m512i (&dots)[P][N]) {
@@ -99,13 +90,6 @@ struct PanelProduct {
       Dot(runs, x.values + first, x.stride, dots);
     } else {
       Dot(runs, x.unsigned_values + first, x.stride, dots);
-    }
-    if constexpr (Format::kReadsResiduals) {
-      static_assert(kSigned);
-      for (int p = 0; p < P; ++p) {
-        for (int n = 0; n < N; ++n) dots[p][n] = _mm512_slli_epi32(dots[p][n], 8);
-      }
-      Dot(Again(runs), x.unsigned_residuals + first, x.stride, dots);
     }
   }
 
@@ -127,7 +111,7 @@ struct PanelProduct {
       const __m512 x_scale = _mm512_set1_ps(x_scales[n * (x.stride / 32)]);
       for (int p = 0; p < P; ++p) {
         sums[p][n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[p][n]),
-                                     ScalesOfRun<Format>(runs.of[p]->scales, x_scale), sums[p][n]);
+                                     _mm512_mul_ps(runs.of[p]->scales, x_scale), sums[p][n]);
       }
     }
   }

@@ -12,12 +12,16 @@
 //   and the processor's prefetcher likes one stream.
 // - GroupProduct: sixteen rows stored side by side (avx512_group_product.h), for few tokens.
 // - PanelProduct: sixteen or 32 rows (avx512_panel_product.h), unpacked once for a tile's tokens.
+//
+// Formats that share exponents have fewer sums (avx512_shared_exponents.h), and SharedProduct
+// (avx512_shared_product.h) for panels.
 
 #include "backend/cpu/quant_matmul.h"
 #include "backend/cpu/x86/avx512_format_list.h"
 #include "backend/cpu/x86/avx512_group_product.h"
 #include "backend/cpu/x86/avx512_panel_product.h"
 #include "backend/cpu/x86/avx512_row_product.h"
+#include "backend/cpu/x86/avx512_shared_product.h"
 
 namespace doppler {
 namespace {
@@ -33,8 +37,13 @@ struct VnniProducts {
     }
     int row = 0;
     if (tile.tokens >= kLeastForPanels) {
-      PanelProduct<Format> product;
-      row = Panels<Format>::MultiplyRows(tile, product);
+      if constexpr (Format::kSharesExponents) {
+        SharedProduct<Format> product;
+        row = MultiplyRows<SharedPanels<Format>>(tile, product);
+      } else {
+        PanelProduct<Format> product;
+        row = MultiplyRows<Panels<Format>>(tile, product);
+      }
     }
     for (; row < tile.rows; ++row) RowProduct<Format>::AllTokens(tile, row);
   }

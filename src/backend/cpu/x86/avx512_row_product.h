@@ -7,6 +7,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/x86/avx512_chunks.h"
 #include "backend/cpu/x86/avx512_formats.h"
+#include "backend/cpu/x86/avx512_shared_exponents.h"
 #include "backend/cpu/x86/fetch_ahead.h"
 
 namespace doppler {
@@ -53,7 +54,15 @@ struct RowProduct {
   // halves, and the same of the other four.
   struct Row {
     __m512i values[4];
-    Head head;
+    Head head;          // unless exponents are shared
+    __m512i exponents;  // otherwise
+  };
+
+  // Of N tokens.
+  template <int N>
+  struct Sums {
+    __m512 lanes[N];
+    __m128 shared[N];  // the same in all lanes
   };
 
   template <bool kWhole>
@@ -76,7 +85,11 @@ struct RowProduct {
   template <bool kWhole>
   static Row Load(const Byte* chunk, int runs) {
     Row row;
-    row.head = Format::Load(chunk, runs);
+    if constexpr (Format::kSharesExponents) {
+      row.exponents = Format::LoadExponents(chunk, kWhole ? kLanesOf<Format> : runs);
+    } else {
+      row.head = Format::Load(chunk, runs);
+    }
     if constexpr (IsSplit<kWhole>()) {
       LoadSplit(chunk, row.values);
       return row;
@@ -182,28 +195,81 @@ struct RowProduct {
     return _mm512_fmadd_ps(row.head.offsets, sums, sum);
   }
 
-  // The chunk that begins at column `begin`, for N tokens.
-  template <bool kWhole, int N>
-  static void Add(const MatMulTile& tile, const Byte* chunk, int begin, int token, int runs,
-                  __m512 (&sums)[N]) {
-    const Row row = Load<kWhole>(chunk, runs);
-    FetchAhead<kFirstLevel>(chunk + kBytesAhead, Format::kChunkBytes);
-    for (int n = 0; n < N; ++n) {
-      const std::ptrdiff_t first =
-          static_cast<std::ptrdiff_t>(token + n) * tile.quantized.stride + begin;
+  // The dots of the chunk of N tokens, where runs have scales of their own.
+  template <int N>
+  static void AddScaled(const MatMulTile& tile, const Row& row, std::ptrdiff_t first, int runs,
+                        const __m512i (&dots)[N], __m512 (&sums)[N]) {
+    for (int n = 0; n < N; ++n, first += tile.quantized.stride) {
       if constexpr (Format::kHasOffsets)
         sums[n] = Offsets(row, tile.quantized, first, runs, sums[n]);
       const __m512 scales =
-          ScalesOfRun<Format>(row.head.scales, ActivationScales(tile.quantized, first, runs));
-      const __m512i dots = AllDots<kWhole>(row, tile.quantized, first, runs);
-      sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, sums[n]);
+          _mm512_mul_ps(row.head.scales, ActivationScales(tile.quantized, first, runs));
+      sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[n]), scales, sums[n]);
     }
+  }
+
+  // In all lanes, of eight bytes in the first ones. The instruction finds the smallest.
+  static __m512i LargestOfEight(__m512i bytes) {
+    const __m128i words = _mm256_cvtepi32_epi16(_mm512_castsi512_si256(bytes));
+    const __m128i smallest = _mm_minpos_epu16(_mm_xor_si128(words, _mm_set1_epi16(-1)));
+    return _mm512_broadcastd_epi32(_mm_andnot_si128(smallest, _mm_set1_epi32(0xffff)));
+  }
+
+  // In all lanes, of the first eight.
+  static __m128i SumOfEight(__m512i lanes) {
+    const __m256i eight = _mm512_castsi512_si256(lanes);
+    const __m128i four =
+        _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+    const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0b01001110));
+    return _mm_add_epi32(two, _mm_shuffle_epi32(two, 0b10110001));
+  }
+
+  template <int N>
+  static void AddShared(const Row& row, int runs, const __m512i (&dots)[N], Sums<N>& sums) {
+    const SharedBase base(LargestOfEight(row.exponents));
+    const __m512i shifts = base.Shifts(row.exponents);
+    for (int n = 0; n < N; ++n) {
+      const __m128i total = SumOfEight(_mm512_sllv_epi32(dots[n], shifts));
+      sums.shared[n] =
+          _mm_fmadd_ps(_mm_cvtepi32_ps(total), _mm512_castps512_ps128(base.scales), sums.shared[n]);
+    }
+    const __mmask16 far = base.Far(row.exponents) & FirstLanes(runs);
+    if (far == 0) return;
+    for (int n = 0; n < N; ++n) {
+      sums.lanes[n] = AddFar(sums.lanes[n], dots[n], row.exponents, far);
+    }
+  }
+
+  // The chunk that begins at column `begin`, for N tokens.
+  template <bool kWhole, int N>
+  static void Add(const MatMulTile& tile, const Byte* chunk, int begin, int token, int runs,
+                  Sums<N>& sums) {
+    const Row row = Load<kWhole>(chunk, runs);
+    FetchAhead<kFirstLevel>(chunk + kBytesAhead, Format::kChunkBytes);
+    const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token) * tile.quantized.stride + begin;
+    __m512i dots[N];
+    for (int n = 0; n < N; ++n) {
+      dots[n] = AllDots<kWhole>(row, tile.quantized, first + n * tile.quantized.stride, runs);
+    }
+    if constexpr (Format::kSharesExponents) {
+      AddShared(row, runs, dots, sums);
+    } else {
+      AddScaled(tile, row, first, runs, dots, sums.lanes);
+    }
+  }
+
+  static float Total(__m512 lanes, __m128 shared) {
+    const float sum = AddLanes(lanes);
+    return Format::kSharesExponents ? sum + _mm_cvtss_f32(shared) : sum;
   }
 
   template <int N>
   static void Run(const MatMulTile& tile, int row, int token) {
-    __m512 sums[N];
-    for (int n = 0; n < N; ++n) sums[n] = _mm512_setzero_ps();
+    Sums<N> sums;
+    for (int n = 0; n < N; ++n) {
+      sums.lanes[n] = _mm512_setzero_ps();
+      sums.shared[n] = _mm_setzero_ps();
+    }
     const Byte* chunk = tile.weights + static_cast<std::size_t>(row) * tile.row_bytes;
     int begin = 0;
     for (; begin + kChunk <= tile.cols; begin += kChunk, chunk += Format::kChunkBytes) {
@@ -214,7 +280,7 @@ struct RowProduct {
     }
     for (int n = 0; n < N; ++n) {
       tile.out[(token + n) * tile.out_stride + row] =
-          AddLanes(sums[n]) * StepOf<Format>(tile.quantized, token + n);
+          Total(sums.lanes[n], sums.shared[n]) * StepOf<Format>(tile.quantized, token + n);
     }
   }
 

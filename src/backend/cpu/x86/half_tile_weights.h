@@ -205,7 +205,7 @@ class HalfTileWeights {
 
   const Byte* ChunkOf(int chunk, int panel) const {
     const std::size_t row = static_cast<std::size_t>(row_ + panel * kRows) * tile_.row_bytes;
-    return tile_.weights + row + static_cast<std::ptrdiff_t>(chunk) * Of::Step(tile_);
+    return tile_.weights + row + static_cast<std::ptrdiff_t>(chunk) * ChunkStep<Format>(tile_);
   }
 
   // Scales and offsets, and of what is not read directly the values.
@@ -233,10 +233,10 @@ class HalfTileWeights {
   }
 
   void Unpack(int panel, Heads& scales, Heads& offsets) {
-    const typename Of::Part part{.chunk = ChunkOf(chunk_, panel),
-                                 .row_bytes = tile_.row_bytes,
-                                 .grouped = tile_.grouped,
-                                 .runs = runs_,
+    const typename Of::Part part{.rows = {.bytes = ChunkOf(chunk_, panel),
+                                          .row_bytes = tile_.row_bytes,
+                                          .grouped = tile_.grouped,
+                                          .runs = runs_},
                                  .index = panel,
                                  .panel = unpacked_};
     Of::Unpack(part);
