@@ -70,7 +70,7 @@ constexpr int kFetchDistances = 3;
 // Some rows of a weight matrix times some tokens. Float weights read `in`, others `quantized`
 // if the table can quantise.
 struct MatMulTile {
-  static constexpr int kMaxTokens = 64;
+  static constexpr int kMaxTokens = 96;
   static constexpr int kMaxPromptTokens = 128;  // of products of halves
   static constexpr int kGridBlock = 128;
 
