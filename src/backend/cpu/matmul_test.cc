@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "backend/cpu/kernels.h"
 #include "backend/kernel_products.h"
 #include "backend/quantize.h"
 #include "base/alloc_guard.h"
@@ -97,6 +98,27 @@ TEST_P(MatMulTest, OneTokenHasTheSameBitsInAnyCompanyAndOnAnyThreads) {
       }
       EXPECT_EQ(out.Bits(), alone.Bits()) << threads << " threads, " << batch << " tokens";
     }
+  }
+}
+
+// As many tokens as a kernel takes at once, and so many that they are cut into parts.
+TEST_P(MatMulTest, ManyTokensHaveTheBitsOfFew) {
+  const int cols = LongestRow();
+  const int rows = 33;
+  const auto matrix = RandomMatrix(dtype(), rows, cols, 5);
+  ThreadPool pool(1);
+  for (const int tokens : {MatMulTile::kMaxTokens, MatMulTile::kMaxTokens + 1}) {
+    const auto backend = BackendOf(pool, path());
+    backend->Reserve({.tokens = tokens, .cols = cols, .kept_cols = cols});
+    OwnedRows in(tokens, cols, GaussianValues(tokens * cols, 6));
+    OwnedRows few(tokens, rows);
+    OwnedRows many(tokens, rows);
+    for (int t = 0; t < tokens; t += kTokens) {
+      const int count = std::min(kTokens, tokens - t);
+      backend->MatMul(matrix.view, in.Slice(t, count), few.Slice(t, count));
+    }
+    backend->MatMul(matrix.view, in.view(), many.view());
+    EXPECT_EQ(many.Bits(), few.Bits()) << tokens << " tokens";
   }
 }
 
