@@ -1,6 +1,7 @@
 // What the tests and benchmarks of kernels share: the cases, and data to run them on.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -8,6 +9,8 @@
 #include <new>
 #include <random>
 #include <span>
+#include <string>
+#include <tuple>
 #include <vector>
 
 #include "backend/backend.h"
@@ -120,6 +123,16 @@ inline void SetOddScales(DType dtype, std::mt19937& random, std::span<std::byte>
       bytes[at] = (bytes[at] & std::byte{0x0f}) | std::byte{0x20};
     }
   }
+}
+
+// What a path, and a type on it, are called in the names of tests.
+inline std::string NameInTest(CpuPath path) {
+  std::string name(CpuPathName(path));
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+inline std::string NameInTest(const std::tuple<CpuPath, DType>& of) {
+  return NameInTest(std::get<0>(of)) + "_" + std::string(DTypeName(std::get<1>(of)));
 }
 
 // Blocks of random bits, every pattern of which means something, with sane factors.

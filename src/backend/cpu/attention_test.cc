@@ -1,7 +1,6 @@
 // What attention does besides agreeing with the reference (kernel_list_test.cc).
 
 #include <algorithm>
-#include <string>
 #include <tuple>
 
 #include <gtest/gtest.h>
@@ -99,12 +98,7 @@ TEST_P(AttentionTest, DoesNotAllocate) {
 INSTANTIATE_TEST_SUITE_P(Paths, AttentionTest,
                          testing::Combine(testing::ValuesIn(RunnableCpuPaths()),
                                           testing::Values(DType::kF32, DType::kF16, DType::kBf16)),
-                         [](const auto& test) {
-                           std::string name(CpuPathName(std::get<0>(test.param)));
-                           name += "_" + std::string(DTypeName(std::get<1>(test.param)));
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+                         [](const auto& test) { return NameInTest(test.param); });
 
 }  // namespace
 }  // namespace doppler

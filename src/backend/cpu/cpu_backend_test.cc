@@ -1,8 +1,5 @@
 // What kernels over rows of floats do besides agreeing with the reference (kernel_list_test.cc).
 
-#include <algorithm>
-#include <string>
-
 #include <gtest/gtest.h>
 
 #include "backend/kernel_work.h"
@@ -104,11 +101,7 @@ TEST_P(CpuBackendTest, ScratchGrowsWithTheLimits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Paths, CpuBackendTest, testing::ValuesIn(RunnableCpuPaths()),
-                         [](const auto& test) {
-                           std::string name(CpuPathName(test.param));
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+                         [](const auto& test) { return NameInTest(test.param); });
 
 }  // namespace
 }  // namespace doppler

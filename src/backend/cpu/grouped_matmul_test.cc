@@ -1,7 +1,5 @@
 // Products with matrices in groups of rows: the same bits as with rows one after the other.
 
-#include <algorithm>
-#include <string>
 #include <tuple>
 
 #include <gtest/gtest.h>
@@ -82,12 +80,7 @@ TEST_P(GroupedMatMulTest, HasTheBitsOfRowsInOrderWhereValuesAreLargest) {
 INSTANTIATE_TEST_SUITE_P(AllPathsAndTypes, GroupedMatMulTest,
                          testing::Combine(testing::ValuesIn(RunnableCpuPaths()),
                                           testing::ValuesIn(GroupedTypes())),
-                         [](const auto& test) {
-                           std::string name(CpuPathName(std::get<0>(test.param)));
-                           name += "_" + std::string(DTypeName(std::get<1>(test.param)));
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+                         [](const auto& test) { return NameInTest(test.param); });
 
 }  // namespace
 }  // namespace doppler

@@ -1,7 +1,5 @@
 // Products with a matrix for each head.
 
-#include <algorithm>
-#include <string>
 #include <tuple>
 
 #include <gtest/gtest.h>
@@ -164,12 +162,7 @@ INSTANTIATE_TEST_SUITE_P(Paths, HeadMatMulTest,
                          testing::Combine(testing::ValuesIn(RunnableCpuPaths()),
                                           testing::Values(DType::kF32, DType::kBf16, DType::kQ8_0,
                                                           DType::kQ4_K, DType::kF8E4M3)),
-                         [](const auto& test) {
-                           std::string name(CpuPathName(std::get<0>(test.param)));
-                           name += "_" + std::string(DTypeName(std::get<1>(test.param)));
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+                         [](const auto& test) { return NameInTest(test.param); });
 
 }  // namespace
 }  // namespace doppler

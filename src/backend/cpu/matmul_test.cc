@@ -1,7 +1,6 @@
 // Matrix products of every path and type against the reference backend.
 
 #include <algorithm>
-#include <string>
 #include <tuple>
 
 #include <gtest/gtest.h>
@@ -260,12 +259,7 @@ TEST_P(MatMulTest, DoesNotAllocate) {
 INSTANTIATE_TEST_SUITE_P(Paths, MatMulTest,
                          testing::Combine(testing::ValuesIn(RunnableCpuPaths()),
                                           testing::ValuesIn(EveryType())),
-                         [](const auto& test) {
-                           std::string name(CpuPathName(std::get<0>(test.param)));
-                           name += "_" + std::string(DTypeName(std::get<1>(test.param)));
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+                         [](const auto& test) { return NameInTest(test.param); });
 
 TEST(F8E4M3, EveryByteHasItsValueOnEveryPath) {
   constexpr int kCols = 16;

@@ -1,8 +1,6 @@
 // Products of mxfp4 whose runs have the same exponent throughout, or exponents further apart than
 // paths add up as whole numbers.
 
-#include <algorithm>
-#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -76,11 +74,7 @@ TEST_P(Mxfp4ExponentsTest, TheLargestSumsFit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(AllPaths, Mxfp4ExponentsTest, testing::ValuesIn(RunnableCpuPaths()),
-                         [](const auto& test) {
-                           std::string name(CpuPathName(test.param));
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+                         [](const auto& test) { return NameInTest(test.param); });
 
 }  // namespace
 }  // namespace doppler

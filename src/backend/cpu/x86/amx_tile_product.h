@@ -70,10 +70,6 @@ struct TileProduct {
     tiles.template Multiply<kSlot>(at.x.values + first, at.x.stride, words, dots.values);
   }
 
-  static __m512 DotsOf(const Dots& dots, int n) {
-    return _mm512_cvtepi32_ps(_mm512_load_si512(dots.values[n]));
-  }
-
   // N tokens, or as many as there are if N is 0.
   template <int N>
   static void AddRun(const Lane& at, int chunk, const Dots& dots, __m512 (&sums)[kTokens]) {
@@ -88,7 +84,8 @@ struct TileProduct {
         sums[n] = _mm512_fmadd_ps(at.Run(chunk).offsets, of_run, sums[n]);
       }
       const __m512 x_scale = _mm512_set1_ps(x_scales[n * (at.x.stride / 32)]);
-      sums[n] = _mm512_fmadd_ps(DotsOf(dots, n), _mm512_mul_ps(scales, x_scale), sums[n]);
+      sums[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(dots.values[n])),
+                                _mm512_mul_ps(scales, x_scale), sums[n]);
     }
   }
 

@@ -49,7 +49,8 @@ __m512i IntHalves(int a, int b) {
   return _mm512_mask_mov_epi32(_mm512_set1_epi32(a), 0xff00, _mm512_set1_epi32(b));
 }
 
-constexpr __mmask16 kEightLanes = 0xff;
+constexpr __mmask16 FirstLanes(int count) { return static_cast<__mmask16>((1u << count) - 1); }
+constexpr __mmask16 kEightLanes = FirstLanes(8);
 
 // A lane for each run of a chunk.
 struct Head {
@@ -347,8 +348,7 @@ struct Mxfp4 : SmallBlocks<Mxfp4, Mxfp4Layout::kBytes> {
     return _mm512_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(exponents)));
   }
   static Head Load(const Byte* chunk, int runs) {
-    const auto there = static_cast<__mmask16>((1u << runs) - 1);
-    return {_mm512_maskz_mov_ps(there, E8M0ToFloat(LoadExponents(chunk, runs))),
+    return {_mm512_maskz_mov_ps(FirstLanes(runs), E8M0ToFloat(LoadExponents(chunk, runs))),
             _mm512_setzero_ps()};
   }
   static constexpr bool kSplitsNibbles = true;

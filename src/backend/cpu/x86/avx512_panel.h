@@ -69,6 +69,23 @@ template <class Format, int kPairs, class Keep>
   }
 }
 
+// What takes back the 128 that unsigned activations have too much: a number of the weights alone,
+// four of each row in each of the words, whose count is a multiple of kSums. A product waits for
+// the one before it of the same sum.
+template <int kSums>
+__m512i TakingBack128(const __m512i* words, int count) {
+  __m512i sums[kSums];
+  for (auto& sum : sums) sum = _mm512_setzero_si512();
+  for (int i = 0; i < count; i += kSums) {
+    for (int j = 0; j < kSums; ++j) {
+      sums[j] = _mm512_dpbusd_epi32(sums[j], _mm512_set1_epi8(-128), words[i + j]);
+    }
+  }
+  __m512i left = _mm512_setzero_si512();
+  for (const auto& sum : sums) left = _mm512_sub_epi32(left, sum);
+  return left;
+}
+
 // From chunk to chunk of sixteen rows.
 template <class Format>
 int ChunkStep(const MatMulTile& tile) {

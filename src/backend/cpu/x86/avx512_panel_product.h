@@ -30,18 +30,11 @@ struct PanelProduct {
 
   static void Prepare(const Part& part) {
     if constexpr (kSigned) {
-      for (int lane = 0; lane < kLanes; ++lane) SetStart(part, lane);
+      for (int lane = 0; lane < kLanes; ++lane) {
+        auto& run = part.RunOf(lane);
+        run.offsets = _mm512_castsi512_ps(TakingBack128<1>(run.words, kWords));
+      }
     }
-  }
-
-  // The products of weights with the 128 that unsigned values have too much.
-  static void SetStart(const Part& part, int lane) {
-    __m512i too_much = _mm512_setzero_si512();
-    for (int i = 0; i < kWords; ++i) {
-      too_much = _mm512_dpbusd_epi32(too_much, _mm512_set1_epi8(-128), part.Word(lane, i));
-    }
-    part.RunOf(lane).offsets =
-        _mm512_castsi512_ps(_mm512_sub_epi32(_mm512_setzero_si512(), too_much));
   }
 
   // The same run of P panels.

@@ -14,8 +14,6 @@ namespace doppler {
 // NOLINTBEGIN(misc-definitions-in-headers)
 namespace {
 
-constexpr __mmask16 FirstLanes(int count) { return static_cast<__mmask16>((1u << count) - 1); }
-
 // The lanes' sum: the upper half is added to the lower, and again.
 float AddLanes(__m512 lanes) {
   const __m256 eight =

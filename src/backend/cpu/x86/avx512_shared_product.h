@@ -23,19 +23,9 @@ struct SharedProduct {
   template <int P>
   static constexpr int kTokens = P == 1 ? 8 : 5;
 
-  // The products of weights with the 2^15 that unsigned activations have too much: 128 of the upper
-  // bytes here. A product waits for the one before it of the same sum.
+  // Unsigned activations have 2^15 too much, which is 128 of their upper bytes.
   static void Prepare(Panel& panel, int runs) {
-    __m512i sums[4];
-    for (auto& sum : sums) sum = _mm512_setzero_si512();
-    for (int i = 0; i < runs * Of::kWordsOfRun; i += 4) {
-      for (int j = 0; j < 4; ++j) {
-        sums[j] = _mm512_dpbusd_epi32(sums[j], _mm512_set1_epi8(-128), panel.words[i + j]);
-      }
-    }
-    const __m512i too_much =
-        _mm512_add_epi32(_mm512_add_epi32(sums[0], sums[1]), _mm512_add_epi32(sums[2], sums[3]));
-    panel.offsets = _mm512_sub_epi32(_mm512_setzero_si512(), too_much);
+    panel.offsets = TakingBack128<4>(panel.words, runs * Of::kWordsOfRun);
   }
 
   // Adds products of four weights and activations. Not the intrinsic, since GCC copies its sums
